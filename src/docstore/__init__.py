@@ -1,0 +1,66 @@
+"""docstore: every document stored and embedded once, shared by reference, searched per workspace."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from docstore.errors import DocStoreError as DocStoreError
+    from docstore.errors import DocumentNotFound as DocumentNotFound
+    from docstore.errors import EmbeddingError as EmbeddingError
+    from docstore.errors import IntegrityError as IntegrityError
+    from docstore.errors import InvalidArgument as InvalidArgument
+    from docstore.errors import PipelineMismatch as PipelineMismatch
+    from docstore.errors import QuotaExceeded as QuotaExceeded
+    from docstore.errors import StorageError as StorageError
+    from docstore.errors import StoreClosed as StoreClosed
+    from docstore.errors import StoreLocked as StoreLocked
+    from docstore.errors import StoreReadOnly as StoreReadOnly
+    from docstore.errors import StoreVersionError as StoreVersionError
+    from docstore.errors import UnreadableDocument as UnreadableDocument
+    from docstore.errors import WorkspaceNotFound as WorkspaceNotFound
+    from docstore.ingest.embed import Embedder as Embedder
+    from docstore.ingest.embed import SentenceTransformerEmbedder as SentenceTransformerEmbedder
+    from docstore.ingest.limits import Limits as Limits
+    from docstore.model import AddReport as AddReport
+    from docstore.model import CollectReport as CollectReport
+    from docstore.model import Document as Document
+    from docstore.model import Failure as Failure
+    from docstore.model import Hit as Hit
+    from docstore.model import Problem as Problem
+    from docstore.model import Progress as Progress
+    from docstore.model import StorageStats as StorageStats
+    from docstore.model import VerifyReport as VerifyReport
+    from docstore.store import DocStore as DocStore
+    from docstore.workspace import Workspace as Workspace
+
+__version__ = "0.1.0"
+
+# Loaded when first used (PEP 562): the processes that only extract text start without FAISS, NumPy and SQLite.
+_HOMES = {
+    "docstore.errors": (
+        "DocStoreError", "DocumentNotFound", "EmbeddingError", "IntegrityError", "InvalidArgument",
+        "PipelineMismatch", "QuotaExceeded", "StorageError", "StoreClosed", "StoreLocked", "StoreReadOnly",
+        "StoreVersionError", "UnreadableDocument", "WorkspaceNotFound",
+    ),
+    "docstore.ingest.embed": ("Embedder", "SentenceTransformerEmbedder"),
+    "docstore.ingest.limits": ("Limits",),
+    "docstore.model": (
+        "AddReport", "CollectReport", "Document", "Failure", "Hit", "Problem", "Progress", "StorageStats",
+        "VerifyReport",
+    ),
+    "docstore.store": ("DocStore",),
+    "docstore.workspace": ("Workspace",),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604  (names, computed from the table above)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'docstore' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,112 @@
+"""ContentStore: immutable files, each under the hash that names it, sharded by its first two characters.
+
+`root/ab/abcd….pdf` holds a document, `root/ab/abcd….zst` a text, `root/ab/abcd…/index.faiss` a sub-index: the
+suffix is the caller's. This file knows nothing of the catalog. Its users keep one rule: `place` and `unlink` only
+under the catalog's write lock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from blake3 import blake3
+
+from docstore import durable
+from docstore.durable import Publication, storage_errors
+from docstore.errors import IntegrityError
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def is_hash(value: str) -> bool:
+    """Whether `value` is written like a document hash. Nothing else may become part of a path."""
+    return _HASH.fullmatch(value) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A finished, fsynced temporary file that waits to be published."""
+
+    path: Path
+    hash: str
+    """BLAKE3 of the file's bytes."""
+    size: int
+
+
+def stage(path: Path, data: bytes) -> Staged:
+    """Writes `data` durably to the temporary file `path`."""
+    with storage_errors("writing a temporary file"):
+        durable.write_durably(path, data)
+    return Staged(path, blake3(data).hexdigest(), len(data))
+
+
+class ContentStore:
+    """Immutable files under `folder/name`. `folder` exists; what is below it comes and goes with the files."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self.root = folder / name
+
+    def path(self, hash: str, suffix: str) -> Path:
+        """Where the file is, or would be."""
+        if not is_hash(hash):
+            raise IntegrityError(f"{hash!r} is no hash, so it names no file of the store")
+        return self.root / hash[:2] / (hash + suffix)
+
+    def intact(self, hash: str, suffix: str, size: int) -> bool:
+        """Whether the file is there with its size. What is lost or cut short must not be deduplicated onto.
+
+        A look at the size costs a microsecond; reading and hashing is for `verify`.
+        """
+        try:
+            return self.path(hash, suffix).stat().st_size == size
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def open(self, hash: str, suffix: str) -> BinaryIO:
+        """The file, opened for reading. Raises FileNotFoundError."""
+        return open(self.path(hash, suffix), "rb")
+
+    def read_checked(self, hash: str, suffix: str, file_hash: str) -> bytes:
+        """The file's bytes, once they were found to hash to `file_hash`.
+
+        The check is on the very bytes that are returned: nothing can be exchanged between check and use.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            IntegrityError: the bytes are not those that were published.
+        """
+        path = self.path(hash, suffix)
+        data = path.read_bytes()
+        if blake3(data).hexdigest() != file_hash:
+            raise IntegrityError(
+                f"{path} does not hold the bytes that were published there: it was changed or damaged. "
+                "Run `docstore verify` to see what is affected, then add the document again or restore a backup."
+            )
+        return data
+
+    def place(self, publication: Publication, staged: Path, hash: str, suffix: str) -> None:
+        """Publishes a staged file. Only under the catalog's write lock."""
+        publication.place(staged, self.path(hash, suffix), self._folder)
+
+    def unlink(self, hash: str, suffix: str) -> None:
+        """Removes a file and the directories it leaves empty. Only under the catalog's write lock."""
+        durable.unlink(self.path(hash, suffix), self._folder)
+
+    def shards(self) -> list[str]:
+        """Names of the directories that hold the files, at most 256 of them."""
+        if not self.root.is_dir():
+            return []
+        return sorted(entry.name for entry in self.root.iterdir() if entry.is_dir())
+
+    def files(self, shard: str) -> Iterator[tuple[str, str, Path]]:
+        """Every file of one shard as (hash, suffix, path). What is not named like ours has an empty hash."""
+        for path in sorted((self.root / shard).rglob("*")):
+            if not path.is_dir():
+                name = path.relative_to(self.root / shard).as_posix()
+                ours = is_hash(name[:64]) and name.startswith(shard)
+                yield (name[:64], name[64:], path) if ours else ("", name, path)

@@ -1,0 +1,68 @@
+"""Claims: who is computing what is not stored yet, so that everybody else waits instead of doing it again.
+
+A claim is a row; its owner is alive while it holds the lock of its scratch folder. Deadlock is impossible because
+of two rules that `ingest.add` keeps: whoever holds an embedding claim finishes and releases it without waiting for
+anything, and a document claim is waited for only by operations that hold no embedding claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from sqlite_utils import Database
+
+from docstore.database import row, rows
+
+
+def document_key(hash: str) -> str:
+    """The claim on storing a document: copying and extracting it."""
+    return f"document:{hash}"
+
+
+def embedding_key(fingerprint: str, text_hash: str) -> str:
+    """The claim on embedding a text under a pipeline."""
+    return f"embedding:{fingerprint}:{text_hash}"
+
+
+def claim(db: Database, key: str, owner: str, is_alive: Callable[[str], bool]) -> bool:
+    """Takes a claim if it is free or its owner is dead. False: somebody alive has it; wait for the result."""
+    held = row(db, "SELECT owner FROM claims WHERE key = ?", key)
+    if held is None:
+        db.execute("INSERT INTO claims (key, owner) VALUES (?, ?)", (key, owner))
+        return True
+    if is_alive(held["owner"]):
+        return False
+    # The dead owner may have renamed files into place and not committed their rows.
+    request_sweep(db)
+    db.execute("UPDATE claims SET owner = ? WHERE key = ?", (owner, key))
+    return True
+
+
+def release(db: Database, keys: Iterable[str]) -> None:
+    """Gives claims up, in the transaction that publishes what they were for, or after a failure."""
+    db.conn.executemany("DELETE FROM claims WHERE key = ?", [(key,) for key in keys])
+
+
+def discard_dead(db: Database, is_alive: Callable[[str], bool]) -> None:
+    """Deletes the claims of dead owners, remembering that they may have left files."""
+    dead = [owner["owner"] for owner in rows(db, "SELECT DISTINCT owner FROM claims") if not is_alive(owner["owner"])]
+    for owner in dead:
+        request_sweep(db)
+        db.execute("DELETE FROM claims WHERE owner = ?", (owner,))
+
+
+def request_sweep(db: Database) -> None:
+    """Notes that files without rows may exist, so that the next collection looks through all folders."""
+    db.execute("UPDATE totals SET sweeps_wanted = sweeps_wanted + 1")
+
+
+def sweep_due(db: Database) -> int | None:
+    """What to pass to `sweep_done` after a sweep, or None when nothing crashed since the last one."""
+    found = row(db, "SELECT sweeps_wanted FROM totals WHERE sweeps_wanted > sweeps_done")
+    return None if found is None else int(found["sweeps_wanted"])
+
+
+def sweep_done(db: Database, wanted: int) -> None:
+    """Notes that what `sweep_due` had seen was swept. Two numbers, not a flag: a request made while the sweep ran,
+    for a folder it had passed already, must not be cleared with it."""
+    db.execute("UPDATE totals SET sweeps_done = max(sweeps_done, ?)", (wanted,))

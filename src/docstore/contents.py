@@ -1,0 +1,171 @@
+"""What the catalog knows to be stored: documents, texts and sub-indexes, as rows.
+
+Plain functions on a transaction. Who references what is `refcount`'s; the files are `cas`'s and `vectors`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlite_utils import Database
+
+from docstore.database import row, rows
+
+
+@dataclass(frozen=True, slots=True)
+class TextRow:
+    """A stored text."""
+
+    id: int
+    hash: str
+    characters: int
+    file_hash: str
+    file_size: int
+    condemned: bool
+    """All its documents are doomed: its files may be gone, it must be published afresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubindexRow:
+    """A stored sub-index."""
+
+    chunks: int
+    index_hash: str
+    index_size: int
+    spans_hash: str
+    spans_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """A stored document."""
+
+    id: int
+    hash: str
+    media_type: str
+    size: int
+    pages: int | None
+    stored_at: str
+    refcount: int
+    doomed: bool
+    text: TextRow
+
+
+_TEXT = """
+    t.id, t.hash, t.characters, t.file_hash, t.file_size,
+    NOT EXISTS (SELECT 1 FROM documents d WHERE d.text_id = t.id AND d.doomed = 0) AS condemned"""
+
+
+def find_text(db: Database, hash: str) -> TextRow | None:
+    """The text of this hash, condemned or not."""
+    found = row(db, f"SELECT {_TEXT} FROM texts t WHERE t.hash = ?", hash)
+    return None if found is None else _text(found)
+
+
+def find_document(db: Database, hash: str) -> DocumentRow | None:
+    """The document of this hash, doomed or not."""
+    found = row(db, "SELECT * FROM documents WHERE hash = ?", hash)
+    return None if found is None else _document(db, found)
+
+
+def documents_of_text(db: Database, text: TextRow) -> list[DocumentRow]:
+    """All documents that share a text."""
+    return [_document(db, found) for found in rows(db, "SELECT * FROM documents WHERE text_id = ?", text.id)]
+
+
+def find_subindex(db: Database, text: TextRow, fingerprint: str) -> SubindexRow | None:
+    """The sub-index of a text under a pipeline."""
+    found = row(
+        db,
+        """SELECT s.* FROM subindexes s JOIN pipelines p ON p.id = s.pipeline_id
+           WHERE s.text_id = ? AND p.fingerprint = ?""",
+        text.id, fingerprint,
+    )  # fmt: skip
+    return None if found is None else _subindex(found)
+
+
+def subindexes_of_text(db: Database, text: TextRow) -> list[tuple[str, SubindexRow]]:
+    """All sub-indexes of a text, with the fingerprints of their pipelines."""
+    found = rows(
+        db,
+        """SELECT s.*, p.fingerprint FROM subindexes s JOIN pipelines p ON p.id = s.pipeline_id
+           WHERE s.text_id = ?""",
+        text.id,
+    )
+    return [(each["fingerprint"], _subindex(each)) for each in found]
+
+
+def put_text(db: Database, hash: str, characters: int, file_hash: str, file_size: int) -> TextRow:
+    """Inserts a text, or corrects the row of one whose lost file was written again."""
+    db.execute(
+        """INSERT INTO texts (hash, characters, file_hash, file_size) VALUES (?, ?, ?, ?)
+           ON CONFLICT (hash) DO UPDATE SET file_hash = excluded.file_hash, file_size = excluded.file_size""",
+        (hash, characters, file_hash, file_size),
+    )
+    text = find_text(db, hash)
+    assert text is not None
+    return text
+
+
+def put_subindex(db: Database, text: TextRow, fingerprint: str, description: str, new: SubindexRow) -> None:
+    """Inserts a sub-index and, when it is the first under it, the pipeline. Replaces the row of one that was lost."""
+    now = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+    db.execute(
+        f"""INSERT INTO pipelines (fingerprint, description, created_at) VALUES (?, ?, {now})
+            ON CONFLICT (fingerprint) DO NOTHING""",
+        (fingerprint, description),
+    )
+    pipeline = row(db, "SELECT id FROM pipelines WHERE fingerprint = ?", fingerprint)
+    assert pipeline is not None
+    # Delete and insert rather than upsert: the totals' triggers then need to know only those two.
+    db.execute("DELETE FROM subindexes WHERE text_id = ? AND pipeline_id = ?", (text.id, pipeline["id"]))
+    db.execute(
+        "INSERT INTO subindexes VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (text.id, pipeline["id"], new.chunks, new.index_hash, new.index_size, new.spans_hash, new.spans_size),
+    )
+
+
+def insert_document(
+    db: Database, hash: str, media_type: str, size: int, text: TextRow, pages: int | None
+) -> DocumentRow:
+    """Inserts a document that nothing references yet."""
+    now = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+    db.execute(
+        f"""INSERT INTO documents (hash, media_type, size, text_id, pages, stored_at, unreferenced_at)
+            VALUES (?, ?, ?, ?, ?, {now}, {now})""",
+        (hash, media_type, size, text.id, pages),
+    )
+    document = find_document(db, hash)
+    assert document is not None
+    return document
+
+
+def delete_document(db: Database, document: DocumentRow) -> None:
+    """Deletes a document's row. Foreign keys refuse while anything references it."""
+    db.execute("DELETE FROM documents WHERE id = ?", (document.id,))
+
+
+def delete_text(db: Database, text: TextRow) -> None:
+    """Deletes a text and its sub-indexes. Foreign keys refuse while a document has it."""
+    db.execute("DELETE FROM subindexes WHERE text_id = ?", (text.id,))
+    db.execute("DELETE FROM texts WHERE id = ?", (text.id,))
+
+
+def _text(found: dict[str, Any]) -> TextRow:
+    return TextRow(**{**found, "condemned": bool(found["condemned"])})
+
+
+def _document(db: Database, found: dict[str, Any]) -> DocumentRow:
+    text = row(db, f"SELECT {_TEXT} FROM texts t WHERE t.id = ?", found["text_id"])
+    assert text is not None
+    return DocumentRow(
+        found["id"], found["hash"], found["media_type"], found["size"], found["pages"], found["stored_at"],
+        found["refcount"], bool(found["doomed"]), _text(text),
+    )  # fmt: skip
+
+
+def _subindex(found: dict[str, Any]) -> SubindexRow:
+    return SubindexRow(
+        found["chunks"], found["index_hash"], found["index_size"], found["spans_hash"], found["spans_size"]
+    )

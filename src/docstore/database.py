@@ -1,0 +1,229 @@
+"""Connections to the catalog: opening, migrating, transactions, and SQLite's errors in our words.
+
+Connections are pooled, not tied to threads: a server's short-lived threads would leak one descriptor each. A
+connection is never carried across `fork`: the child opens its own, and keeps the parent's open but untouched,
+since closing it could checkpoint and delete the write-ahead log under the parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from docstore import schema
+from docstore.durable import storage_errors, sync_directory
+from docstore.errors import (
+    DocStoreError,
+    IntegrityError,
+    StorageError,
+    StoreClosed,
+    StoreLocked,
+    StoreReadOnly,
+    StoreVersionError,
+)
+
+_MINIMUM_SQLITE = (3, 37, 0)  # STRICT tables
+
+# SQLite's primary result codes (https://sqlite.org/rescode.html): which of our errors each one is.
+_TRANSLATION: dict[int, tuple[type[DocStoreError], str]] = {
+    sqlite3.SQLITE_BUSY: (StoreLocked, "Another process holds its write lock. Try again, or raise `timeout`."),
+    sqlite3.SQLITE_LOCKED: (StoreLocked, "Another process holds its write lock. Try again, or raise `timeout`."),
+    sqlite3.SQLITE_FULL: (StorageError, "The disk is full. Nothing was changed; free space, then try again."),
+    sqlite3.SQLITE_IOERR: (StorageError, "The disk failed or is full. Nothing was changed; check it, then try again."),
+    sqlite3.SQLITE_CANTOPEN: (StorageError, "It cannot be opened. Check that the folder exists and is permitted."),
+    sqlite3.SQLITE_READONLY: (StorageError, "It is not writable. Check permissions, or open with readonly=True."),
+    sqlite3.SQLITE_PERM: (StorageError, "Access is not permitted. Check permissions."),
+    sqlite3.SQLITE_CORRUPT: (IntegrityError, "It is damaged. Restore it from a backup; `documents/` is intact."),
+    sqlite3.SQLITE_NOTADB: (IntegrityError, "It is no SQLite database. Restore it from a backup."),
+    sqlite3.SQLITE_CONSTRAINT: (IntegrityError, "It contradicts itself. Please report this with the message."),
+}
+
+# A child of fork must not close these: see the module's first lines.
+_inherited: list[sqlite3.Connection] = []
+
+
+@contextlib.contextmanager
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors into ours, naming the file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None) or 0
+        kind, advice = _TRANSLATION.get(code & 0xFF, (StorageError, "Please report this with the message."))
+        raise kind(f"The catalog {path} refused: {error}. {advice}") from error
+
+
+class CatalogDatabase:
+    """The catalog's file: `read()` and `write()` give transactions on it. Safe for threads and after fork."""
+
+    def __init__(self, path: Path, *, readonly: bool, timeout: float) -> None:
+        self.path = path
+        self._readonly = readonly
+        self._timeout = timeout
+        self._reset()
+        if not readonly:
+            self._create()
+        with self._connection() as connection:
+            self._check_version(connection)
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._idle: list[sqlite3.Connection] = []
+        self._guard = threading.Lock()
+        # SQLite lets waiters sleep and retry, which starves some. Threads of one process queue here instead.
+        self._writing = threading.Lock()
+        self._closed = False
+
+    def _create(self) -> None:
+        if sqlite3.sqlite_version_info < _MINIMUM_SQLITE:
+            raise StoreVersionError(f"docstore needs SQLite 3.37 or newer; Python has {sqlite3.sqlite_version}.")
+        new = not self.path.exists()
+        with self._connection() as connection:
+            if schema.is_foreign(connection):
+                raise StoreVersionError(f"{self.path} is a database of another program. Choose another folder.")
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                # Only possible before the first table, and wanted so that collect can give pages back.
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+                if mode != "wal":
+                    raise StorageError(f"{self.path} cannot use write-ahead logging (it says {mode!r}): is it on a "
+                                       "network file system? Put the store on a local disk.")  # fmt: skip
+        if new:
+            with storage_errors("creating the store"):
+                sync_directory(self.path.parent)
+        with self.write() as db:
+            if not schema.unknown_migrations(db):
+                schema.migrations.apply(db)
+
+    def _check_version(self, connection: sqlite3.Connection) -> None:
+        if schema.is_foreign(connection):
+            raise StoreVersionError(f"{self.path} is a database of another program. Choose another folder.")
+        db = _wrap(connection)
+        if unknown := schema.unknown_migrations(db):
+            raise StoreVersionError(f"{self.path.parent} was written by a newer docstore (it knows {unknown[-1]}). "
+                                    "Upgrade docstore to open it.")  # fmt: skip
+        if pending := schema.migrations.pending(db):
+            raise StoreVersionError(f"{self.path.parent} lacks {pending[0].name}, which a read-only store cannot add. "
+                                    "Open it once without readonly.")  # fmt: skip
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Database]:
+        """A snapshot: everything read inside is of one moment."""
+        with self._connection() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield _wrap(connection)
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Database]:
+        """The catalog's write lock, and a transaction that is durable when the block has ended.
+
+        `BEGIN IMMEDIATE`: the lock is taken before the first look, so what is checked inside stays true until the
+        commit. Any exception rolls everything back.
+        """
+        if self._readonly:
+            raise StoreReadOnly(f"{self.path.parent} was opened with readonly=True. Open it without to change it.")
+        self._enter_process()
+        if not self._writing.acquire(timeout=self._timeout):
+            raise StoreLocked(f"A thread of this process has held {self.path} for {self._timeout:.0f} s. Try again.")
+        try:
+            with self._connection() as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield _wrap(connection)
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+        finally:
+            self._writing.release()
+
+    def compact(self) -> None:
+        """Gives the catalog's free pages and its write-ahead log back to the file system, as far as readers let."""
+        with self._connection() as connection:
+            connection.execute("PRAGMA incremental_vacuum").fetchall()
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def close(self) -> None:
+        """Closes all connections. Later use raises StoreClosed."""
+        self._enter_process()
+        with self._guard:
+            self._closed = True
+            while self._idle:
+                self._idle.pop().close()
+
+    def _enter_process(self) -> None:
+        if self._pid != os.getpid():
+            _inherited.extend(self._idle)
+            closed = self._closed
+            self._reset()
+            self._closed = closed
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        self._enter_process()
+        with sqlite_errors(self.path):
+            with self._guard:
+                if self._closed:
+                    raise StoreClosed(f"The store {self.path.parent} was closed. Open it again.")
+                connection = self._idle.pop() if self._idle else None
+            connection = connection or self._connect()
+            try:
+                yield connection
+            except BaseException:
+                # Whatever state an error left it in, the next user gets a fresh one.
+                connection.close()
+                raise
+            with self._guard:
+                if not self._closed:
+                    self._idle.append(connection)
+                    return
+            connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        mode = "ro" if self._readonly else "rwc"
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=self._timeout,
+            isolation_level=None,  # transactions are ours to begin: sqlite3's implicit ones are never IMMEDIATE
+            check_same_thread=False,
+        )
+        for pragma in (
+            "foreign_keys = ON",
+            "synchronous = FULL",  # NORMAL may lose the last commits, and our next step may be an unlink
+            "fullfsync = ON",  # macOS: see durable.sync_file
+            "trusted_schema = OFF",  # a catalog that was tampered with cannot make us call functions
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+
+def _wrap(connection: sqlite3.Connection) -> Database:
+    return Database(connection, execute_plugins=False)
+
+
+def rows(db: Database, sql: str, *arguments: Any) -> list[dict[str, Any]]:
+    """All rows of a query, as dictionaries.
+
+    Not `Database.query`, which guards every call with a savepoint against statements that return nothing.
+    """
+    cursor = db.execute(sql, arguments)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+
+
+def row(db: Database, sql: str, *arguments: Any) -> dict[str, Any] | None:
+    """The first row of a query, or None."""
+    found = rows(db, sql, *arguments)
+    return found[0] if found else None

@@ -1,0 +1,169 @@
+"""How files become durable: the only place that fsyncs, renames into place, and unlinks.
+
+A published file must survive a power cut before the row that names it is committed (invariant 1). On POSIX that
+takes three things in this order: fsync of the file, rename, fsync of every directory that gained an entry. A
+`Publication` gathers the directories of many files, so that each is synced once for all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from blake3 import blake3
+
+from docstore.errors import StorageError
+
+BLOCK = 1 << 20
+"""Bytes read or written at a time: memory stays constant whatever the size of the document."""
+
+
+@contextlib.contextmanager
+def storage_errors(doing: str) -> Iterator[None]:
+    """Turns an `OSError` of the store's own files into a `StorageError` that says what was being done."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{doing} failed: {error.strerror or error} ({error.filename or 'the store'}). "
+            "Nothing visible was changed. Free space or repair permissions, then try again."
+        ) from error
+
+
+def sync_file(fd: int) -> None:
+    """fsync that reaches the medium. On macOS plain fsync stops at the drive's cache; F_FULLFSYNC does not."""
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is None:
+        os.fsync(fd)
+    else:
+        fcntl.fcntl(fd, full)
+
+
+def sync_directory(path: Path) -> None:
+    """Makes the entries of a directory durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        sync_file(fd)
+    finally:
+        os.close(fd)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Writes a new file and fsyncs it. The directory entry is the publication's business."""
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        sync_file(file.fileno())
+
+
+def hash_stream(source: BinaryIO) -> tuple[str, int]:
+    """Reads a stream to its end. Returns its BLAKE3 and its size in bytes.
+
+    Plain reads, not blake3's `update_mmap`: a file that somebody truncates while it is mapped kills the process
+    with SIGBUS.
+
+    Raises:
+        SourceError: reading failed.
+    """
+    hasher, size = blake3(), 0
+    while block := _read_block(source):
+        hasher.update(block)
+        size += len(block)
+    return hasher.hexdigest(), size
+
+
+def copy_durably(source: BinaryIO, target: Path) -> tuple[str, int]:
+    """Copies a stream into a new, fsynced file, hashing on the way. Returns BLAKE3 and size of what was written.
+
+    Raises:
+        StorageError: the target could not be written.
+        SourceError: reading failed.
+    """
+    hasher, size = blake3(), 0
+    with storage_errors("storing a document"), open(target, "xb") as file:
+        while block := _read_block(source):
+            hasher.update(block)
+            file.write(block)
+            size += len(block)
+        file.flush()
+        sync_file(file.fileno())
+    return hasher.hexdigest(), size
+
+
+class SourceError(Exception):
+    """The caller's stream failed while it was read; `__cause__` is its own error."""
+
+
+def _read_block(source: BinaryIO) -> bytes:
+    # Anything at all may be behind a caller's file object, so whatever it raises must not pass for our disk's error.
+    try:
+        block = source.read(BLOCK)
+    except Exception as error:
+        raise SourceError(str(error)) from error
+    if not isinstance(block, bytes):
+        raise SourceError(f"read() returned {type(block).__name__}, not bytes: open the file in binary mode")
+    return block
+
+
+class Publication:
+    """Renames staged, fsynced files into place, then makes all the new directory entries durable at once.
+
+    Must be used while the catalog's write lock is held: a check of the catalog and the publication that depends on
+    it can then not be separated.
+    """
+
+    def __init__(self) -> None:
+        self._directories: set[Path] = set()
+        self._placed: list[tuple[Path, Path]] = []
+
+    def place(self, staged: Path, target: Path, keep: Path) -> None:
+        """Moves `staged` to `target`, making directories below `keep`, which exists, as needed."""
+        self._make_directory(target.parent)
+        os.replace(staged, target)
+        self._placed.append((target, keep))
+        self._directories.add(target.parent)
+
+    def _make_directory(self, directory: Path) -> None:
+        if directory.is_dir():
+            return
+        self._make_directory(directory.parent)
+        directory.mkdir(exist_ok=True)
+        # The new directory's own entry lives in its parent: syncing only the directory would lose both.
+        self._directories.add(directory.parent)
+
+    def sync(self) -> None:
+        """After this returns, everything placed survives a power cut. The rows may be committed."""
+        for directory in self._directories:
+            sync_directory(directory)
+
+    def undo(self) -> None:
+        """Takes back what was placed, when the transaction cannot go on. What it misses, a sweep finds."""
+        for target, keep in self._placed:
+            with contextlib.suppress(OSError):
+                unlink(target, keep)
+
+
+def unlink(path: Path, keep: Path) -> None:
+    """Removes a file if it is there, and every directory below `keep` that this leaves empty.
+
+    Must be used while the catalog's write lock is held (see `Publication`); nobody can then be about to place a
+    file into a directory that is removed here.
+    """
+    path.unlink(missing_ok=True)
+    prune(path.parent, keep)
+
+
+def prune(directory: Path, keep: Path) -> None:
+    """Removes `directory` and its parents below `keep`, as far as they are empty."""
+    while directory != keep:
+        try:
+            directory.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:  # not empty
+            return
+        directory = directory.parent

@@ -1,0 +1,77 @@
+"""Every error the library raises, in one hierarchy rooted at `DocStoreError`.
+
+Each message says what failed, why, and what to do next. Errors of SQLite, FAISS, pypdf and the operating
+system are translated at the border where they arise; the original stays reachable as `__cause__`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+UnreadableReason = Literal["missing", "empty", "corrupt", "encrypted", "unsupported", "no-text", "limit"]
+
+
+class DocStoreError(Exception):
+    """Base of every error that docstore raises on purpose."""
+
+
+class InvalidArgument(DocStoreError, ValueError):
+    """A caller passed something that has no meaning here: a bad `k`, name, metadata or vector."""
+
+
+class DocumentNotFound(DocStoreError, LookupError):
+    """No such document, or not in this workspace. Both read alike, so that nobody can probe for hashes."""
+
+
+class WorkspaceNotFound(DocStoreError, LookupError):
+    """No workspace has this name, or it was deleted after this handle on it was made."""
+
+
+class UnreadableDocument(DocStoreError):
+    """A source that cannot be stored as a document.
+
+    `reason` is one of `missing`, `empty`, `corrupt`, `encrypted`, `unsupported`, `no-text` or `limit`, for
+    programs to branch on; `name` is the source as the caller named it.
+    """
+
+    def __init__(self, name: str, reason: UnreadableReason, detail: str) -> None:
+        super().__init__(f"{name}: {detail}")
+        self.name = name
+        self.reason: UnreadableReason = reason
+        self.detail = detail
+
+
+class EmbeddingError(DocStoreError):
+    """The embedder failed, could not be loaded, or returned something other than its contract says."""
+
+
+class PipelineMismatch(DocStoreError):
+    """The workspace holds documents that have no vectors under the pipeline this store was opened with."""
+
+
+class IntegrityError(DocStoreError):
+    """Stored bytes no longer match their hash, or the catalog contradicts itself."""
+
+
+class QuotaExceeded(DocStoreError):
+    """A limit on a workspace or the store. Part of the interface from the start; no limit can be set yet."""
+
+
+class StorageError(DocStoreError):
+    """The disk or SQLite refused: full, not permitted, input/output error. Nothing visible was changed."""
+
+
+class StoreLocked(DocStoreError):
+    """Another process held the catalog's write lock for longer than the timeout."""
+
+
+class StoreVersionError(DocStoreError):
+    """The folder is not a store, or a newer docstore wrote it."""
+
+
+class StoreReadOnly(DocStoreError):
+    """A change was asked of a store that was opened with `readonly=True`."""
+
+
+class StoreClosed(DocStoreError):
+    """The store was used after `close()`."""

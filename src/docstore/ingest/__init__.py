@@ -1,0 +1,1 @@
+"""From a source to chunks and vectors: read, extract, chunk, embed, add. One file each."""

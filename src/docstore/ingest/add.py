@@ -1,0 +1,336 @@
+"""The add protocol: how documents come in, alone or many at once, against any number of others doing the same.
+
+Work goes in rounds. Each round first asks the catalog, in one write transaction, what every pending document still
+needs; the answer is one of `Step`. What is stored already is referenced in that same transaction. What is not is
+claimed there, so that of all who want it one does the work and the others wait. Then, without any lock, the work:
+copying and extracting, then embedding, with chunks of many documents in the embedder's batches. Last, one write
+transaction publishes: it looks again, renames files into place, syncs their directories, and commits rows and
+references. See docs/architecture.md for why each order is the one that is safe.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from typing import Any
+
+from sqlite_utils import Database
+
+from docstore import claims, contents, refcount
+from docstore import texts as text_files
+from docstore.cas import Staged
+from docstore.cas import stage as stage_bytes
+from docstore.contents import DocumentRow, SubindexRow, TextRow
+from docstore.documents import document_of
+from docstore.durable import Publication, storage_errors
+from docstore.errors import DocStoreError, DocumentNotFound, EmbeddingError, IntegrityError, WorkspaceNotFound
+from docstore.ingest.extract import SUFFIXES, Extraction, Unreadable
+from docstore.ingest.extractor import CONCURRENCY
+from docstore.ingest.pipeline import StagedSubindex
+from docstore.ingest.source import Source, stage
+from docstore.lifecycle.collect import reap
+from docstore.model import Document
+from docstore.parts import Parts
+from docstore.scratch import Scratch
+from docstore.texts import Text
+from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
+
+_POLL_SECONDS = 0.02  # how often a wait for somebody else's claim looks again; embedding one chunk takes as long
+
+
+class Step(Enum):
+    """What a document needs next."""
+
+    DONE = auto()
+    """Referenced; nothing more."""
+    PREPARE = auto()
+    """Copy it and extract its text. We hold the claim on the document."""
+    EMBED = auto()
+    """Chunk and embed its text. We hold the claim on the embedding."""
+    PUBLISH = auto()
+    """Everything that was missing is staged."""
+    WAIT = auto()
+    """Somebody else is computing what it needs."""
+
+
+@dataclass(eq=False, slots=True)
+class Incoming:
+    """A document on its way into a workspace."""
+
+    hash: str
+    source: Source | None
+    """None for `link`: the store must have the document."""
+    label: str
+    """What to call it in errors, and the display name unless `name` says otherwise."""
+    name: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    held: set[str] = field(default_factory=set)
+    """Keys of the claims it holds."""
+    blob: Staged | None = None
+    extraction: Extraction | None = None
+    text_hash: str = ""
+    text: Text | None = None
+    text_file: Staged | None = None
+    subindex: StagedSubindex | None = None
+    outcome: Document | DocStoreError | None = None
+
+    def adopt(self, text_hash: str) -> None:
+        """Goes on with the text of this hash; what was made of another one is void."""
+        if self.text_hash != text_hash:
+            self.text_hash, self.text, self.text_file, self.subindex = text_hash, None, None, None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this add computed vectors."""
+        return self.subindex is not None
+
+
+class Addition:
+    """One call of `add`, `add_many` or `link`, on one group of documents."""
+
+    def __init__(
+        self, parts: Parts, workspace: int, scratch: Scratch, progress: Callable[[Incoming, int], None]
+    ) -> None:
+        """
+        Args:
+            progress: called with a document and the chunks embedded since the last call; also when it is finished.
+        """
+        self._parts = parts
+        self._workspace = workspace
+        self._scratch = scratch
+        self._progress = progress
+        self._fingerprint = parts.pipeline.fingerprint
+        self._embeddings = parts.embeddings(self._fingerprint)
+
+    def run(self, incoming: list[Incoming]) -> None:
+        """Adds documents; afterwards each has its `outcome`. Raises what is not one document's own failure."""
+        while pending := [item for item in incoming if item.outcome is None]:
+            steps = self._plan(pending)
+            work: dict[Step, list[Incoming]] = {step: [] for step in Step}
+            for item, step in zip(pending, steps, strict=True):
+                work[step].append(item)
+            self._prepare(work[Step.PREPARE])
+            self._embed(work[Step.EMBED])
+            self._publish([item for item in work[Step.EMBED] + work[Step.PUBLISH] if item.outcome is None])
+            self._release_failed(pending)
+            for item in pending:
+                if item.outcome is not None:
+                    self._progress(item, 0)
+            if len(work[Step.WAIT]) == len(pending):
+                time.sleep(_POLL_SECONDS)
+
+    # -- first transaction: what is there, what is claimed --------------------------------------------------------
+
+    def _plan(self, pending: list[Incoming]) -> list[Step]:
+        with self._parts.database.write() as db:
+            self._require_workspace(db)
+            return [self._next_step(db, item) for item in pending]
+
+    def _next_step(self, db: Database, item: Incoming) -> Step:
+        document = contents.find_document(db, item.hash)
+        stored = document if document is not None and self._is_live(document) else None
+        if stored is not None:
+            text: TextRow | None = stored.text
+            item.adopt(stored.text.hash)
+        elif item.source is None:
+            item.outcome = DocumentNotFound(f"The store has no document {item.label}. Add its bytes first.")
+            return Step.DONE
+        elif item.blob is None:
+            return Step.PREPARE if self._claim(db, item, claims.document_key(item.hash)) else Step.WAIT
+        else:
+            text = self._extracted_text(db, item)
+        has_vectors = text is not None and self._has_vectors(db, text)
+        if stored is not None and has_vectors:
+            self._refer(db, item, stored)
+            return Step.DONE
+        if has_vectors or item.subindex is not None:
+            return Step.PUBLISH
+        key = claims.embedding_key(self._fingerprint, item.text_hash)
+        return Step.EMBED if self._claim(db, item, key) else Step.WAIT
+
+    def _is_live(self, document: DocumentRow) -> bool:
+        """Whether a document can be referenced as it is. A row whose file was lost is not deduplicated onto."""
+        return (
+            not document.doomed
+            and self._parts.documents.intact(document.hash, SUFFIXES[document.media_type], document.size)
+            and self._parts.text_is_intact(document.text)
+        )
+
+    def _extracted_text(self, db: Database, item: Incoming) -> TextRow | None:
+        """The stored text that this document's own extraction gave too, if another document brought it."""
+        text = contents.find_text(db, item.text_hash)
+        return text if text is not None and self._parts.text_is_intact(text) else None
+
+    def _has_vectors(self, db: Database, text: TextRow) -> bool:
+        row = contents.find_subindex(db, text, self._fingerprint)
+        return row is not None and self._parts.subindex_is_intact(text, self._fingerprint, row)
+
+    def _claim(self, db: Database, item: Incoming, key: str) -> bool:
+        if key in item.held:
+            return True
+        # Two documents of one group may need the same: the claim is then held by our own, living operation, and the
+        # second finds the result in the next round.
+        if not claims.claim(db, key, self._scratch.token, self._parts.owner_is_alive):
+            return False
+        item.held.add(key)
+        return True
+
+    # -- work without a lock --------------------------------------------------------------------------------------
+
+    def _prepare(self, items: list[Incoming]) -> None:
+        if len(items) == 1:
+            self._prepare_one(items[0])
+        elif items:
+            with ThreadPoolExecutor(min(CONCURRENCY, len(items))) as pool:
+                list(pool.map(self._prepare_one, items))
+
+    def _prepare_one(self, item: Incoming) -> None:
+        assert item.source is not None
+        try:
+            item.blob = stage(item.source, self._scratch)
+            item.extraction = self._parts.extractor.extract(item.blob.path, item.label, self._scratch.file())
+            text = Text.of(item.extraction.text)
+            item.adopt(text.hash)
+            item.text = text
+            item.text_file = stage_bytes(self._scratch.file(), text_files.compress(item.text))
+        except Unreadable as error:
+            item.outcome = error.named(item.label)
+        except DocStoreError as error:
+            item.outcome = error
+
+    def _embed(self, items: list[Incoming]) -> None:
+        for item in items:
+            if item.text is None:
+                self._load_text(item)
+        items = [item for item in items if item.outcome is None]
+        try:
+            self._embed_together(items)
+        except EmbeddingError as error:
+            if len(items) == 1:
+                items[0].outcome = error
+                return
+            # Only the documents that the embedder cannot take should fail for it.
+            for item in items:
+                self._embed([item])
+
+    def _embed_together(self, items: list[Incoming]) -> None:
+        texts = [item.text.content for item in items if item.text is not None]
+        built = self._parts.pipeline.build(texts, self._scratch, lambda chunks: self._progress(items[0], chunks))
+        for item, subindex in zip(items, built, strict=True):
+            item.subindex = subindex
+
+    def _load_text(self, item: Incoming) -> None:
+        """The stored text of a document that is there, for vectors that are not."""
+        with self._parts.database.read() as db:
+            document = contents.find_document(db, item.hash)
+        try:
+            if document is None:
+                raise DocumentNotFound(f"The document {item.label} was collected meanwhile. Add its bytes again.")
+            with storage_errors("reading a stored text"):
+                data = self._parts.texts.read_checked(document.text.hash, text_files.SUFFIX, document.text.file_hash)
+            item.text = text_files.decompress(data, document.text.hash)
+        except DocStoreError as error:
+            item.outcome = error
+
+    # -- last transaction: publish --------------------------------------------------------------------------------
+
+    def _publish(self, items: list[Incoming]) -> None:
+        if not items:
+            return
+        publication = Publication()
+        with self._parts.database.write() as db:
+            self._require_workspace(db)
+            try:
+                with storage_errors("publishing a document"):
+                    for item in items:
+                        self._publish_one(db, item, publication)
+                    # Rows below this line may be committed: every file they name is durable (invariant 1).
+                    publication.sync()
+            except BaseException:
+                publication.undo()
+                raise
+
+    def _publish_one(self, db: Database, item: Incoming, publication: Publication) -> None:
+        document = contents.find_document(db, item.hash)
+        if item.blob is None and (document is None or document.doomed):
+            # A link, or an add whose document was there: removed and collected since we looked. Look again.
+            return
+        if document is not None and document.doomed:
+            reap(self._parts, db, [document])
+            document = None
+        text = self._publish_text(db, item, document, publication)
+        if text is None:
+            return
+        if document is None or not self._parts.documents.intact(
+            document.hash, SUFFIXES[document.media_type], document.size
+        ):
+            document = self._publish_blob(db, item, document, text, publication)
+        self._refer(db, item, document)
+        claims.release(db, item.held)
+
+    def _publish_text(
+        self, db: Database, item: Incoming, document: DocumentRow | None, publication: Publication
+    ) -> TextRow | None:
+        """Text and sub-index. None when what was there in the first transaction is gone: the next round has it."""
+        text = contents.find_text(db, item.text_hash)
+        if text is not None and text.condemned:
+            reap(self._parts, db, contents.documents_of_text(db, text))
+            text = None
+        if document is not None and (text is None or text.id != document.text.id):
+            raise IntegrityError(
+                f"{item.label} is stored with text {document.text.hash}, which is lost, and extraction now gives "
+                "another. Remove the document from every workspace, collect, and add it again."
+            )
+        has_vectors = text is not None and self._has_vectors(db, text)
+        text_is_intact = text is not None and self._parts.text_is_intact(text)
+        if not (has_vectors or item.subindex) or not (text_is_intact or item.text_file):
+            return None
+        if not text_is_intact:
+            assert item.text_file is not None and item.text is not None
+            new = item.text_file
+            self._parts.texts.place(publication, new.path, item.text_hash, text_files.SUFFIX)
+            text = contents.put_text(db, item.text_hash, len(item.text.content), new.hash, new.size)
+        assert text is not None
+        if not has_vectors:
+            assert item.subindex is not None
+            self._publish_subindex(db, text, item.subindex, publication)
+        return text
+
+    def _publish_subindex(self, db: Database, text: TextRow, new: StagedSubindex, publication: Publication) -> None:
+        self._embeddings.place(publication, new.index.path, text.hash, INDEX_SUFFIX)
+        self._embeddings.place(publication, new.spans.path, text.hash, SPANS_SUFFIX)
+        row = SubindexRow(new.chunks, new.index.hash, new.index.size, new.spans.hash, new.spans.size)
+        contents.put_subindex(db, text, self._fingerprint, self._parts.pipeline.description, row)
+
+    def _publish_blob(
+        self, db: Database, item: Incoming, document: DocumentRow | None, text: TextRow, publication: Publication
+    ) -> DocumentRow:
+        assert item.blob is not None and item.extraction is not None
+        media_type = document.media_type if document is not None else item.extraction.media_type
+        self._parts.documents.place(publication, item.blob.path, item.hash, SUFFIXES[media_type])
+        if document is not None:
+            return document
+        return contents.insert_document(db, item.hash, media_type, item.blob.size, text, item.extraction.pages)
+
+    # -- both -----------------------------------------------------------------------------------------------------
+
+    def _refer(self, db: Database, item: Incoming, document: DocumentRow) -> None:
+        reused = not item.embedded
+        refcount.refer(db, self._workspace, document, item.name, item.label, item.metadata, reused)
+        claims.release(db, item.held)
+        found = refcount.reference(db, self._workspace, document.hash, self._fingerprint)
+        assert found is not None
+        item.outcome = replace(document_of(found), reused=reused)
+
+    def _require_workspace(self, db: Database) -> None:
+        if refcount.workspace_state(db, self._workspace) is None:
+            raise WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")
+
+    def _release_failed(self, items: list[Incoming]) -> None:
+        held = {key for item in items if isinstance(item.outcome, DocStoreError) for key in item.held}
+        if held:
+            with self._parts.database.write() as db:
+                claims.release(db, held)

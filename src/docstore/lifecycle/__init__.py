@@ -1,0 +1,1 @@
+"""What keeps a store clean and sound: collect, sweep, verify. One file each."""

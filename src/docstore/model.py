@@ -1,0 +1,157 @@
+"""The frozen dataclasses that callers receive. No behaviour beyond what can be derived from their fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from docstore.errors import DocStoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document, as one workspace refers to it.
+
+    From `DocStore.document` it is seen without any workspace: then `name` is None, `metadata` is empty and
+    `added_at` is when the bytes were stored.
+    """
+
+    hash: str
+    """BLAKE3 of the bytes, 64 lowercase hexadecimal characters."""
+    name: str | None
+    """What this workspace calls it."""
+    media_type: str
+    """`application/pdf`, `text/html`, `text/markdown` or `text/plain`, decided from the content."""
+    size: int
+    """Bytes of the document itself."""
+    chunks: int
+    """Chunks under the pipeline the store was opened with; 0 when that pipeline has not seen its text."""
+    pages: int | None
+    """Pages, for types that have them."""
+    metadata: Mapping[str, Any]
+    """What this workspace attached to the reference. JSON values."""
+    added_at: datetime
+    """When the reference was made, UTC."""
+    reused: bool
+    """True when making the reference embedded nothing: the store held the text's vectors already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One chunk that a search found."""
+
+    text: str
+    score: float
+    """Cosine similarity of query and chunk, in [-1, 1] up to the codec's rounding."""
+    document: str
+    """Hash of the document the chunk is in."""
+    name: str
+    """What the searching workspace calls that document."""
+    chunk: int
+    """Position of the chunk in the document, from 0."""
+    start: int
+    """First character of the chunk in the document's extracted text."""
+    end: int
+    """One past its last character."""
+    page: int | None
+    """Page the chunk's first visible character is on, from 1; None for types without pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A source that `add_many` could not add, and why."""
+
+    name: str
+    error: DocStoreError
+
+
+@dataclass(frozen=True, slots=True)
+class AddReport:
+    """What became of every source given to `add_many`, each list in the order of the sources."""
+
+    added: tuple[Document, ...]
+    """Embedded by this call."""
+    reused: tuple[Document, ...]
+    """Referenced without embedding anything."""
+    failed: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a long operation stands. Passed to the callback after every step."""
+
+    done: int
+    """Items finished: documents of `add_many`, files of `verify`."""
+    total: int | None
+    """Items in all, or None while that is unknown."""
+    chunks: int
+    """Chunks embedded so far."""
+    name: str
+    """The item that was finished last, or is being worked on."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorageStats:
+    """What the store holds and what sharing saves. Costs the same in a store of any size."""
+
+    documents: int
+    """Documents stored, those that await collection included."""
+    workspaces: int
+    references: int
+    chunks: int
+    """Chunks with stored vectors, over all pipelines."""
+    physical_bytes: int
+    """Sizes of all files as the file system reported them when they were published, plus the catalog's now.
+    Equal to `du --apparent-size` over the files of a store in which nobody is writing."""
+    logical_bytes: int
+    """What the same references would take if every workspace kept its own blob, text and vectors."""
+    saved_bytes: int
+    """`logical_bytes - physical_bytes`; negative while the catalog weighs more than sharing saves."""
+    embeddings_computed: int
+    """Vectors ever computed by this store."""
+    embeddings_avoided: int
+    """Vectors that references asked for and that were there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectReport:
+    """What a collection deleted, or with `dry_run` would delete."""
+
+    documents: int
+    bytes: int
+    """Sizes of the deleted files of those documents, their texts and their sub-indexes."""
+    leftovers: int
+    """Files that interrupted operations had left and that were swept; 0 in a dry run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that `verify` found wrong."""
+
+    kind: str
+    """`missing`, `damaged`, `count`, `reference`, `catalog` or `foreign`."""
+    path: str
+    """The file, relative to the store's folder, or the catalog table."""
+    detail: str
+    workspaces: tuple[str, ...]
+    """Names of the workspaces whose documents it affects."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What `verify` read and found."""
+
+    problems: tuple[Problem, ...]
+    files: int
+    """Files read and hashed."""
+    bytes: int
+    """Bytes read and hashed."""
+    leftovers: int
+    """Files that interrupted operations left behind. Harmless; `collect` sweeps them."""
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing is wrong."""
+        return not self.problems

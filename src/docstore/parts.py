@@ -1,0 +1,53 @@
+"""The parts of one open store, as `store.py` wired them. Passed whole to whatever needs more than one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from docstore.cas import ContentStore
+from docstore.contents import SubindexRow, TextRow
+from docstore.database import CatalogDatabase
+from docstore.ingest.extractor import Extractor
+from docstore.ingest.pipeline import Pipeline
+from docstore.scratch import is_alive
+from docstore.texts import SUFFIX
+from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
+from docstore.views import ViewCache
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an open store is made of."""
+
+    folder: Path
+    database: CatalogDatabase
+    documents: ContentStore
+    texts: ContentStore
+    pipeline: Pipeline
+    extractor: Extractor
+    views: ViewCache
+
+    @property
+    def tmp(self) -> Path:
+        """Where operations keep work in progress."""
+        return self.folder / "tmp"
+
+    def owner_is_alive(self, token: str) -> bool:
+        """Whether the operation that owns a scratch folder, and claims, still runs."""
+        return is_alive(self.tmp, token)
+
+    def embeddings(self, fingerprint: str) -> ContentStore:
+        """The sub-index files of one pipeline."""
+        return ContentStore(self.folder, f"embeddings/{fingerprint}")
+
+    def text_is_intact(self, text: TextRow) -> bool:
+        """Whether a text may be built upon: not condemned, and its file is there."""
+        return not text.condemned and self.texts.intact(text.hash, SUFFIX, text.file_size)
+
+    def subindex_is_intact(self, text: TextRow, fingerprint: str, row: SubindexRow) -> bool:
+        """Whether both files of a sub-index are there."""
+        files = self.embeddings(fingerprint)
+        return files.intact(text.hash, INDEX_SUFFIX, row.index_size) and files.intact(
+            text.hash, SPANS_SUFFIX, row.spans_size
+        )

@@ -1,0 +1,179 @@
+"""Workspaces, references and counts in SQLite.
+
+The counts themselves are kept by the schema's triggers: no function here writes one, so none can get it wrong.
+Plain functions on a transaction; what changes anything wants one from `CatalogDatabase.write`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlite_utils import Database
+
+from docstore.contents import DocumentRow, find_document
+from docstore.database import row, rows
+
+_NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRow:
+    """A reference with what it points to, under one pipeline."""
+
+    document: str
+    """Hash of the document."""
+    name: str
+    metadata: Mapping[str, Any]
+    added_at: str
+    reused: bool
+    media_type: str
+    size: int
+    pages: int | None
+    text: str
+    """Hash of the text."""
+    chunks: int | None
+    """None, as what follows, when the pipeline has not seen the text."""
+    index_hash: str | None
+    spans_hash: str | None
+
+
+_REFERENCE = """
+    SELECT d.hash AS document, r.name, r.metadata, r.added_at, r.reused, d.media_type, d.size, d.pages,
+           t.hash AS text, s.chunks, s.index_hash, s.spans_hash
+    FROM refs r
+    JOIN documents d ON d.id = r.document_id
+    JOIN texts t ON t.id = d.text_id
+    LEFT JOIN subindexes s ON s.text_id = t.id
+         AND s.pipeline_id = (SELECT id FROM pipelines WHERE fingerprint = ?)
+    WHERE r.workspace_id = ?"""
+
+
+def workspace_id(db: Database, name: str) -> int | None:
+    """The id of a workspace, or None."""
+    found = row(db, "SELECT id FROM workspaces WHERE name = ?", name)
+    return None if found is None else int(found["id"])
+
+
+def create_workspace(db: Database, name: str) -> int:
+    """Creates a workspace unless it exists. Returns its id."""
+    db.execute(f"INSERT INTO workspaces (name, created_at) VALUES (?, {_NOW}) ON CONFLICT (name) DO NOTHING", (name,))
+    found = workspace_id(db, name)
+    assert found is not None
+    return found
+
+
+def delete_workspace(db: Database, workspace: int) -> None:
+    """Drops all of a workspace's references, and the workspace."""
+    db.execute("DELETE FROM refs WHERE workspace_id = ?", (workspace,))
+    db.execute("DELETE FROM workspaces WHERE id = ?", (workspace,))
+
+
+def workspace_names(db: Database) -> list[str]:
+    """All workspaces, by name."""
+    return [found["name"] for found in rows(db, "SELECT name FROM workspaces ORDER BY name")]
+
+
+def workspace_state(db: Database, workspace: int) -> tuple[int, int] | None:
+    """(version, number of references), or None when the workspace was deleted."""
+    found = row(db, "SELECT version, refs FROM workspaces WHERE id = ?", workspace)
+    return None if found is None else (int(found["version"]), int(found["refs"]))
+
+
+def refer(
+    db: Database,
+    workspace: int,
+    document: DocumentRow,
+    name: str | None,
+    fallback_name: str,
+    metadata: Mapping[str, Any] | None,
+    reused: bool,
+) -> None:
+    """Makes the reference if it is missing.
+
+    Where it exists, a name or metadata that is not None replaces what is there; None leaves it.
+    """
+    db.execute(
+        f"""INSERT INTO refs (workspace_id, document_id, name, metadata, added_at, reused)
+            VALUES (?, ?, ?, ?, {_NOW}, ?) ON CONFLICT DO NOTHING""",
+        (workspace, document.id, fallback_name if name is None else name, _json(metadata or {}), reused),
+    )
+    for column, value in (("name", name), ("metadata", None if metadata is None else _json(metadata))):
+        if value is not None:
+            # Only where it differs: an idempotent add must not invalidate the workspace's cached view.
+            db.execute(
+                f"UPDATE refs SET {column} = ? WHERE workspace_id = ? AND document_id = ? AND {column} <> ?",
+                (value, workspace, document.id, value),
+            )
+
+
+def unrefer(db: Database, workspace: int, hash: str) -> bool:
+    """Drops the reference. False when there was none."""
+    cursor = db.execute(
+        "DELETE FROM refs WHERE workspace_id = ? AND document_id = (SELECT id FROM documents WHERE hash = ?)",
+        (workspace, hash),
+    )
+    return cursor.rowcount > 0
+
+
+def reference(db: Database, workspace: int, hash: str, fingerprint: str) -> ReferenceRow | None:
+    """One reference of a workspace."""
+    found = row(db, f"{_REFERENCE} AND d.hash = ?", fingerprint, workspace, hash)
+    return None if found is None else _reference(found)
+
+
+def references(db: Database, workspace: int, fingerprint: str) -> list[ReferenceRow]:
+    """All references of a workspace, ordered by document hash: the order in which equal scores rank."""
+    return [_reference(found) for found in rows(db, f"{_REFERENCE} ORDER BY d.hash", fingerprint, workspace)]
+
+
+def referencing_workspaces(db: Database, document: DocumentRow) -> list[str]:
+    """Names of the workspaces that reference a document."""
+    found = rows(
+        db,
+        """SELECT w.name FROM refs r JOIN workspaces w ON w.id = r.workspace_id
+           WHERE r.document_id = ? ORDER BY w.name""",
+        document.id,
+    )
+    return [each["name"] for each in found]
+
+
+def unreferenced(db: Database, before: str, limit: int) -> list[DocumentRow]:
+    """Documents without a reference since before a time, and not doomed yet.
+
+    The index `documents_unreferenced` finds candidates; the references decide. A count that lies can delay a
+    collection, never cause one.
+    """
+    found = rows(
+        db,
+        """SELECT hash FROM documents d
+           WHERE refcount = 0 AND doomed = 0 AND unreferenced_at <= ?
+           AND NOT EXISTS (SELECT 1 FROM refs WHERE document_id = d.id) LIMIT ?""",
+        before, limit,
+    )  # fmt: skip
+    return _documents(db, found)
+
+
+def doom(db: Database, document: DocumentRow) -> None:
+    """Condemns a document: from the commit on, an add of the same bytes publishes afresh."""
+    db.execute("UPDATE documents SET doomed = 1 WHERE id = ?", (document.id,))
+
+
+def doomed(db: Database, limit: int) -> list[DocumentRow]:
+    """Documents whose collection has begun, in this run or in one that crashed."""
+    return _documents(db, rows(db, "SELECT hash FROM documents WHERE doomed = 1 LIMIT ?", limit))
+
+
+def _documents(db: Database, found: list[dict[str, Any]]) -> list[DocumentRow]:
+    return [document for each in found if (document := find_document(db, each["hash"])) is not None]
+
+
+def _reference(found: dict[str, Any]) -> ReferenceRow:
+    return ReferenceRow(**{**found, "metadata": json.loads(found["metadata"]), "reused": bool(found["reused"])})
+
+
+def _json(metadata: Mapping[str, Any]) -> str:
+    # The one spelling of a value: equal metadata compare equal as text.
+    return json.dumps(metadata, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

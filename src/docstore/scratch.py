@@ -1,0 +1,110 @@
+"""Work in progress: one folder under `tmp/` for each running operation, alive while its owner holds a lock.
+
+The lock is `flock` on `tmp/<token>.lock`. The kernel drops it when the process dies, however it dies, so 'is the
+owner alive' needs no heartbeat, no process id and no clock. The token also names the owner of claims in the
+catalog.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from docstore.durable import storage_errors
+
+_LOCK = ".lock"
+
+
+class Scratch:
+    """The temporary folder of one operation. Use as a context manager; leaving it removes the folder."""
+
+    def __init__(self, tmp: Path) -> None:
+        self._numbers = itertools.count()
+        with storage_errors("starting an operation"):
+            tmp.mkdir(exist_ok=True)
+            self._fd, self._lock = _new_lock(tmp)
+            self.token = self._lock.name.removesuffix(_LOCK)
+            self.path = tmp / self.token
+            self.path.mkdir()
+
+    def file(self) -> Path:
+        """A path in the folder that nothing uses yet."""
+        return self.path / str(next(self._numbers))
+
+    def __enter__(self) -> Scratch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The folder goes before its lock, so that no folder is ever without a lock that says whose it is.
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.unlink(missing_ok=True)
+        os.close(self._fd)
+
+
+def _new_lock(tmp: Path) -> tuple[int, Path]:
+    while True:
+        path = tmp / (secrets.token_hex(16) + _LOCK)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Between open and flock a sweeper may have taken the file for a dead owner's and unlinked it. Then our
+            # lock is on a file without a name, which protects nothing: start again.
+            if os.fstat(fd).st_nlink > 0:
+                return fd, path
+        except BlockingIOError:
+            pass
+        os.close(fd)
+
+
+def is_alive(tmp: Path, token: str) -> bool:
+    """Whether the operation that owns `token` still runs, in this or any other process."""
+    try:
+        fd = os.open(tmp / (token + _LOCK), os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def sweep(tmp: Path) -> int:
+    """Removes the folders of dead owners. Returns how many temporary files went. Never touches a live one's."""
+    return sum(_remove_dead(tmp, token) for token in _tokens(tmp))
+
+
+def count_dead(tmp: Path) -> int:
+    """How many temporary files dead owners left."""
+    return sum(len(_files(tmp / token)) for token in _tokens(tmp) if not is_alive(tmp, token))
+
+
+def _tokens(tmp: Path) -> set[str]:
+    return {entry.name.removesuffix(_LOCK) for entry in tmp.iterdir()} if tmp.is_dir() else set()
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def _remove_dead(tmp: Path, token: str) -> int:
+    lock, folder = tmp / (token + _LOCK), tmp / token
+    # O_CREAT: a folder whose lock file a power cut swallowed is dead, and gets a lock so that one sweeper has it.
+    fd = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return 0
+    else:
+        removed = len(_files(folder))
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.unlink(missing_ok=True)
+        return removed
+    finally:
+        os.close(fd)

@@ -1,0 +1,218 @@
+"""Search in one workspace: the current view, filters, ranking, and the text of the hits.
+
+A search is of one moment: the workspace's version is read first, and the view is of that version. Files may be
+collected while they are being read, if another process drops the last reference meanwhile; the version has then
+changed, and the search starts again on what the workspace references now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from docstore import refcount, texts
+from docstore.durable import storage_errors
+from docstore.errors import (
+    DocumentNotFound,
+    IntegrityError,
+    InvalidArgument,
+    PipelineMismatch,
+    WorkspaceNotFound,
+)
+from docstore.ingest.pipeline import normalise
+from docstore.model import Hit
+from docstore.parts import Parts
+from docstore.refcount import ReferenceRow
+from docstore.vectors import (
+    INDEX_SUFFIX,
+    SPANS_SUFFIX,
+    Vectors,
+    decode_index,
+    decode_spans,
+    maximal_marginal_relevance,
+)
+from docstore.views import Codes, Spans, View
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which documents take part. Acts before the top k are chosen."""
+
+    documents: Collection[str] | None = None
+    """Hashes; None for all of the workspace's."""
+    where: Mapping[str, Any] | None = None
+    """Metadata keys and the JSON values they must have; None for any."""
+
+    def mask(self, view: View) -> npt.NDArray[np.bool_] | None:
+        """The rows of a view that pass, or None when all do."""
+        if self.documents is None and self.where is None:
+            return None
+        if self.documents is not None:
+            unknown = set(self.documents) - {each.document for each in view.references}
+            if unknown:
+                raise DocumentNotFound(f"This workspace has no document {min(unknown)}. `documents` takes hashes of "
+                                       "what the workspace references.")  # fmt: skip
+        return view.mask(self._accepts)
+
+    def _accepts(self, reference: ReferenceRow) -> bool:
+        if self.documents is not None and reference.document not in self.documents:
+            return False
+        return all(
+            key in reference.metadata and _same(reference.metadata[key], value)
+            for key, value in (self.where or {}).items()
+        )
+
+
+def _same(stored: Any, wanted: Any) -> bool:
+    # In JSON true is not 1, but 1 is 1.0; Python thinks all three equal.
+    return bool(stored == wanted) and isinstance(stored, bool) == isinstance(wanted, bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Diversity:
+    """Parameters of maximal marginal relevance."""
+
+    fetch_k: int
+    lambda_mult: float
+
+
+def find(
+    parts: Parts, workspace: int, queries: Vectors, k: int, filter: Filter, diversity: Diversity | None
+) -> list[list[Hit]]:
+    """The k best hits for each query vector, shape (n, dimension) float32."""
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise InvalidArgument(f"k is {k!r}; it must be a whole number of at least 1")
+    if diversity is not None and not (diversity.fetch_k >= 1 and 0 <= diversity.lambda_mult <= 1):
+        raise InvalidArgument(f"fetch_k is {diversity.fetch_k} and lambda_mult is {diversity.lambda_mult}; need "
+                              "fetch_k >= 1 and 0 <= lambda_mult <= 1")  # fmt: skip
+    queries = _checked(queries, parts.pipeline.dimension)
+    return _with_view(parts, workspace, partial(_find, parts, queries, k, filter, diversity))
+
+
+def _checked(queries: Vectors, dimension: int) -> Vectors:
+    try:
+        queries = np.asarray(queries, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"The query vector is not made of numbers: {error}") from error
+    if queries.ndim != 2 or queries.shape[1] != dimension:
+        raise InvalidArgument(f"A query vector has shape {queries.shape[1:]}; this store's vectors have shape "
+                              f"({dimension},)")  # fmt: skip
+    return normalise(queries, InvalidArgument, "The query is")
+
+
+def _find(
+    parts: Parts, queries: Vectors, k: int, filter: Filter, diversity: Diversity | None, view: View
+) -> list[list[Hit]]:
+    allowed = filter.mask(view)
+    if diversity is None:
+        found = view.index.search(queries, k, allowed)
+    else:
+        found = [
+            _diversified(view, query, scores, rows, k, diversity.lambda_mult)
+            for query, (scores, rows) in zip(
+                queries, view.index.search(queries, max(k, diversity.fetch_k), allowed), strict=True
+            )
+        ]
+    return [
+        [_hit(parts, view, int(row), float(score)) for score, row in zip(scores, rows, strict=True)]
+        for scores, rows in found
+    ]
+
+
+def _diversified(
+    view: View, query: Vectors, scores: Vectors, rows: npt.NDArray[np.int64], k: int, lambda_mult: float
+) -> tuple[Vectors, npt.NDArray[np.int64]]:
+    picked = maximal_marginal_relevance(query, view.index.vectors(rows), k, lambda_mult)
+    return scores[picked], rows[picked]
+
+
+def _hit(parts: Parts, view: View, row: int, score: float) -> Hit:
+    reference, chunk = view.locate(row)
+    span = view.spans[row]
+    with parts.texts.open(reference.text, texts.SUFFIX) as file:
+        text = texts.read_span(file, reference.text, int(span["first_byte"]), int(span["last_byte"]))
+    page = None if reference.pages is None else int(span["page"])
+    return Hit(text, score, reference.document, reference.name, chunk, int(span["start"]), int(span["end"]), page)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What a workspace references at one moment."""
+
+    version: int
+    cached: View | None
+    """The view last used, of this or an older version."""
+    references: list[ReferenceRow]
+    """Read only when the cached view is not of this version."""
+
+    @property
+    def view(self) -> View | None:
+        return self.cached if self.cached is not None and self.cached.version == self.version else None
+
+
+def _with_view(parts: Parts, workspace: int, use: Callable[[View], _T]) -> _T:
+    while True:
+        moment = _look(parts, workspace)
+        try:
+            with storage_errors("reading a stored document"):
+                try:
+                    return use(moment.view or _merge(parts, workspace, moment))
+                except FileNotFoundError as error:
+                    raise IntegrityError(
+                        f"{error.filename} is missing, which the catalog says is stored. Run `docstore verify` to see "
+                        "what is affected, then add the document again."
+                    ) from error
+        except IntegrityError:
+            # Unless somebody changed the workspace meanwhile, and what was read had been collected.
+            if _look(parts, workspace).version == moment.version:
+                raise
+
+
+def _look(parts: Parts, workspace: int) -> _Moment:
+    with parts.database.read() as db:
+        state = refcount.workspace_state(db, workspace)
+        if state is None:
+            raise WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")
+        cached = parts.views.get(workspace)
+        if cached is not None and cached.version == state[0]:
+            return _Moment(state[0], cached, [])
+        return _Moment(state[0], cached, refcount.references(db, workspace, parts.pipeline.fingerprint))
+
+
+def _merge(parts: Parts, workspace: int, moment: _Moment) -> View:
+    _require_vectors(moment.references)
+    old = moment.cached
+    subindexes = [(old and old.subindex(each.text)) or _load(parts, each) for each in moment.references]
+    view = View(moment.version, moment.references, subindexes, parts.pipeline.dimension, parts.pipeline.codec)
+    parts.views.put(workspace, view)
+    return view
+
+
+def _require_vectors(references: list[ReferenceRow]) -> None:
+    lacking = [each for each in references if each.chunks is None]
+    if lacking:
+        raise PipelineMismatch(
+            f"{len(lacking)} of {len(references)} documents of this workspace ({lacking[0].name!r} is one) have no "
+            "vectors under the embedder, codec and chunk sizes this store was opened with. Open it with those they "
+            "were added with, or link each again, workspace.link(hash), to embed it under these."
+        )
+
+
+def _load(parts: Parts, reference: ReferenceRow) -> tuple[Codes, Spans]:
+    assert reference.index_hash is not None and reference.spans_hash is not None
+    files = parts.embeddings(parts.pipeline.fingerprint)
+    # The hashes are those of this reference's row, and the check is on the bytes that are decoded (invariant 10).
+    index = files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash)
+    spans = decode_spans(files.read_checked(reference.text, SPANS_SUFFIX, reference.spans_hash))
+    codes = decode_index(index, parts.pipeline.dimension, parts.pipeline.codec)
+    if not len(codes) == len(spans) == reference.chunks:
+        raise IntegrityError(f"The index of text {reference.text} has {len(codes)} vectors, {len(spans)} spans and a "
+                             f"row that says {reference.chunks}. Run `docstore verify`.")  # fmt: skip
+    return codes, spans

@@ -1,0 +1,245 @@
+"""DocStore: opens a folder, wires the parts, and does what concerns the whole store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+from docstore import contents, refcount
+from docstore.cas import ContentStore
+from docstore.contents import DocumentRow
+from docstore.database import CatalogDatabase, row
+from docstore.documents import stored_document
+from docstore.durable import storage_errors, sync_directory
+from docstore.errors import DocumentNotFound, IntegrityError, StoreVersionError, WorkspaceNotFound
+from docstore.ingest.embed import Embedder, SentenceTransformerEmbedder
+from docstore.ingest.extract import SUFFIXES
+from docstore.ingest.extractor import Extractor
+from docstore.ingest.limits import Limits
+from docstore.ingest.pipeline import Pipeline
+from docstore.lifecycle.collect import collect
+from docstore.lifecycle.verify import verify
+from docstore.model import CollectReport, Document, Progress, StorageStats, VerifyReport
+from docstore.parts import Parts
+from docstore.vectors import Codec
+from docstore.views import ViewCache
+from docstore.workspace import Workspace, check_hash, check_name
+
+CATALOG = "catalog.db"
+
+
+class DocStore:
+    """A folder that holds every document once, and workspaces that reference them.
+
+    Threads may share one; processes may open the same folder, each its own. Use as a context manager, or `close()`.
+
+    >>> from docstore.testing import HashEmbedder
+    >>> with DocStore(tmp, embedder=HashEmbedder()) as store:
+    ...     alice, bob = store.workspace("alice"), store.workspace("bob")
+    ...     note = alice.add(b"The store room key hangs behind the door.", name="note.txt")
+    ...     again = bob.add(b"The store room key hangs behind the door.", name="keys.txt")
+    ...     again.reused, store.refcount(note.hash), bob.search("Where is the key?")[0].name
+    (True, 2, 'keys.txt')
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        embedder: Embedder | None = None,
+        codec: Codec = "float16",
+        chunk_size: int = 1000,
+        chunk_overlap: int = 200,
+        limits: Limits | None = None,
+        cache_bytes: int = 1 << 30,
+        timeout: float = 60.0,
+        readonly: bool = False,
+    ) -> None:
+        """Opens the store in a folder, creating both unless `readonly`.
+
+        Args:
+            embedder: anything that meets `Embedder`; by default all-MiniLM-L6-v2, loaded when first needed.
+            codec: how vectors are stored: `float16`, or `float32` for twice the bytes.
+            chunk_size: characters a chunk has at most. It is also never longer than the embedder reads.
+            chunk_overlap: characters that neighbouring chunks share at most.
+            limits: what extracting one document may use.
+            cache_bytes: memory for merged indexes of the workspaces searched last.
+            timeout: seconds to wait while another process holds the catalog's write lock.
+            readonly: refuse every change.
+
+        Raises:
+            StoreVersionError: the folder holds something else, or a newer docstore wrote it.
+            StorageError: the folder cannot be made or opened.
+        """
+        root = Path(folder).absolute()
+        _prepare_folder(root, readonly)
+        pipeline = Pipeline(embedder or SentenceTransformerEmbedder(), codec, chunk_size, chunk_overlap)
+        self._readonly = readonly
+        self._parts = Parts(
+            folder=root,
+            database=CatalogDatabase(root / CATALOG, readonly=readonly, timeout=timeout),
+            documents=ContentStore(root, "documents"),
+            texts=ContentStore(root, "texts"),
+            pipeline=pipeline,
+            extractor=Extractor(limits or Limits()),
+            views=ViewCache(cache_bytes),
+        )
+
+    def __enter__(self) -> DocStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"DocStore({str(self._parts.folder)!r})"
+
+    def close(self) -> None:
+        """Closes files and stops worker processes. Later use raises StoreClosed. May be called twice."""
+        self._parts.extractor.close()
+        self._parts.database.close()
+
+    # -- workspaces -----------------------------------------------------------------------------------------------
+
+    def workspace(self, name: str) -> Workspace:
+        """The workspace of this name, created if there is none.
+
+        Raises:
+            WorkspaceNotFound: there is none and the store is read-only.
+        """
+        check_name(name, "The workspace's name")
+        with self._parts.database.read() as db:
+            id = refcount.workspace_id(db, name)
+        if id is None and self._readonly:
+            raise WorkspaceNotFound(f"There is no workspace {name!r}, and a read-only store cannot create one.")
+        if id is None:
+            with self._parts.database.write() as db:
+                id = refcount.create_workspace(db, name)
+        return Workspace(self._parts, id, name, self._readonly)
+
+    def workspaces(self) -> list[str]:
+        """Names of all workspaces, sorted."""
+        with self._parts.database.read() as db:
+            return refcount.workspace_names(db)
+
+    def delete_workspace(self, name: str) -> None:
+        """Deletes a workspace with its references. Documents that were only its own go with the next collection.
+
+        Raises:
+            WorkspaceNotFound: there is none of this name.
+        """
+        with self._parts.database.write() as db:
+            id = refcount.workspace_id(db, name)
+            if id is None:
+                raise WorkspaceNotFound(f"There is no workspace {name!r}. store.workspaces() lists those there are.")
+            refcount.delete_workspace(db, id)
+        self._parts.views.drop(id)
+
+    # -- documents ------------------------------------------------------------------------------------------------
+
+    def document(self, hash: str) -> Document:
+        """A stored document, without any workspace's name or metadata for it.
+
+        Raises:
+            DocumentNotFound: the store does not hold it.
+        """
+        with self._parts.database.read() as db:
+            found = self._stored(contents.find_document(db, check_hash(hash)), hash)
+            subindex = contents.find_subindex(db, found.text, self._parts.pipeline.fingerprint)
+        return stored_document(found, subindex.chunks if subindex is not None else 0)
+
+    def refcount(self, hash: str) -> int:
+        """How many workspaces reference a document; 0 for one the store does not hold."""
+        with self._parts.database.read() as db:
+            found = contents.find_document(db, check_hash(hash))
+        return found.refcount if found is not None else 0
+
+    def read(self, hash: str) -> BinaryIO:
+        """The document's bytes, as a binary file object to close after use. It stays readable while it is open,
+        even if the document is collected meanwhile.
+
+        Raises:
+            DocumentNotFound: the store does not hold it.
+            IntegrityError: its file is missing.
+        """
+        with self._parts.database.read() as db:
+            found = self._stored(contents.find_document(db, check_hash(hash)), hash)
+        with storage_errors("opening a document"):
+            try:
+                return self._parts.documents.open(hash, SUFFIXES[found.media_type])
+            except FileNotFoundError as error:
+                with self._parts.database.read() as db:
+                    self._stored(contents.find_document(db, hash), hash)
+                raise IntegrityError(f"{error.filename} is missing. Add the document again to heal it.") from error
+
+    def _stored(self, found: DocumentRow | None, hash: str) -> DocumentRow:
+        if found is None or found.doomed:
+            raise DocumentNotFound(f"The store has no document {hash}.")
+        return found
+
+    # -- the whole ------------------------------------------------------------------------------------------------
+
+    def stats(self) -> StorageStats:
+        """What the store holds and what sharing saves."""
+        with self._parts.database.read() as db:
+            totals = row(db, "SELECT * FROM totals")
+        assert totals is not None
+        catalog = sum(
+            path.stat().st_size
+            for suffix in ("", "-wal", "-shm")
+            if (path := self._parts.folder / (CATALOG + suffix)).exists()
+        )
+        physical = totals["file_bytes"] + catalog
+        return StorageStats(
+            documents=totals["documents"],
+            workspaces=totals["workspaces"],
+            references=totals["refs"],
+            chunks=totals["chunks"],
+            physical_bytes=physical,
+            logical_bytes=totals["logical_bytes"],
+            saved_bytes=totals["logical_bytes"] - physical,
+            embeddings_computed=totals["embedded"],
+            embeddings_avoided=max(0, totals["requested"] - totals["embedded"]),
+        )
+
+    def collect(
+        self,
+        grace: timedelta = timedelta(0),
+        *,
+        dry_run: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> CollectReport:
+        """Deletes documents that nothing references, with their texts and sub-indexes, and what crashes left.
+
+        Safe beside any number of readers and writers. When it is interrupted, the next run finishes.
+
+        Args:
+            grace: spare what lost its last reference less than this ago.
+            dry_run: only report what would go.
+            progress: called after every group of deletions.
+        """
+        return collect(self._parts, grace, dry_run, progress)
+
+    def verify(self, *, progress: Callable[[Progress], object] | None = None) -> VerifyReport:
+        """Reads and hashes every stored file, and checks the catalog against itself. Changes nothing.
+
+        Args:
+            progress: called after every document.
+        """
+        return verify(self._parts, self._readonly, progress)
+
+
+def _prepare_folder(root: Path, readonly: bool) -> None:
+    with storage_errors("opening the store"):
+        if (root / CATALOG).exists():
+            return
+        if readonly:
+            raise StoreVersionError(f"{root} is no store, and readonly=True creates none. Check the path.")
+        if root.exists() and any(root.iterdir()):
+            # Collecting sweeps the folders it manages: it must never be let loose among somebody's own files.
+            raise StoreVersionError(f"{root} holds files and is no store. Choose an empty or a new folder.")
+        root.mkdir(parents=True, exist_ok=True)
+        sync_directory(root.parent)

@@ -1,0 +1,100 @@
+"""Stored texts: compressed once, readable in pieces.
+
+The file is in Zstandard's seekable format: frames of 32 KiB of UTF-8, each compressed and checksummed on its own,
+and a table of them in a skippable frame at the end. Any `zstd -d` reads it whole; we read the frames that a span
+lies in. Source of the format: contrib/seekable_format in facebook/zstd.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from blake3 import blake3
+from pyzstd import CParameter, SeekableZstdFile, ZstdError
+
+from docstore.errors import IntegrityError
+
+SUFFIX = ".zst"
+PAGE_BREAK = "\f"
+
+_FRAME = 32 * 1024  # 16 KiB frames compress 5 % worse; 64 KiB frames take longer to read a span from
+_OPTIONS: dict[int, int] = {CParameter.compressionLevel: 9, CParameter.checksumFlag: 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What extraction gave for a document."""
+
+    content: str
+    """Pages parted by form feeds."""
+    hash: str
+    """BLAKE3 of the content in UTF-8: different documents with the same text share it."""
+
+    @classmethod
+    def of(cls, content: str) -> Text:
+        """The text with its hash."""
+        return cls(content, blake3(content.encode()).hexdigest())
+
+
+def compress(text: Text) -> bytes:
+    """The bytes of the stored file."""
+    buffer = io.BytesIO()
+    with SeekableZstdFile(buffer, "w", level_or_option=_OPTIONS, max_frame_content_size=_FRAME) as file:
+        file.write(text.content.encode())
+    return buffer.getvalue()
+
+
+def decompress(data: bytes, hash: str) -> Text:
+    """The whole text, checked against its hash."""
+    with _damage(hash), SeekableZstdFile(io.BytesIO(data), "r") as file:
+        text = Text.of(file.read().decode())
+    if text.hash != hash:
+        raise IntegrityError(f"Stored text {hash} decompresses to other bytes. Run `docstore verify`.")
+    return text
+
+
+def read_span(file: BinaryIO, hash: str, start: int, end: int) -> str:
+    """The bytes from `start` to `end` of the text, as a string. Decompresses only the frames they lie in."""
+    with _damage(hash), SeekableZstdFile(file, "r") as text:
+        text.seek(start)
+        data: bytes = text.read(end - start)
+        if len(data) != end - start:
+            raise EOFError
+        return data.decode()
+
+
+@contextmanager
+def _damage(hash: str) -> Iterator[None]:
+    """Turns what a damaged file raises into an `IntegrityError` that names the text."""
+    try:
+        yield
+    except (ZstdError, EOFError, ValueError, RuntimeError) as error:
+        raise IntegrityError(
+            f"Stored text {hash} is damaged ({error or 'it ends early'}). Run `docstore verify` to see what is "
+            "affected, then add the document again."
+        ) from error
+
+
+def byte_offsets(content: str, characters: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Offsets in UTF-8 of offsets in characters, both shape (n,) int64."""
+    if content.isascii():
+        return characters
+    points = np.frombuffer(content.encode("utf-32-le"), dtype="<u4")
+    widths = 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(widths)])
+    return ends[characters]
+
+
+def page_numbers(content: str, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Pages, from 1, of the first visible character at or after each offset. Shape (n,) int64."""
+    breaks = np.array([match.start() for match in re.finditer(PAGE_BREAK, content)], dtype=np.int64)
+    visible = re.compile(r"\S")
+    first = np.array([match.start() if (match := visible.search(content, start)) else start for start in starts])
+    return np.searchsorted(breaks, first) + 1

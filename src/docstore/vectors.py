@@ -1,0 +1,209 @@
+"""Sub-index files, and merging them into one index that answers as a joint build would.
+
+A sub-index is two files: `index.faiss`, which any FAISS opens, and `chunks.npy`, which says where in the text each
+vector's chunk lies. Merging concatenates codes. Both codecs encode every vector on its own (no training, no
+centroids), and FAISS scores every code on its own, so the merged index and an index built over all chunks hold the
+same codes and give the same scores, bit for bit.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from docstore.errors import IntegrityError
+
+Codec = Literal["float16", "float32"]
+Vectors = npt.NDArray[np.float32]
+
+INDEX_SUFFIX = "/index.faiss"
+SPANS_SUFFIX = "/chunks.npy"
+
+SPAN = np.dtype([("start", "<u4"), ("end", "<u4"), ("first_byte", "<u4"), ("last_byte", "<u4"), ("page", "<u4")])
+"""One chunk: offsets in characters and in UTF-8 bytes, ends exclusive; page from 1."""
+
+# FAISS multiplies matrices from 20 queries on; the sums then depend on what else is in the batch, in the last bit.
+# Below that every score is computed on its own, which exactness (invariant 7) needs.
+_QUERIES_AT_ONCE = 16
+
+
+def empty_index(dimension: int, codec: Codec) -> Any:
+    """A FAISS index without vectors: inner product, codes of 2 or 4 bytes a dimension."""
+    if codec == "float16":
+        return faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    return faiss.IndexFlatIP(dimension)
+
+
+def encode_index(vectors: Vectors, codec: Codec) -> bytes:
+    """The bytes of `index.faiss` for normalised vectors of shape (n, dimension)."""
+    index = empty_index(vectors.shape[1], codec)
+    index.add(vectors)
+    data: bytes = faiss.serialize_index(index).tobytes()
+    return data
+
+
+def decode_index(data: bytes, dimension: int, codec: Codec) -> npt.NDArray[np.uint8]:
+    """The codes in an `index.faiss`, shape (n, bytes a code). Only for bytes whose hash was checked (invariant 10).
+
+    Raises:
+        IntegrityError: it is no index, or not of this dimension and codec.
+    """
+    expected = empty_index(dimension, codec)
+    try:
+        index: Any = faiss.deserialize_index(np.frombuffer(data, np.uint8))
+    except RuntimeError as error:
+        raise IntegrityError(f"A stored index is not readable by FAISS: {error}") from error
+    if type(index) is not type(expected) or index.d != dimension or index.code_size != expected.code_size:
+        raise IntegrityError(f"A stored index is no {codec} index of {dimension} dimensions: {type(index).__name__}")
+    codes: npt.NDArray[np.uint8] = faiss.vector_to_array(index.codes)
+    return codes.reshape(index.ntotal, index.code_size)
+
+
+def encode_spans(spans: npt.NDArray[np.void]) -> bytes:
+    """The bytes of `chunks.npy` for an array of `SPAN`, shape (n,)."""
+    buffer = io.BytesIO()
+    np.save(buffer, spans.astype(SPAN, copy=False), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def decode_spans(data: bytes) -> npt.NDArray[np.void]:
+    """The array of `SPAN`, shape (n,), of a `chunks.npy` whose hash was checked."""
+    try:
+        spans: npt.NDArray[np.void] = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise IntegrityError(f"Stored chunk spans are not readable: {error}") from error
+    if spans.dtype != SPAN or spans.ndim != 1:
+        raise IntegrityError(f"Stored chunk spans have type {spans.dtype} and shape {spans.shape}")
+    return spans
+
+
+class MergedIndex:
+    """The codes of many sub-indexes, one after the other, in one FAISS index in memory. Immutable; thread-safe."""
+
+    def __init__(self, parts: Sequence[npt.NDArray[np.uint8]], dimension: int, codec: Codec) -> None:
+        """Concatenates parts of shape (n_i, bytes a code). Rows are numbered through, from 0."""
+        self._index = empty_index(dimension, codec)
+        if parts:
+            # copy_array_to_vector, not merge_from: that one empties its source.
+            faiss.copy_array_to_vector(np.concatenate([part.ravel() for part in parts]), self._index.codes)
+            self._index.ntotal = sum(len(part) for part in parts)
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the codes."""
+        return len(self) * int(self._index.code_size)
+
+    def codes(self, first: int, last: int) -> npt.NDArray[np.uint8]:
+        """A view of the codes of rows `first` to `last`, shape (last - first, bytes a code)."""
+        size = int(self._index.code_size)
+        flat: npt.NDArray[np.uint8] = faiss.rev_swig_ptr(self._index.codes.data(), len(self) * size)
+        return flat.reshape(len(self), size)[first:last]
+
+    def vectors(self, rows: npt.NDArray[np.int64]) -> Vectors:
+        """The decoded vectors of some rows, shape (len(rows), dimension) float32."""
+        size = int(self._index.code_size)
+        decoded: Vectors = self._index.sa_decode(self.codes(0, len(self))[rows].reshape(len(rows), size))
+        return decoded
+
+    def search(
+        self, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_] | None = None
+    ) -> list[tuple[Vectors, npt.NDArray[np.int64]]]:
+        """The k best rows for each query, by falling inner product; rows of equal score by rising number.
+
+        Args:
+            queries: shape (n, dimension), float32, normalised.
+            k: at least 1. Fewer come back where there are fewer rows.
+            allowed: shape (len(self),); only rows that are True take part.
+
+        Returns:
+            For each query (scores, rows), both of shape (found,).
+        """
+        population = len(self) if allowed is None else int(np.count_nonzero(allowed))
+        if population == 0:
+            return [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in queries]
+        with _one_thread() if len(queries) == 1 else _nothing():
+            return [
+                found
+                for first in range(0, len(queries), _QUERIES_AT_ONCE)
+                for found in self._search(queries[first : first + _QUERIES_AT_ONCE], k, allowed, population)
+            ]
+
+    def _search(
+        self, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_] | None, population: int
+    ) -> Iterator[tuple[Vectors, npt.NDArray[np.int64]]]:
+        parameters = _selection(allowed)
+        # A few more than asked for: equal scores at the k-th place then show, instead of being cut by accident.
+        fetch = min(k + 8, population)
+        scores, rows = self._index.search(queries, fetch, params=parameters)
+        for query in range(len(queries)):
+            found, numbers, reach = scores[query], rows[query], fetch
+            while reach < population and found[-1] == found[k - 1]:
+                reach = min(2 * reach, population)
+                # FAISS may return any of equal scores, so fetch until the last one is worse than the k-th.
+                more, where = self._index.search(queries[query : query + 1], reach, params=parameters)
+                found, numbers = more[0], where[0]
+            order = np.lexsort((numbers, -found))[:k]
+            yield found[order], numbers[order]
+
+
+def _selection(allowed: npt.NDArray[np.bool_] | None) -> Any:
+    if allowed is None:
+        return None
+    bitmap = np.packbits(allowed, bitorder="little")
+    selector = faiss.IDSelectorBitmap(len(allowed), faiss.swig_ptr(bitmap))
+    parameters: Any = faiss.SearchParameters()
+    parameters.sel = selector
+    # FAISS keeps pointers into both; they must live as long as the parameters do.
+    parameters.keep_alive = (bitmap, selector)
+    return parameters
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """FAISS on one OpenMP thread: waking a second one for a single query costs several times the query."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def maximal_marginal_relevance(query: Vectors, candidates: Vectors, k: int, lambda_mult: float) -> list[int]:
+    """Picks k of the candidates, weighing nearness to the query against nearness to what was picked before.
+
+    Carbonell and Goldstein, 'The use of MMR, diversity-based reranking', SIGIR 1998; `lambda_mult` as in LangChain:
+    1 is relevance alone, 0 is diversity alone.
+
+    Args:
+        query: shape (dimension,), normalised.
+        candidates: shape (n, dimension), by falling relevance.
+
+    Returns:
+        Positions in `candidates`, in the order they were picked; of equals the more relevant comes first.
+    """
+    relevance = candidates @ query
+    norms = np.linalg.norm(candidates, axis=1, keepdims=True)
+    unit = candidates / np.maximum(norms, np.finfo(np.float32).tiny)
+    picked = [0] if len(candidates) else []
+    redundancy = np.full(len(candidates), -np.inf, np.float32)
+    while picked and len(picked) < min(k, len(candidates)):
+        redundancy = np.maximum(redundancy, unit @ unit[picked[-1]])
+        score = lambda_mult * relevance - (1 - lambda_mult) * redundancy
+        score[picked] = -np.inf
+        picked.append(int(np.argmax(score)))
+    return picked

@@ -1,0 +1,97 @@
+"""Views: the merged, searchable form of a workspace's sub-indexes, and the cache that holds them in memory.
+
+A view is a snapshot: the references of one version of one workspace, and the codes and spans of their texts, in the
+order of the references. It never changes; when the workspace does, another view takes its place and takes over the
+codes of the texts they have in common.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from docstore.refcount import ReferenceRow
+from docstore.vectors import SPAN, Codec, MergedIndex
+
+Codes = npt.NDArray[np.uint8]
+Spans = npt.NDArray[np.void]
+
+
+class View:
+    """The references of one version of a workspace, merged. Row i of everything is chunk i. Immutable."""
+
+    def __init__(
+        self,
+        version: int,
+        references: Sequence[ReferenceRow],
+        subindexes: Sequence[tuple[Codes, Spans]],
+        dimension: int,
+        codec: Codec,
+    ) -> None:
+        self.version = version
+        self.references = references
+        self.index = MergedIndex([codes for codes, _ in subindexes], dimension, codec)
+        self.spans: Spans = np.concatenate([np.empty(0, SPAN), *(spans for _, spans in subindexes)])
+        self._ends = np.cumsum([len(spans) for _, spans in subindexes], dtype=np.int64)
+        self._position_of_text = {each.text: position for position, each in enumerate(references)}
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes, in bytes, as far as that grows with the number of chunks."""
+        return self.index.nbytes + int(self.spans.nbytes)
+
+    def _range(self, position: int) -> tuple[int, int]:
+        return int(self._ends[position - 1]) if position else 0, int(self._ends[position])
+
+    def locate(self, row: int) -> tuple[ReferenceRow, int]:
+        """The reference a row belongs to, and the number of the chunk in its document."""
+        position = int(np.searchsorted(self._ends, row, side="right"))
+        return self.references[position], row - self._range(position)[0]
+
+    def mask(self, keep: Callable[[ReferenceRow], bool]) -> npt.NDArray[np.bool_]:
+        """Which rows belong to references that `keep` accepts. Shape (number of chunks,)."""
+        lengths = np.diff(self._ends, prepend=0)
+        return np.repeat(np.fromiter(map(keep, self.references), bool, len(self.references)), lengths)
+
+    def subindex(self, text: str) -> tuple[Codes, Spans] | None:
+        """The codes and spans of a text, if the view has it. Views of its memory, not copies."""
+        position = self._position_of_text.get(text)
+        if position is None:
+            return None
+        first, last = self._range(position)
+        return self.index.codes(first, last), self.spans[first:last]
+
+
+class ViewCache:
+    """The views used last, as many as fit a budget of bytes. Safe for threads."""
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._guard = threading.Lock()
+        self._views: OrderedDict[int, View] = OrderedDict()
+
+    def get(self, workspace: int) -> View | None:
+        """The cached view of a workspace, of whatever version."""
+        with self._guard:
+            view = self._views.get(workspace)
+            if view is not None:
+                self._views.move_to_end(workspace)
+            return view
+
+    def put(self, workspace: int, view: View) -> None:
+        """Caches a view, dropping those not used for longest. One larger than the budget is not kept."""
+        with self._guard:
+            self._views[workspace] = view
+            self._views.move_to_end(workspace)
+            used = sum(each.nbytes for each in self._views.values())
+            while used > self._budget and self._views:
+                used -= self._views.popitem(last=False)[1].nbytes
+
+    def drop(self, workspace: int) -> None:
+        """Forgets the view of a workspace that is gone."""
+        with self._guard:
+            self._views.pop(workspace, None)

@@ -1,0 +1,325 @@
+"""Workspace: what one tenant can do. Everything here sees only the documents this workspace references."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from docstore import refcount
+from docstore.cas import is_hash
+from docstore.documents import document_of
+from docstore.errors import (
+    DocStoreError,
+    DocumentNotFound,
+    InvalidArgument,
+    StoreReadOnly,
+    UnreadableDocument,
+    WorkspaceNotFound,
+)
+from docstore.ingest import source
+from docstore.ingest.add import Addition, Incoming
+from docstore.ingest.source import AnySource
+from docstore.model import AddReport, Document, Failure, Hit, Progress
+from docstore.parts import Parts
+from docstore.scratch import Scratch
+from docstore.search import Diversity, Filter, find
+
+_GROUP_DOCUMENTS = 64  # documents that share transactions, directory syncs and the embedder's batches
+_GROUP_BYTES = 64 << 20  # and what they may weigh together, so that memory stays bounded
+
+_MAX_NAME = 1000
+_MAX_METADATA = 64 << 10
+
+
+class Workspace:
+    """A named set of references to documents. Get one from `DocStore.workspace`. Safe for threads."""
+
+    def __init__(self, parts: Parts, id: int, name: str, readonly: bool) -> None:
+        self._parts = parts
+        self._id = id
+        self._readonly = readonly
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Workspace({self.name!r})"
+
+    def __len__(self) -> int:
+        """How many documents it references."""
+        with self._parts.database.read() as db:
+            state = refcount.workspace_state(db, self._id)
+        if state is None:
+            raise WorkspaceNotFound(f"The workspace {self.name!r} was deleted. store.workspace(name) makes it anew.")
+        return state[1]
+
+    def __bool__(self) -> bool:
+        return True  # a workspace without documents is still one
+
+    def add(
+        self, document: AnySource, *, name: str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> Document:
+        """References a document, storing and embedding it first if nobody has before.
+
+        Adding what the workspace has already changes nothing, except that a `name` or `metadata` given replaces
+        what was there. What the store has already costs a read and a transaction.
+
+        Args:
+            document: a path, bytes or a binary file object (read from where it stands to its end).
+            name: what this workspace calls it; by default the file's name.
+            metadata: a JSON object of this workspace's own, for `where=` in searches. At most 64 KiB.
+
+        Raises:
+            UnreadableDocument: it is missing, empty, corrupt, encrypted, unsupported, has no text, or met a limit.
+            EmbeddingError: the embedder failed.
+            StorageError: the disk refused.
+            StoreLocked: another process kept the catalog locked.
+        """
+        if name is not None:
+            check_name(name, "name")
+        _check_metadata(metadata)
+        with self._scratch() as scratch:
+            read = source.read(document, scratch)
+            incoming = Incoming(read.hash, read, read.name if name is None else name, name, metadata)
+            return self._run(incoming, scratch)
+
+    def add_many(
+        self, documents: Iterable[AnySource], *, progress: Callable[[Progress], object] | None = None
+    ) -> AddReport:
+        """Adds documents, faster than one by one: they share batches of the embedder and transactions.
+
+        Goes on past documents that cannot be added, and reports each with its reason. Commits in groups: when this
+        raises (the disk is full, the progress callback raises), the groups before are there and nothing of the
+        current one is.
+
+        Args:
+            documents: paths, bytes or binary file objects. May be a generator.
+            progress: called after every document, and between batches of chunks.
+        """
+        total = len(documents) if isinstance(documents, Sized) else None
+        counter = _Counter(total, progress)
+        outcomes: list[tuple[str, Document | DocStoreError]] = []
+        remaining = iter(documents)
+        while group := self._add_group(remaining, counter):
+            outcomes += group
+        return AddReport(
+            added=tuple(each for _, each in outcomes if isinstance(each, Document) and not each.reused),
+            reused=tuple(each for _, each in outcomes if isinstance(each, Document) and each.reused),
+            failed=tuple(Failure(label, each) for label, each in outcomes if isinstance(each, DocStoreError)),
+        )
+
+    def _add_group(
+        self, remaining: Iterator[AnySource], counter: _Counter
+    ) -> list[tuple[str, Document | DocStoreError]]:
+        outcomes: list[tuple[str, Incoming | DocStoreError]] = []
+        with self._scratch() as scratch:
+            weight = 0
+            for given in islice(remaining, _GROUP_DOCUMENTS):
+                label = ""
+                try:
+                    label = source.name_of(given)
+                    read = source.read(given, scratch)
+                    outcomes.append((label, Incoming(read.hash, read, read.name)))
+                    weight += read.size
+                except (UnreadableDocument, InvalidArgument) as error:
+                    outcomes.append((label or type(given).__name__, error))
+                    counter.step(label, 1, 0)
+                if weight >= _GROUP_BYTES:
+                    break
+            items = [each for _, each in outcomes if isinstance(each, Incoming)]
+            Addition(self._parts, self._id, scratch, counter.report).run(items)
+        return [(label, _finished(each)) for label, each in outcomes]
+
+    def link(self, hash: str, *, name: str | None = None, metadata: Mapping[str, Any] | None = None) -> Document:
+        """References a document that the store holds, by its hash alone.
+
+        Whoever can call this with a hash can read the document: hand it to applications, not to their users.
+
+        Raises:
+            DocumentNotFound: the store does not hold it.
+        """
+        if name is not None:
+            check_name(name, "name")
+        _check_metadata(metadata)
+        check_hash(hash)
+        with self._scratch() as scratch:
+            return self._run(Incoming(hash, None, hash, name, metadata), scratch)
+
+    def remove(self, hash: str) -> None:
+        """Drops this workspace's reference. The document goes when no workspace has one, with the next collection.
+
+        Raises:
+            DocumentNotFound: this workspace does not reference it.
+        """
+        check_hash(hash)
+        with self._parts.database.write() as db:
+            if not refcount.unrefer(db, self._id, hash):
+                raise DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")
+
+    def documents(self) -> list[Document]:
+        """The documents this workspace references, in the order they were added."""
+        with self._parts.database.read() as db:
+            found = refcount.references(db, self._id, self._parts.pipeline.fingerprint)
+            if not found and refcount.workspace_state(db, self._id) is None:
+                raise WorkspaceNotFound(
+                    f"The workspace {self.name!r} was deleted. store.workspace(name) makes it anew."
+                )
+        return [document_of(each) for each in sorted(found, key=lambda each: (each.added_at, each.name))]
+
+    def search(
+        self,
+        query: str,
+        k: int = 5,
+        *,
+        documents: Collection[str] | None = None,
+        where: Mapping[str, Any] | None = None,
+        mmr: bool = False,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+    ) -> list[Hit]:
+        """The k chunks nearest to a query by cosine, best first, exactly as one index over these documents gives.
+
+        Equal scores rank by document hash, then by position in the document.
+
+        Args:
+            documents: hashes; only these documents take part.
+            where: metadata keys and values; only documents whose metadata has them take part.
+            mmr: choose for diversity too, by maximal marginal relevance over the `fetch_k` nearest.
+            fetch_k: candidates for mmr.
+            lambda_mult: mmr's weight of relevance, from 0 (diversity alone) to 1 (relevance alone).
+
+        Raises:
+            InvalidArgument: an empty query, k below 1, or parameters out of range.
+            DocumentNotFound: `documents` names one this workspace does not have.
+            IntegrityError: stored bytes are damaged.
+        """
+        diversity = Diversity(fetch_k, lambda_mult) if mmr else None
+        return find(self._parts, self._id, self._embed([query]), k, Filter(documents, where), diversity)[0]
+
+    def search_vector(
+        self,
+        vector: npt.ArrayLike,
+        k: int = 5,
+        *,
+        documents: Collection[str] | None = None,
+        where: Mapping[str, Any] | None = None,
+        mmr: bool = False,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+    ) -> list[Hit]:
+        """As `search`, for a vector of shape (dimension,); it is normalised here."""
+        diversity = Diversity(fetch_k, lambda_mult) if mmr else None
+        queries = _row(vector)
+        return find(self._parts, self._id, queries, k, Filter(documents, where), diversity)[0]
+
+    def search_many(
+        self,
+        queries: Sequence[str],
+        k: int = 5,
+        *,
+        documents: Collection[str] | None = None,
+        where: Mapping[str, Any] | None = None,
+    ) -> list[list[Hit]]:
+        """As `search`, for many queries in one pass: one list of hits for each, in their order."""
+        if isinstance(queries, str):
+            raise InvalidArgument("search_many takes a list of queries; for one, use search")
+        if not queries:
+            return []
+        return find(self._parts, self._id, self._embed(list(queries)), k, Filter(documents, where), None)
+
+    def _embed(self, queries: list[str]) -> npt.NDArray[np.float32]:
+        for query in queries:
+            if not isinstance(query, str) or not query.strip():
+                raise InvalidArgument(f"A query is {query!r}; it must be text that is not empty")
+        return self._parts.pipeline.embed(queries)
+
+    def _run(self, incoming: Incoming, scratch: Scratch) -> Document:
+        Addition(self._parts, self._id, scratch, lambda _item, _chunks: None).run([incoming])
+        outcome = _finished(incoming)
+        if isinstance(outcome, DocStoreError):
+            raise outcome
+        return outcome
+
+    def _scratch(self) -> Scratch:
+        if self._readonly:
+            raise StoreReadOnly("The store was opened with readonly=True. Open it without to add documents.")
+        return Scratch(self._parts.tmp)
+
+
+class _Counter:
+    """Turns steps of one addition into `Progress` over all groups."""
+
+    def __init__(self, total: int | None, callback: Callable[[Progress], object] | None) -> None:
+        self._total, self._callback = total, callback
+        self._done = self._chunks = 0
+
+    def report(self, item: Incoming, chunks: int) -> None:
+        self.step(item.label, 1 if item.outcome is not None else 0, chunks)
+
+    def step(self, label: str, documents: int, chunks: int) -> None:
+        self._done += documents
+        self._chunks += chunks
+        if self._callback is not None:
+            self._callback(Progress(self._done, self._total, self._chunks, label))
+
+
+def _finished(item: Incoming | DocStoreError) -> Document | DocStoreError:
+    if isinstance(item, DocStoreError):
+        return item
+    assert item.outcome is not None
+    return item.outcome
+
+
+def _row(vector: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    try:
+        row = np.asarray(vector, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"The query vector is not made of numbers: {error}") from error
+    if row.ndim != 1:
+        raise InvalidArgument(f"The query vector has shape {row.shape}; it must have one dimension")
+    return row[np.newaxis]
+
+
+def check_hash(hash: object) -> str:
+    """Returns it, if it is written as a document hash.
+
+    Raises:
+        InvalidArgument: it is not.
+    """
+    if not isinstance(hash, str) or not is_hash(hash):
+        raise InvalidArgument(f"{hash!r} is no document hash: those have 64 lowercase hexadecimal characters")
+    return hash
+
+
+def check_name(name: object, what: str) -> None:
+    """Refuses what cannot name a document or workspace.
+
+    Raises:
+        InvalidArgument: it is empty, too long, or holds what UTF-8 or SQLite cannot.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidArgument(f"{what} is {name!r}; it must be text that is not empty")
+    if len(name) > _MAX_NAME:
+        raise InvalidArgument(f"{what} has {len(name):,} characters; at most {_MAX_NAME:,} are allowed")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"{what} is {name!r}, which is no valid Unicode: {error.reason}") from error
+    if "\0" in name:
+        raise InvalidArgument(f"{what} is {name!r}; it must not hold NUL")
+
+
+def _check_metadata(metadata: Mapping[str, Any] | None) -> None:
+    if metadata is None:
+        return
+    if not isinstance(metadata, Mapping) or not all(isinstance(key, str) for key in metadata):
+        raise InvalidArgument(f"metadata is {type(metadata).__name__}; it must be a dictionary with text keys")
+    try:
+        size = len(json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False).encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"metadata cannot be written as JSON: {error}") from error
+    if size > _MAX_METADATA:
+        raise InvalidArgument(f"metadata takes {size:,} bytes as JSON; at most {_MAX_METADATA:,} are allowed")
