@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Any, TypeVar
 
 import numpy as np
@@ -120,8 +121,9 @@ def _find(
                 queries, view.index.search(queries, max(k, diversity.fetch_k), allowed), strict=True
             )
         ]
+    texts_of = _read_texts(parts, view, np.unique(np.concatenate([rows for _, rows in found])))
     return [
-        [_hit(parts, view, int(row), float(score)) for score, row in zip(scores, rows, strict=True)]
+        [_hit(view, int(row), float(score), texts_of[int(row)]) for score, row in zip(scores, rows, strict=True)]
         for scores, rows in found
     ]
 
@@ -133,11 +135,20 @@ def _diversified(
     return scores[picked], rows[picked]
 
 
-def _hit(parts: Parts, view: View, row: int, score: float) -> Hit:
+def _read_texts(parts: Parts, view: View, rows: npt.NDArray[np.int64]) -> dict[int, str]:
+    """The texts of some rows, in rising order, which keeps those of one document together: each file opens once."""
+    found: dict[int, str] = {}
+    for text, group in groupby(map(int, rows), key=lambda row: view.locate(row)[0].text):
+        wanted = list(group)
+        spans = [(int(span["first_byte"]), int(span["last_byte"])) for span in view.spans[wanted]]
+        with parts.texts.open(text, texts.SUFFIX) as file:
+            found.update(zip(wanted, texts.read_spans(file, text, spans), strict=True))
+    return found
+
+
+def _hit(view: View, row: int, score: float, text: str) -> Hit:
     reference, chunk = view.locate(row)
     span = view.spans[row]
-    with parts.texts.open(reference.text, texts.SUFFIX) as file:
-        text = texts.read_span(file, reference.text, int(span["first_byte"]), int(span["last_byte"]))
     page = None if reference.pages is None else int(span["page"])
     return Hit(text, score, reference.document, reference.name, chunk, int(span["start"]), int(span["end"]), page)
 

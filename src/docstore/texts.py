@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -60,14 +60,18 @@ def decompress(data: bytes, hash: str) -> Text:
     return text
 
 
-def read_span(file: BinaryIO, hash: str, start: int, end: int) -> str:
-    """The bytes from `start` to `end` of the text, as a string. Decompresses only the frames they lie in."""
+def read_spans(file: BinaryIO, hash: str, spans: Iterable[tuple[int, int]]) -> list[str]:
+    """Pieces of the text, each from one byte offset to another. Decompresses only the frames they lie in."""
     with _damage(hash), SeekableZstdFile(file, "r") as text:
-        text.seek(start)
-        data: bytes = text.read(end - start)
-        if len(data) != end - start:
-            raise EOFError
-        return data.decode()
+        return [_read_span(text, start, end) for start, end in spans]
+
+
+def _read_span(text: SeekableZstdFile, start: int, end: int) -> str:
+    text.seek(start)
+    data: bytes = text.read(end - start)
+    if len(data) != end - start:
+        raise EOFError
+    return data.decode()
 
 
 @contextmanager

@@ -82,8 +82,8 @@ class Workspace:
             check_name(name, "name")
         _check_metadata(metadata)
         with self._scratch() as scratch:
-            read = source.read(document, scratch)
-            incoming = Incoming(read.hash, read, read.name if name is None else name, name, metadata)
+            read = source.read(document, scratch, name)
+            incoming = Incoming(read.hash, read, read.name, name, metadata)
             return self._run(incoming, scratch)
 
     def add_many(

@@ -23,6 +23,8 @@ from docstore.vectors import SPAN
 REVISION = 1
 """Grows when the same text would give other chunks. Part of the pipeline's fingerprint."""
 
+_WINDOW = 50  # chunk sizes handed to the splitter at once: on text without sentences its time grows with the square
+
 # Page breaks belong to the page that follows, those at the end to the last page: nothing is left uncovered.
 _PAGE = re.compile(f"{PAGE_BREAK}*[^{PAGE_BREAK}]+(?:{PAGE_BREAK}+\\Z)?")
 
@@ -68,6 +70,15 @@ class Chunker:
 
     def _bounds(self, content: str) -> Iterator[tuple[int, int]]:
         for page in _PAGE.finditer(content):
-            for offset, chunk in self._splitter.chunk_indices(page.group()):
-                start = page.start() + offset
-                yield start, start + len(chunk)
+            start, end = page.span()
+            while start < end:
+                window = self._window(content, start, min(end, start + _WINDOW * self._size))
+                # The last chunk of a window that is not the page's last was cut short by it: go on from its start,
+                # which is where the splitter put its overlap.
+                complete = window if window[-1][1] == end else window[:-1]
+                yield from complete
+                start = end if complete is window else window[-1][0]
+
+    def _window(self, content: str, start: int, end: int) -> list[tuple[int, int]]:
+        found = self._splitter.chunk_indices(content[start:end])
+        return [(start + offset, start + offset + len(chunk)) for offset, chunk in found]

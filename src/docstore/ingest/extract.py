@@ -35,6 +35,7 @@ _HTML = re.compile(
     rb"style|title|b|br|p)[\s>]",
     re.IGNORECASE | re.DOTALL,
 )
+_XML_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -132,10 +133,22 @@ def _plain_text(content: str) -> str:
 
 def _html_text(content: str) -> str:
     import inscriptis
+    import lxml.html
     from inscriptis.css_profiles import CSS_PROFILES
     from inscriptis.model.config import ParserConfig
+    from lxml.etree import ParserError
 
-    return str(inscriptis.get_text(content, ParserConfig(css=CSS_PROFILES["strict"])))
+    # inscriptis.get_text parses with libxml2's defaults, which drop everything after a text of 10 MB or a nesting of
+    # 256, and only write so into a log. Hence our own parser, with the log read.
+    parser = lxml.html.HTMLParser(huge_tree=True)
+    content = _XML_DECLARATION.sub("", content, count=1)
+    try:
+        tree = lxml.html.document_fromstring(content, parser=parser)
+    except ParserError:  # nothing but comments or white space
+        return ""
+    if fatal := [entry.message for entry in parser.error_log if entry.level_name == "FATAL"]:
+        raise Unreadable("corrupt", f"the HTML cannot be parsed to its end ({fatal[0][:200]}). Simplify it first.")
+    return str(inscriptis.Inscriptis(tree, ParserConfig(css=CSS_PROFILES["strict"])).get_text())
 
 
 def _markdown_text(content: str) -> str:

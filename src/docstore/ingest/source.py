@@ -27,7 +27,7 @@ class Source:
     """A hashed source."""
 
     name: str
-    """What to call it in errors, and the display name unless the caller gave one."""
+    """What to call it, in errors too."""
     hash: str
     size: int
     origin: Path | bytes | BinaryIO
@@ -36,14 +36,14 @@ class Source:
     staged: Staged | None = None
 
 
-def read(given: AnySource, scratch: Scratch) -> Source:
-    """Hashes a source.
+def read(given: AnySource, scratch: Scratch, name: str | None = None) -> Source:
+    """Hashes a source. `name` is what the caller calls it, if it does.
 
     Raises:
         UnreadableDocument: it is missing, empty, a folder, or reading failed.
         InvalidArgument: it is no source at all.
     """
-    name = name_of(given)
+    name = name_of(given) if name is None else name
     origin = Path(given) if isinstance(given, str | os.PathLike) else given
     staged = None
     position = 0

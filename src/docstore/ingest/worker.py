@@ -26,6 +26,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     logging.disable(logging.CRITICAL)  # pypdf warns on every oddity of a file that it then reads well
+    sys.setrecursionlimit(20_000)  # HTML may nest 2,048 deep before its parser refuses, some calls for each level
     requests: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     print("ready", file=answers, flush=True)

@@ -1,0 +1,51 @@
+"""Fixtures that most tests share: a folder, a store on it with a deterministic embedder, and two workspaces."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from docstore import DocStore, Workspace
+from docstore.testing import HashEmbedder
+
+# fsync makes examples uneven in time, and a deadline would report the disk instead of a bug.
+_common: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("short", max_examples=40, stateful_step_count=30, derandomize=True, **_common)
+settings.register_profile("long", max_examples=1000, stateful_step_count=60, **_common)
+settings.load_profile(os.environ.get("DOCSTORE_TESTS", "short"))
+
+
+@pytest.fixture(autouse=True)
+def _doctest_folder(doctest_namespace: dict[str, Any], tmp_path: Path) -> None:
+    doctest_namespace["tmp"] = tmp_path / "store"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def embedder() -> HashEmbedder:
+    return HashEmbedder()
+
+
+@pytest.fixture
+def store(folder: Path, embedder: HashEmbedder) -> Iterator[DocStore]:
+    with DocStore(folder, embedder=embedder) as store:
+        yield store
+
+
+@pytest.fixture
+def alice(store: DocStore) -> Workspace:
+    return store.workspace("alice")
+
+
+@pytest.fixture
+def bob(store: DocStore) -> Workspace:
+    return store.workspace("bob")

@@ -1,0 +1,63 @@
+"""Documents that tests make: PDFs that are fine, and PDFs that are not."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from fpdf import FPDF
+from pypdf import PdfReader, PdfWriter
+from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
+
+
+def pdf(pages: Sequence[str], title: str = "") -> bytes:
+    """A PDF with one page for each text; an empty text gives a page without any, as a scan has."""
+    document = FPDF()
+    document.set_title(title)
+    document.set_font("Helvetica", size=11)
+    for text in pages:
+        document.add_page()
+        if text:
+            document.multi_cell(0, text=text)
+    return bytes(document.output())
+
+
+def encrypted(pages: Sequence[str], user_password: str) -> bytes:
+    """An AES-256 encrypted PDF. With an empty user password anyone may read it, as most viewers do silently."""
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf(pages))))
+    writer.encrypt(user_password=user_password, owner_password="owner", algorithm="AES-256")
+    return written(writer)
+
+
+def with_title(data: bytes, title: str) -> bytes:
+    """The same PDF under another title: other bytes, the same text."""
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(data)))
+    writer.add_metadata({"/Title": title})
+    return written(writer)
+
+
+def bomb(megabytes: int) -> bytes:
+    """A small PDF whose page content decompresses to many megabytes."""
+    writer = PdfWriter()
+    page = writer.add_blank_page(200, 200)
+    stream = DecodedStreamObject()
+    stream.set_data(b"BT /F1 12 Tf (x) Tj ET " + b" " * (megabytes << 20))
+    page[NameObject("/Contents")] = writer._add_object(stream.flate_encode())
+    return written(writer)
+
+
+def recursive() -> bytes:
+    """A PDF whose page tree contains itself."""
+    writer = PdfWriter()
+    writer.add_blank_page(200, 200)
+    tree = writer._pages.get_object()
+    assert isinstance(tree, DictionaryObject)
+    tree[NameObject("/Kids")].append(writer._pages)  # type: ignore[attr-defined]
+    return written(writer)
+
+
+def written(writer: PdfWriter) -> bytes:
+    """The bytes of what a writer holds."""
+    buffer = io.BytesIO()
+    writer.write(buffer)
+    return buffer.getvalue()

@@ -1,0 +1,181 @@
+"""Extraction: each type by its content, each defect by its own error, and bounds that hold."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from docstore import DocStore, Limits, UnreadableDocument, Workspace
+from docstore.testing import HashEmbedder
+from tests.folders import files
+from tests.samples import bomb, encrypted, pdf, recursive
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\x02\0\0\0" + bytes(range(200))
+
+GERMAN = "Die Straße führt über die Brücke nach Süden – „schön“, sagte er, und überquerte müde den Fluß. " * 3
+RUSSIAN = "Съешь же ещё этих мягких французских булок да выпей чаю. " * 4
+JAPANESE = (
+    "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。何でも薄暗いじめじめした所で泣いていた。" * 3
+)
+
+
+def text_of(workspace: Workspace, document: bytes, name: str = "untitled") -> str:
+    workspace.add(document, name=name)
+    return workspace.search("anything at all", k=1)[0].text
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "media_type", "expected"),
+    [
+        (pdf(["Hello PDF"]), "a.pdf", "application/pdf", "Hello PDF"),
+        (pdf(["Hello PDF"]), "wrong.txt", "application/pdf", "Hello PDF"),
+        (b"junk before\n" + pdf(["Hello PDF"]), "a.pdf", "application/pdf", "Hello PDF"),
+        (encrypted(["Open to all"], ""), "a.pdf", "application/pdf", "Open to all"),
+        (b"plain text\r\nsecond line\r", "a.txt", "text/plain", "plain text\nsecond line\n"),
+        (GERMAN.encode("cp1252"), "a.txt", "text/plain", GERMAN),
+        (RUSSIAN.encode("cp1251"), "a.txt", "text/plain", RUSSIAN),
+        ("Ωμέγα".encode("utf-16"), "a.txt", "text/plain", "Ωμέγα"),
+        ("﻿with a mark".encode(), "a.txt", "text/plain", "with a mark"),
+        (JAPANESE.encode("shift-jis"), "a.txt", "text/plain", JAPANESE),
+        (b"# Title\n\nSome *words* and [a link](http://x).\n", "a.md", "text/markdown", "Title\n\nSome words and a link."),
+        (b"---\ntitle: x\n---\nBody\n", "a.md", "text/markdown", "Body"),
+        (b"# Title", "a.txt", "text/plain", "# Title"),
+        (b"<!DOCTYPE html><title>T</title><p>One <b>two</b><p>three<script>x()</script>", "a.txt", "text/html",
+         "One two\n\nthree"),
+        (b"<!-- c --><HTML><body>Body</body></HTML>", "page", "text/html", "Body"),
+        ("<?xml version='1.0' encoding='utf-8'?><html><p>XHTML é</html>".encode(), "a", "text/html", "XHTML é"),
+        (b"a < b and <not html>", "a.html", "text/plain", "a < b and <not html>"),
+        (b"page one\x0cpage two", "a.txt", "text/plain", "page one\npage two"),
+    ],
+)  # fmt: skip
+def test_types_are_decided_by_content(alice: Workspace, data: bytes, name: str, media_type: str, expected: str) -> None:
+    document = alice.add(data, name=name)
+    assert document.media_type == media_type
+    assert alice.search("x", k=1)[0].text.strip() == expected.strip()
+    assert (document.pages is None) == (media_type != "application/pdf")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "message"),
+    [
+        (b"", "empty", "no bytes"),
+        (b" \n\t ", "empty", "no text"),
+        (b"<html><body> </body></html>", "empty", "no text"),
+        (pdf(["secret"])[:300], "corrupt", "damaged|cannot be read"),
+        (b"%PDF-1.7\nthis is not really a PDF at all", "corrupt", "damaged|cannot be read"),
+        (encrypted(["secret"], "pass"), "encrypted", "password"),
+        (pdf(["", ""]), "no-text", "none of its 2 pages has text: it is probably scanned"),
+        (PNG, "unsupported", "image|PNG|Portable"),
+        (b"PK\x03\x04" + bytes(range(256)) * 4, "unsupported", "Supported are PDF, HTML, Markdown and plain text"),
+        (os.urandom(4000), "unsupported", "Supported are"),
+        (bytes(5000), "unsupported", "binary data"),
+        (b"<html>before" + b"<div>" * 3000 + b"deep</html>after", "corrupt", "cannot be parsed to its end"),
+    ],
+)
+def test_each_defect_has_its_own_error(alice: Workspace, folder: Path, data: bytes, reason: str, message: str) -> None:
+    with pytest.raises(UnreadableDocument, match=message) as error:
+        alice.add(data, name="report.pdf")
+    assert error.value.reason == reason
+    assert str(error.value).startswith("report.pdf: ")
+    assert "Traceback" not in str(error.value)
+    assert files(folder) == []
+    assert len(alice) == 0
+
+
+def test_a_truncated_pdf_never_loses_pages_silently(alice: Workspace) -> None:
+    whole = pdf([f"Page number {number} of ten" for number in range(10)])
+    for end in range(len(whole) // 10, len(whole), len(whole) // 10):
+        try:
+            document = alice.add(whole[:end], name=f"{end}.pdf")
+        except UnreadableDocument:
+            continue
+        assert document.pages == 10
+
+
+def test_page_numbers_of_every_chunk(alice: Workspace) -> None:
+    pages = [f"Chapter {number}. " + f"word{number} " * 400 for number in range(1, 6)]
+    pages.insert(2, "")
+    alice.add(pdf(pages), name="book.pdf")
+    for number in (1, 2, 3, 4, 5):
+        for hit in alice.search(f"word{number}", k=2):
+            assert f"word{number}" in hit.text
+            assert hit.page == (number if number < 3 else number + 1)
+
+
+@pytest.mark.parametrize(
+    "html", ["<p>" + "word " * 2_100_000 + "END", "<div>" * 1000 + "deep</div>END", "<p>a<p>" * 99_999 + "END"]
+)
+def test_html_is_read_to_its_end(alice: Workspace, html: str) -> None:
+    document = alice.add(html.encode(), name="long.html")
+    assert alice.search_many(["END"], document.chunks)[0][-1].text is not None
+    assert any(hit.text.rstrip().endswith("END") for hit in alice.search("END", k=document.chunks))
+
+
+class TestBounds:
+    @pytest.fixture
+    def limits(self) -> Limits:
+        return Limits(pages=3, seconds=1.5, memory=600 << 20, characters=5000)
+
+    @pytest.fixture
+    def bounded(self, folder: Path, limits: Limits) -> Iterator[Workspace]:
+        with DocStore(folder, embedder=HashEmbedder(), limits=limits) as store:
+            yield store.workspace("alice")
+
+    @pytest.mark.parametrize(
+        ("data", "bound"),
+        [
+            (pdf(["x"] * 4), "Limits.pages is 3"),
+            (b"a line of text\n" * 400, "Limits.characters, 5,000"),
+            (pdf(["words and words " * 120] * 3), "Limits.characters, 5,000"),
+            (b"some words " * (60 << 20), "Limits.memory|Limits.characters"),
+        ],
+    )
+    def test_the_error_names_the_bound(self, bounded: Workspace, data: bytes, bound: str) -> None:
+        with pytest.raises(UnreadableDocument, match=bound) as error:
+            bounded.add(data, name="big")
+        assert error.value.reason == "limit"
+        assert bounded.add(b"and the store goes on").hash
+
+    def test_time(self, folder: Path) -> None:
+        slow = pdf(["many words on a page " * 100] * 100)
+        with DocStore(folder, embedder=HashEmbedder(), limits=Limits(seconds=0.05)) as store:
+            began = time.monotonic()
+            with pytest.raises(UnreadableDocument, match=r"Limits.seconds, 0.05 s"):
+                store.workspace("alice").add(slow)
+            assert time.monotonic() - began < 5
+
+    @pytest.mark.parametrize("data", [bomb(200), recursive(), b"<html>" + b"<div>" * 300_000 + b"x"])
+    def test_hostile_files_end_soon_and_disturb_nothing(self, folder: Path, data: bytes) -> None:
+        with DocStore(folder, embedder=HashEmbedder(), limits=Limits(seconds=20, memory=1 << 30)) as store:
+            workspace = store.workspace("alice")
+            began = time.monotonic()
+            with pytest.raises(UnreadableDocument) as error:
+                workspace.add(data, name="hostile")
+            assert time.monotonic() - began < 25
+            assert error.value.reason in ("limit", "corrupt", "no-text", "empty")
+            assert workspace.add(b"and the store goes on").chunks == 1
+
+
+def test_a_library_that_prints_does_not_break_extraction(alice: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
+    # pypdf logs warnings on this: a wrong startxref, which it repairs.
+    data = pdf(["Readable all the same"])
+    position = data.rindex(b"startxref")
+    assert "Readable" in text_of(alice, data[:position] + b"startxref\n7\n%%EOF\n")
+    assert capfd.readouterr().out == ""
+
+
+def test_sources(alice: Workspace, tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    path.write_bytes(b"one note")
+    assert alice.add(path).name == "note.txt"
+    assert alice.add(str(path)).reused
+    assert alice.add(b"one note").reused
+    assert alice.add(io.BytesIO(b"one note")).reused
+    with path.open("rb") as file:
+        assert alice.add(file).reused
+    assert len(alice.documents()) == 1

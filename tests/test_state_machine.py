@@ -1,0 +1,228 @@
+"""A model against the store: random histories of several workspaces, checked after every step.
+
+The model is plain dictionaries. After each step: counts equal references (invariant 3), referenced files are there
+and hash right (4), nothing unreferenced survives a collection (5), every workspace finds exactly its own documents
+(6) in the order of one index over the same chunks (7), nothing is embedded twice (8), and failed operations change
+nothing (9).
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from docstore import DocStore, DocumentNotFound, EmbeddingError, StorageError, UnreadableDocument, durable
+from docstore.testing import HashEmbedder
+from tests.folders import apparent_bytes, files, hash_of, problems
+from tests.oracle import chunks_of, private_index
+
+WORKSPACES = ["alice", "bob", "carol", "Ünïcode ☂ \\ ../x"]
+
+_WORDS = ["lorem", "ipsum", "dolor", "sit", "amet", "store", "hash", "chunk", "vector", "count"]
+_TEXTS = [" ".join(_WORDS[(i * step + step) % 10] for i in range(length)) + "\n" for step, length in
+          [(1, 3), (2, 40), (3, 300), (4, 700), (7, 120), (9, 5)]]  # fmt: skip
+# Each text in two spellings: different bytes, the same text once line ends are normalised.
+DOCUMENTS = {data: text for text in _TEXTS for data in (text.encode(), text.replace("\n", "\r\n").encode())}
+TEXT_OF = {hash_of(data): text for data, text in DOCUMENTS.items()}
+UNREADABLE = [b"", b"  \n ", b"\x89PNG\r\n\x1a\n" + bytes(range(256)), b"%PDF-1.7 nothing follows"]
+
+documents = st.sampled_from(list(DOCUMENTS))
+workspaces = st.sampled_from(WORKSPACES)
+
+
+class BreakableEmbedder(HashEmbedder):
+    """Fails while told to."""
+
+    broken = False
+
+    def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+        if self.broken:
+            raise RuntimeError("out of memory")
+        return super().embed(texts)
+
+
+class Histories(RuleBasedStateMachine):
+    """Random histories."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp()) / "store"
+        self.embedder = BreakableEmbedder()
+        self.store = DocStore(self.folder, embedder=self.embedder)
+        self.references: dict[str, dict[str, str]] = {}
+        self.stored: set[str] = set()
+        self.embeddings = 0
+
+    def teardown(self) -> None:
+        self.store.close()
+        shutil.rmtree(self.folder.parent)
+
+    def _expect_stored(self, hash: str) -> None:
+        if TEXT_OF[hash] not in {TEXT_OF[each] for each in self.stored}:
+            self.embeddings += len(chunks_of(TEXT_OF[hash]))
+        self.stored.add(hash)
+
+    @rule(workspace=workspaces, data=documents, name=st.none() | st.sampled_from(["a.txt", "b.md"]))
+    def add(self, workspace: str, data: bytes, name: str | None) -> None:
+        hash = hash_of(data)
+        known = TEXT_OF[hash] in {TEXT_OF[each] for each in self.stored}
+        document = self.store.workspace(workspace).add(data, name=name)
+        names = self.references.setdefault(workspace, {})
+        names[hash] = name or names.get(hash, "untitled")
+        self._expect_stored(hash)
+        assert (document.hash, document.name, document.reused) == (hash, names[hash], known)
+
+    @rule(workspace=workspaces, batch=st.lists(documents | st.sampled_from(UNREADABLE), max_size=6))
+    def add_many(self, workspace: str, batch: list[bytes]) -> None:
+        report = self.store.workspace(workspace).add_many(batch)
+        self.references.setdefault(workspace, {})
+        good = [hash_of(data) for data in batch if data in DOCUMENTS]
+        for hash in good:
+            self.references[workspace].setdefault(hash, "untitled")
+            self._expect_stored(hash)
+        assert sorted(each.hash for each in report.added + report.reused) == sorted(good)
+        assert len(report.failed) == len(batch) - len(good)
+
+    @rule(workspace=workspaces, data=documents)
+    def link(self, workspace: str, data: bytes) -> None:
+        hash = hash_of(data)
+        handle = self.store.workspace(workspace)
+        names = self.references.setdefault(workspace, {})
+        if hash in self.stored:
+            assert handle.link(hash).reused
+            names.setdefault(hash, hash)
+        else:
+            with pytest.raises(DocumentNotFound):
+                handle.link(hash)
+
+    @rule(workspace=workspaces, data=documents)
+    def remove(self, workspace: str, data: bytes) -> None:
+        handle = self.store.workspace(workspace)
+        if self.references.setdefault(workspace, {}).pop(hash_of(data), None) is None:
+            with pytest.raises(DocumentNotFound):
+                handle.remove(hash_of(data))
+        else:
+            handle.remove(hash_of(data))
+
+    @rule(workspace=workspaces)
+    def delete_workspace(self, workspace: str) -> None:
+        if workspace in self.references:
+            self.store.delete_workspace(workspace)
+            del self.references[workspace]
+
+    @rule()
+    def collect(self) -> None:
+        going = self.stored - self._referenced()
+        preview = self.store.collect(dry_run=True)
+        report = self.store.collect()
+        assert report.documents == preview.documents == len(going)
+        assert report.bytes == preview.bytes
+        assert report.leftovers == 0
+        self.stored -= going
+        self._assert_no_leak()
+
+    @rule()
+    def collect_within_grace(self) -> None:
+        assert self.store.collect(timedelta(hours=1)).documents == 0
+
+    @rule()
+    def reopen(self) -> None:
+        self.store.close()
+        self.store = DocStore(self.folder, embedder=self.embedder)
+
+    @rule(workspace=workspaces, data=st.sampled_from(UNREADABLE))
+    def add_unreadable(self, workspace: str, data: bytes) -> None:
+        self.references.setdefault(workspace, {})
+        with pytest.raises(UnreadableDocument):
+            self.store.workspace(workspace).add(data)
+
+    @rule(workspace=workspaces, data=documents)
+    def add_with_a_broken_embedder(self, workspace: str, data: bytes) -> None:
+        self.references.setdefault(workspace, {})
+        self.embedder.broken = True
+        try:
+            if TEXT_OF[hash_of(data)] not in {TEXT_OF[each] for each in self.stored}:
+                with pytest.raises(EmbeddingError):
+                    self.store.workspace(workspace).add(data)
+        finally:
+            self.embedder.broken = False
+
+    @rule(workspace=workspaces, data=documents)
+    def add_on_a_full_disk(self, workspace: str, data: bytes) -> None:
+        self.references.setdefault(workspace, {})
+        handle = self.store.workspace(workspace)
+        if hash_of(data) in self.stored:
+            return
+
+        def full(_path: Path) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        before = self.embedder.embedded
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(StorageError, match="No space left"):
+            patch.setattr(durable, "sync_directory", full)
+            handle.add(data)
+        self.embeddings += self.embedder.embedded - before
+
+    def _referenced(self) -> set[str]:
+        return {hash for names in self.references.values() for hash in names}
+
+    def _assert_no_leak(self) -> None:
+        texts = {TEXT_OF[hash] for hash in self.stored}
+        assert len(files(self.folder, "documents")) == len(self.stored)
+        assert len(files(self.folder, "texts")) == len(texts)
+        assert len(files(self.folder, "embeddings")) == 2 * len(texts)
+        assert files(self.folder, "tmp") == []
+
+    @invariant()
+    def counts_are_references(self) -> None:
+        for hash in TEXT_OF:
+            count = sum(hash in names for names in self.references.values())
+            assert self.store.refcount(hash) == count
+        stats = self.store.stats()
+        assert stats.references == sum(map(len, self.references.values()))
+        assert stats.documents == len(self.stored)
+        assert stats.workspaces == len(self.references)
+        assert stats.physical_bytes == apparent_bytes(self.folder)
+
+    @invariant()
+    def files_match_the_catalog(self) -> None:
+        assert problems(self.folder) == []
+        assert self.store.verify().problems == ()
+
+    @invariant()
+    def nothing_is_embedded_twice(self) -> None:
+        assert self.embedder.embedded == self.embeddings
+
+    @invariant()
+    def workspaces_hold_their_own(self) -> None:
+        assert self.store.workspaces() == sorted(self.references)
+        for workspace, names in self.references.items():
+            found = self.store.workspace(workspace).documents()
+            assert {each.hash: each.name for each in found} == names
+
+    @invariant()
+    def search_equals_one_private_index(self) -> None:
+        queries = ["lorem store", "vector hash count"]
+        self.embedder.embedded -= sum(len(queries) for _ in self.references)
+        for workspace, names in self.references.items():
+            expected = private_index({hash: TEXT_OF[hash] for hash in names}, queries, 7)
+            found = self.store.workspace(workspace).search_many(queries, 7)
+            for hits, (ranking, scores) in zip(found, expected, strict=True):
+                assert [(hit.document, hit.chunk) for hit in hits] == ranking
+                assert [hit.score for hit in hits] == [float(score) for score in scores]
+                for hit in hits:
+                    assert hit.text == TEXT_OF[hit.document][hit.start : hit.end]
+                    assert hit.name == names[hit.document]
+
+
+TestHistories = Histories.TestCase
