@@ -168,9 +168,10 @@ class Histories(RuleBasedStateMachine):
             raise OSError(errno.ENOSPC, "No space left on device")
 
         before = self.embedder.embedded
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(StorageError, match="No space left"):
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(durable, "sync_directory", full)
-            handle.add(data)
+            with pytest.raises(StorageError, match="No space left"):
+                handle.add(data)
         self.embeddings += self.embedder.embedded - before
 
     def _referenced(self) -> set[str]:

@@ -103,6 +103,12 @@ class ContentStore:
             return []
         return sorted(entry.name for entry in self.root.iterdir() if entry.is_dir())
 
+    def strays(self) -> list[Path]:
+        """What lies beside the shards and is none."""
+        if not self.root.is_dir():
+            return []
+        return sorted(entry for entry in self.root.iterdir() if not entry.is_dir())
+
     def files(self, shard: str) -> Iterator[tuple[str, str, Path]]:
         """Every file of one shard as (hash, suffix, path). What is not named like ours has an empty hash."""
         for path in sorted((self.root / shard).rglob("*")):

@@ -31,6 +31,8 @@ from docstore.errors import (
 
 _MINIMUM_SQLITE = (3, 37, 0)  # STRICT tables
 
+_VACUUM_PAGES = 1000  # 4 MB a transaction
+
 # SQLite's primary result codes (https://sqlite.org/rescode.html): which of our errors each one is.
 _TRANSLATION: dict[int, tuple[type[DocStoreError], str]] = {
     sqlite3.SQLITE_BUSY: (StoreLocked, "Another process holds its write lock. Try again, or raise `timeout`."),
@@ -151,7 +153,10 @@ class CatalogDatabase:
     def compact(self) -> None:
         """Gives the catalog's free pages and its write-ahead log back to the file system, as far as readers let."""
         with self._connection() as connection:
-            connection.execute("PRAGMA incremental_vacuum").fetchall()
+            for _ in range(0, int(connection.execute("PRAGMA freelist_count").fetchone()[0]), _VACUUM_PAGES):
+                # executescript, because the pragma frees one page for each step and execute() takes only one. A part
+                # at a time, because writers wait meanwhile.
+                connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ _TABLES = (
     """
 CREATE TABLE pipelines (
     -- One index version: everything that decides which vectors a text gets.
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY,             -- what subindexes.pipeline_id names
     fingerprint TEXT NOT NULL UNIQUE,   -- hash of `description`; names the folder embeddings/<fingerprint>
     description TEXT NOT NULL,          -- chunker, embedder and codec as JSON, for people
     created_at TEXT NOT NULL            -- when the first sub-index under it was published
@@ -35,7 +35,7 @@ CREATE TABLE pipelines (
 CREATE TABLE texts (
     -- What extraction gave, once for all documents that give the same. A text is condemned when all of its
     -- documents are doomed; no text is without a document once a transaction is over.
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY,             -- what documents.text_id names
     hash TEXT NOT NULL UNIQUE CHECK (length(hash) = 64), -- of the text in UTF-8; names texts/<ab>/<hash>.zst
     characters INTEGER NOT NULL CHECK (characters > 0),  -- Unicode code points, page breaks included
     file_hash TEXT NOT NULL CHECK (length(file_hash) = 64), -- of the compressed file
@@ -44,8 +44,8 @@ CREATE TABLE texts (
     """
 CREATE TABLE subindexes (
     -- Chunks and vectors of one text under one pipeline: embeddings/<fingerprint>/<ab>/<text hash>/.
-    text_id INTEGER NOT NULL REFERENCES texts(id) ON DELETE RESTRICT,
-    pipeline_id INTEGER NOT NULL REFERENCES pipelines(id) ON DELETE RESTRICT,
+    text_id INTEGER NOT NULL REFERENCES texts(id) ON DELETE RESTRICT, -- whose chunks these are
+    pipeline_id INTEGER NOT NULL REFERENCES pipelines(id) ON DELETE RESTRICT, -- what made them
     chunks INTEGER NOT NULL CHECK (chunks > 0), -- vectors in index.faiss, rows in chunks.npy
     index_hash TEXT NOT NULL CHECK (length(index_hash) = 64), -- of index.faiss, checked before FAISS reads it
     index_size INTEGER NOT NULL,        -- bytes of index.faiss
@@ -56,11 +56,11 @@ CREATE TABLE subindexes (
     """
 CREATE TABLE documents (
     -- One row for each distinct sequence of bytes stored.
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY,             -- what refs.document_id names
     hash TEXT NOT NULL UNIQUE CHECK (length(hash) = 64), -- of the bytes; names documents/<ab>/<hash><suffix>
     media_type TEXT NOT NULL,           -- decided from the content; gives the suffix
     size INTEGER NOT NULL CHECK (size > 0), -- bytes of the blob
-    text_id INTEGER NOT NULL REFERENCES texts(id) ON DELETE RESTRICT,
+    text_id INTEGER NOT NULL REFERENCES texts(id) ON DELETE RESTRICT, -- what extraction gave
     pages INTEGER,                      -- NULL for types without pages
     stored_at TEXT NOT NULL,            -- when the blob was published
     refcount INTEGER NOT NULL DEFAULT 0 CHECK (refcount >= 0), -- rows in refs; written by triggers only
@@ -77,19 +77,19 @@ CREATE TABLE documents (
 CREATE TABLE workspaces (
     -- A named set of references: a user, a team, a chat.
     id INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again, so that a handle on a deleted one stays invalid
-    name TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL UNIQUE,          -- what the application calls it
     version INTEGER NOT NULL DEFAULT 0, -- grows with every change of its references; cached views compare it
     refs INTEGER NOT NULL DEFAULT 0 CHECK (refs >= 0), -- rows in refs; written by triggers only
-    created_at TEXT NOT NULL
+    created_at TEXT NOT NULL            -- when it was first asked for
 ) STRICT""",
     """
 CREATE TABLE refs (
     -- A workspace references a document, at most once.
-    workspace_id INTEGER NOT NULL REFERENCES workspaces(id) ON DELETE RESTRICT,
-    document_id INTEGER NOT NULL REFERENCES documents(id) ON DELETE RESTRICT,
+    workspace_id INTEGER NOT NULL REFERENCES workspaces(id) ON DELETE RESTRICT, -- who
+    document_id INTEGER NOT NULL REFERENCES documents(id) ON DELETE RESTRICT, -- what
     name TEXT NOT NULL,                 -- what this workspace calls the document
     metadata TEXT NOT NULL,             -- a JSON object, this workspace's own
-    added_at TEXT NOT NULL,
+    added_at TEXT NOT NULL,             -- when the reference was made; adding again does not change it
     reused INTEGER NOT NULL CHECK (reused IN (0, 1)), -- 1: making it embedded nothing
     PRIMARY KEY (workspace_id, document_id)
 ) STRICT, WITHOUT ROWID""",

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
-from pyzstd import CParameter, SeekableZstdFile, ZstdError
+from pyzstd import CParameter, SeekableFormatError, SeekableZstdFile, ZstdError
 
 from docstore.errors import IntegrityError
 
@@ -79,7 +79,7 @@ def _damage(hash: str) -> Iterator[None]:
     """Turns what a damaged file raises into an `IntegrityError` that names the text."""
     try:
         yield
-    except (ZstdError, EOFError, ValueError, RuntimeError) as error:
+    except (ZstdError, SeekableFormatError, EOFError, ValueError, RuntimeError) as error:
         raise IntegrityError(
             f"Stored text {hash} is damaged ({error or 'it ends early'}). Run `docstore verify` to see what is "
             "affected, then add the document again."

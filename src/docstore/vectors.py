@@ -110,6 +110,8 @@ class MergedIndex:
 
     def vectors(self, rows: npt.NDArray[np.int64]) -> Vectors:
         """The decoded vectors of some rows, shape (len(rows), dimension) float32."""
+        if not len(rows):
+            return np.empty((0, int(self._index.d)), np.float32)
         size = int(self._index.code_size)
         decoded: Vectors = self._index.sa_decode(self.codes(0, len(self))[rows].reshape(len(rows), size))
         return decoded

@@ -83,11 +83,15 @@ class Workspace:
         _check_metadata(metadata)
         with self._scratch() as scratch:
             read = source.read(document, scratch, name)
-            incoming = Incoming(read.hash, read, read.name, name, metadata)
+            incoming = Incoming(read.hash, read, read.name, read.label, name, metadata)
             return self._run(incoming, scratch)
 
     def add_many(
-        self, documents: Iterable[AnySource], *, progress: Callable[[Progress], object] | None = None
+        self,
+        documents: Iterable[AnySource],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        progress: Callable[[Progress], object] | None = None,
     ) -> AddReport:
         """Adds documents, faster than one by one: they share batches of the embedder and transactions.
 
@@ -97,13 +101,15 @@ class Workspace:
 
         Args:
             documents: paths, bytes or binary file objects. May be a generator.
+            metadata: what every one of these references gets; see `add`.
             progress: called after every document, and between batches of chunks.
         """
+        _check_metadata(metadata)
         total = len(documents) if isinstance(documents, Sized) else None
         counter = _Counter(total, progress)
         outcomes: list[tuple[str, Document | DocStoreError]] = []
         remaining = iter(documents)
-        while group := self._add_group(remaining, counter):
+        while group := self._add_group(remaining, metadata, counter):
             outcomes += group
         return AddReport(
             added=tuple(each for _, each in outcomes if isinstance(each, Document) and not each.reused),
@@ -112,7 +118,7 @@ class Workspace:
         )
 
     def _add_group(
-        self, remaining: Iterator[AnySource], counter: _Counter
+        self, remaining: Iterator[AnySource], metadata: Mapping[str, Any] | None, counter: _Counter
     ) -> list[tuple[str, Document | DocStoreError]]:
         outcomes: list[tuple[str, Incoming | DocStoreError]] = []
         with self._scratch() as scratch:
@@ -120,9 +126,9 @@ class Workspace:
             for given in islice(remaining, _GROUP_DOCUMENTS):
                 label = ""
                 try:
-                    label = source.name_of(given)
+                    label = source.label_of(given)
                     read = source.read(given, scratch)
-                    outcomes.append((label, Incoming(read.hash, read, read.name)))
+                    outcomes.append((label, Incoming(read.hash, read, read.name, read.label, metadata=metadata)))
                     weight += read.size
                 except (UnreadableDocument, InvalidArgument) as error:
                     outcomes.append((label or type(given).__name__, error))
@@ -146,7 +152,7 @@ class Workspace:
         _check_metadata(metadata)
         check_hash(hash)
         with self._scratch() as scratch:
-            return self._run(Incoming(hash, None, hash, name, metadata), scratch)
+            return self._run(Incoming(hash, None, hash, hash, name, metadata), scratch)
 
     def remove(self, hash: str) -> None:
         """Drops this workspace's reference. The document goes when no workspace has one, with the next collection.
@@ -257,7 +263,7 @@ class _Counter:
         self._done = self._chunks = 0
 
     def report(self, item: Incoming, chunks: int) -> None:
-        self.step(item.label, 1 if item.outcome is not None else 0, chunks)
+        self.step(item.name or item.fallback_name, 1 if item.outcome is not None else 0, chunks)
 
     def step(self, label: str, documents: int, chunks: int) -> None:
         self._done += documents

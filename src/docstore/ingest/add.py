@@ -63,8 +63,10 @@ class Incoming:
     hash: str
     source: Source | None
     """None for `link`: the store must have the document."""
+    fallback_name: str
+    """Display name of a new reference unless `name` says otherwise."""
     label: str
-    """What to call it in errors, and the display name unless `name` says otherwise."""
+    """What to call it in errors."""
     name: str | None = None
     metadata: Mapping[str, Any] | None = None
     held: set[str] = field(default_factory=set)
@@ -191,7 +193,7 @@ class Addition:
         assert item.source is not None
         try:
             item.blob = stage(item.source, self._scratch)
-            item.extraction = self._parts.extractor.extract(item.blob.path, item.label, self._scratch.file())
+            item.extraction = self._parts.extractor.extract(item.blob.path, item.fallback_name, self._scratch.file())
             text = Text.of(item.extraction.text)
             item.adopt(text.hash)
             item.text = text
@@ -319,7 +321,7 @@ class Addition:
 
     def _refer(self, db: Database, item: Incoming, document: DocumentRow) -> None:
         reused = not item.embedded
-        refcount.refer(db, self._workspace, document, item.name, item.label, item.metadata, reused)
+        refcount.refer(db, self._workspace, document, item.name, item.fallback_name, item.metadata, reused)
         claims.release(db, item.held)
         found = refcount.reference(db, self._workspace, document.hash, self._fingerprint)
         assert found is not None

@@ -76,8 +76,21 @@ class Chunker:
                 # The last chunk of a window that is not the page's last was cut short by it: go on from its start,
                 # which is where the splitter put its overlap.
                 complete = window if window[-1][1] == end else window[:-1]
-                yield from complete
+                for chunk in complete:
+                    yield from self._fitting(content, *chunk)
                 start = end if complete is window else window[-1][0]
+
+    def _fitting(self, content: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The chunk, cut again if it is too long: the splitter's last chunk of a text can be (seen in 0.33.1)."""
+        if end - start == 1 or self._measure(content[start:end]) <= self._size:
+            yield start, end
+            return
+        parts = self._window(content, start, end)
+        if len(parts) == 1:
+            middle = (start + end) // 2
+            parts = [(start, middle), (middle, end)]
+        for part in parts:
+            yield from self._fitting(content, *part)
 
     def _window(self, content: str, start: int, end: int) -> list[tuple[int, int]]:
         found = self._splitter.chunk_indices(content[start:end])

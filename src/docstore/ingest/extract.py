@@ -6,6 +6,7 @@ somebody called `.md`. Pages come out parted by form feeds.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,11 +77,17 @@ def extract(path: Path, name: str, limits: Limits) -> Extraction:
         file.seek(0)
         if b"%PDF-" in head[:1024]:  # ISO 32000 readers accept leading bytes within the first 1024
             return _pdf(file, limits)
+        size = path.stat().st_size
+        _refuse_binary(head, name)
+        if size > 4 * limits.characters:  # UTF-8 takes 4 bytes a character at most
+            raise Unreadable("limit", f"it has {size:,} bytes; as text that is more than Limits.characters, "
+                                      f"{limits.characters:,}, can hold. Split it, or open the store with larger "
+                                      "limits.")  # fmt: skip
         return _textual(file.read(), head, name, limits)
 
 
 def _textual(data: bytes, head: bytes, name: str, limits: Limits) -> Extraction:
-    content = _decode(data, head, name)
+    content = _decode(data)
     if _HTML.match(head) or (not head.isascii() and _HTML.match(content[:_HEAD].encode())):
         media_type, convert = "text/html", _html_text
     elif PurePath(name).suffix.lower() in _MARKDOWN_ENDINGS:
@@ -94,11 +101,10 @@ def _textual(data: bytes, head: bytes, name: str, limits: Limits) -> Extraction:
     return Extraction(text, media_type, None)
 
 
-def _decode(data: bytes, head: bytes, name: str) -> str:
+def _decode(data: bytes) -> str:
     try:
         content = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        _refuse_binary(head, name)
         import charset_normalizer
 
         best = charset_normalizer.from_bytes(data).best()
@@ -115,6 +121,11 @@ def _refuse_binary(head: bytes, name: str) -> None:
 
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16 and UTF-32 byte order marks
         return
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # may end within a character
+        return
+    except UnicodeDecodeError:
+        pass
     try:
         kind = puremagic.magic_string(head, filename=name)[0]
     except (puremagic.PureError, ValueError):

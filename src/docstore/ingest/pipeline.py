@@ -18,7 +18,7 @@ from docstore.ingest.embed import Embedder
 from docstore.scratch import Scratch
 from docstore.vectors import Codec, Vectors, encode_index, encode_spans
 
-EMBED_AT_ONCE = 1024
+EMBED_AT_ONCE = 256
 """Chunks handed to the embedder in one call: enough to fill its batches, few enough to report progress between."""
 
 
@@ -135,5 +135,7 @@ def normalise(vectors: Vectors, error: type[DocStoreError], subject: str) -> Vec
         lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     if not np.all(np.isfinite(lengths)) or not np.all(lengths > 0):
         raise error(f"{subject} a vector that is zero or not finite: it has no direction, so no cosine.")
+    # What is a unit vector already, up to float32's rounding, stays as it is: normalising twice must change nothing.
+    lengths[np.abs(lengths - 1) < 1e-6] = 1
     unit: npt.NDArray[np.float32] = (vectors / lengths).astype(np.float32)
     return unit

@@ -27,7 +27,9 @@ class Source:
     """A hashed source."""
 
     name: str
-    """What to call it, in errors too."""
+    """What to call it: the caller's name for it, or the file's."""
+    label: str
+    """What to call it in errors: the caller's name for it, or the path as given."""
     hash: str
     size: int
     origin: Path | bytes | BinaryIO
@@ -43,13 +45,14 @@ def read(given: AnySource, scratch: Scratch, name: str | None = None) -> Source:
         UnreadableDocument: it is missing, empty, a folder, or reading failed.
         InvalidArgument: it is no source at all.
     """
+    label = label_of(given) if name is None else name
     name = name_of(given) if name is None else name
     origin = Path(given) if isinstance(given, str | os.PathLike) else given
     staged = None
     position = 0
     try:
         if isinstance(origin, Path):
-            _require_file(origin, name)
+            _require_file(origin, label)
         if isinstance(origin, Path | bytes) or _is_seekable(origin):
             position = 0 if isinstance(origin, Path | bytes) else origin.tell()
             with _opened(origin) as stream:
@@ -59,10 +62,10 @@ def read(given: AnySource, scratch: Scratch, name: str | None = None) -> Source:
             hash, size = copy_durably(origin, path)
             staged = Staged(path, hash, size)
     except (OSError, SourceError) as error:
-        raise _unreadable(name, error) from error
+        raise _unreadable(label, error) from error
     if size == 0:
-        raise UnreadableDocument(name, "empty", "it has no bytes. There is nothing to store.")
-    return Source(name, hash, size, origin, position, staged)
+        raise UnreadableDocument(label, "empty", "it has no bytes. There is nothing to store.")
+    return Source(name, label, hash, size, origin, position, staged)
 
 
 def stage(source: Source, scratch: Scratch) -> Staged:
@@ -78,12 +81,18 @@ def stage(source: Source, scratch: Scratch) -> Staged:
             with _opened(source.origin, source.position) as stream:
                 hash, size = copy_durably(stream, path)
         except (OSError, SourceError) as error:
-            raise _unreadable(source.name, error) from error
+            raise _unreadable(source.label, error) from error
         if hash != source.hash:
-            raise UnreadableDocument(source.name, "missing", "it changed while it was read. Add it again once it is "
+            raise UnreadableDocument(source.label, "missing", "it changed while it was read. Add it again once it is "
                                      "no longer being written.")  # fmt: skip
         source.staged = Staged(path, hash, size)
     return source.staged
+
+
+def label_of(given: AnySource) -> str:
+    """What to call a source in errors: its path as given, so that two of one file name can be told apart."""
+    name = name_of(given)
+    return os.fsencode(given).decode(errors="replace") if isinstance(given, str | os.PathLike) else name
 
 
 def name_of(given: AnySource) -> str:

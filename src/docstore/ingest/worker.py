@@ -11,6 +11,7 @@ import logging
 import os
 import queue
 import resource
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -26,6 +27,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     logging.disable(logging.CRITICAL)  # pypdf warns on every oddity of a file that it then reads well
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the application's; it ends us by closing our input
     sys.setrecursionlimit(20_000)  # HTML may nest 2,048 deep before its parser refuses, some calls for each level
     requests: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()

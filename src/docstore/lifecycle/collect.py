@@ -34,7 +34,10 @@ def collect(
     """See `DocStore.collect`."""
     if grace < timedelta(0):
         raise InvalidArgument(f"grace is {grace}; it cannot be negative")
-    before = (datetime.now(UTC) - grace).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    try:
+        before = (datetime.now(UTC) - grace).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    except OverflowError:  # before the year 1: nothing is that old
+        before = ""
     if dry_run:
         return _preview(parts, before)
     with storage_errors("collecting"):

@@ -161,14 +161,17 @@ def _fault(expected: _Expected) -> tuple[str, str]:
 
 def _strangers(parts: Parts) -> tuple[list[Problem], int]:
     """Files that no row names: those that are not ours at all, and how many a crash left."""
-    foreign, leftovers = [], scratch.count_dead(parts.tmp)
+    known = {"catalog.db", "catalog.db-wal", "catalog.db-shm", "documents", "texts", "embeddings", "tmp"}
+    foreign = [_foreign(parts, path) for path in sorted(parts.folder.iterdir()) if path.name not in known]
+    leftovers = scratch.count_dead(parts.tmp)
     for files in content_stores(parts):
+        foreign += [_foreign(parts, path) for path in files.strays()]
         for shard in files.shards():
-            foreign += [
-                Problem("foreign", str(path.relative_to(parts.folder)), "docstore made no file of this name here", ())
-                for hash, _, path in files.files(shard)
-                if not hash
-            ]
+            foreign += [_foreign(parts, path) for hash, _, path in files.files(shard) if not hash]
             with parts.database.read() as db:
                 leftovers += len(orphans(parts, db, files, shard))
     return foreign, leftovers
+
+
+def _foreign(parts: Parts, path: Path) -> Problem:
+    return Problem("foreign", str(path.relative_to(parts.folder)), "docstore makes nothing of this name here", ())

@@ -1,0 +1,365 @@
+"""The command line: `docstore add | search | ls | rm | link | stats | collect | verify`."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+import docstore
+from docstore import cli_output as output
+from docstore.cli_arguments import MINIMUM_PREFIX, duration, files_under, metadata, referenced
+from docstore.cli_output import ExitCode, errors_shown, fields_of, progress_bar, show, show_error
+from docstore.errors import InvalidArgument, StoreVersionError, WorkspaceNotFound
+from docstore.model import AddReport
+
+if TYPE_CHECKING:  # imported where used: `--help` and usage errors need neither FAISS nor SQLite
+    from docstore.ingest.embed import Embedder
+    from docstore.store import DocStore
+    from docstore.workspace import Workspace
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Store and embed every document once; share it between workspaces by reference; search each exactly.",
+)
+
+Access = Literal["read", "change", "create"]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and errors as JSON too.")]
+WorkspaceName = Annotated[str, typer.Argument(metavar="WORKSPACE", help="Name of the workspace.", show_default=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    folder: Path
+    model: str | None
+    timeout: float
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(docstore.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    context: typer.Context,
+    store: Annotated[
+        Path,
+        typer.Option("--store", "-s", metavar="FOLDER", envvar="DOCSTORE_FOLDER", help="Folder of the store."),
+    ] = Path("data"),
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME",
+            envvar="DOCSTORE_MODEL",
+            show_default="all-MiniLM-L6-v2",
+            help="Name or folder of a sentence-transformers model. Vectors of different models do not mix: use one "
+            "model for one store.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            min=0,
+            help="How long to wait while another process holds the store's write lock.",
+        ),
+    ] = 60.0,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of every command; they stand before its name."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a name the terminal's encoding lacks must not end in a traceback
+    context.obj = _Settings(store, model, timeout)
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    workspace: WorkspaceName,
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILES...", help="Files, or folders of files.", show_default=False),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Add files to a workspace, which is created if it is missing.
+
+    Folders are walked with all folders in them; names that begin with a dot are skipped there. What the store holds
+    already is not stored or embedded again. A file that cannot be added does not stop the others.
+    """
+    with errors_shown(as_json):
+        sources, unreadable = files_under(files, context.obj.folder)
+        if not sources and not unreadable:
+            raise InvalidArgument(f"There are no files in {', '.join(map(str, files))}.")
+        with (
+            _opened(context, "create", embeds=True) as store,
+            progress_bar("Adding", "documents", len(sources)) as move,
+        ):
+            found = store.workspace(workspace).add_many(sources, progress=move)
+        report = AddReport(found.added, found.reused, (*unreadable, *found.failed))
+        table = [output.added_table(report)] if report.added or report.reused else []
+        show(as_json, output.added_json(report), *table, output.counted(report))
+        if not as_json:
+            for each in report.failed:
+                show_error(False, type(each.error).__name__, output.reason(each))
+        if report.failed:
+            raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+@app.command()
+def search(
+    context: typer.Context,
+    workspace: WorkspaceName,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for, as text.", show_default=False)],
+    k: Annotated[int, typer.Option("-k", metavar="NUMBER", min=1, help="How many chunks to find.")] = 5,
+    mmr: Annotated[
+        bool, typer.Option("--mmr", help="Choose for diversity too, by maximal marginal relevance.")
+    ] = False,
+    fetch_k: Annotated[
+        int, typer.Option("--fetch-k", metavar="NUMBER", min=1, help="With --mmr: candidates to choose from.")
+    ] = 20,
+    lambda_mult: Annotated[
+        float,
+        typer.Option(
+            "--lambda-mult",
+            metavar="WEIGHT",
+            min=0,
+            max=1,
+            help="With --mmr: from 0, diversity alone, to 1, relevance alone.",
+        ),
+    ] = 0.5,
+    document: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--document",
+            metavar="HASH",
+            show_default=False,
+            help="Search only this document: its hash, the beginning of its hash, or its name. May be repeated.",
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="KEY=VALUE",
+            show_default=False,
+            help="Search only documents with this metadata. VALUE is JSON, or else a string. May be repeated.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the chunks of a workspace that are nearest to a query, best first."""
+    with errors_shown(as_json):
+        conditions = metadata(where or [])
+        with _opened(context, "read", embeds=True) as store:
+            searched = _existing(store, workspace)
+            hits = searched.search(
+                query,
+                k,
+                documents=[each.hash for each in referenced(searched.documents(), document, workspace)]
+                if document
+                else None,
+                where=conditions or None,
+                mmr=mmr,
+                fetch_k=fetch_k,
+                lambda_mult=lambda_mult,
+            )
+        show(as_json, hits, output.hits_table(hits) if hits else "Nothing was found.")
+
+
+@app.command()
+def ls(
+    context: typer.Context,
+    workspace: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[WORKSPACE]",
+            show_default=False,
+            help="Name of the workspace whose documents to list. Without it, workspaces are listed.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the workspaces, or the documents of one."""
+    with errors_shown(as_json), _opened(context, "read", embeds=workspace is not None) as store:
+        if workspace is not None:
+            documents = _existing(store, workspace).documents()
+            shown = output.documents_table(documents) if documents else f"{workspace} has no documents."
+            show(as_json, documents, shown)
+            return
+        counts = _counts(store)
+        listed = [{"name": name, "documents": number} for name, number in counts.items()]
+        show(as_json, listed, output.workspaces_table(counts) if counts else "There are no workspaces.")
+
+
+@app.command()
+def rm(
+    context: typer.Context,
+    workspace: WorkspaceName,
+    documents: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[DOCUMENT...]",
+            show_default=False,
+            help=f"Documents: the hash, its first {MINIMUM_PREFIX} characters or more, or the name.",
+        ),
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Delete the workspace with all its references.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --all: do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Drop documents from a workspace, or delete the workspace.
+
+    Documents stay on disk until `docstore collect` finds that no workspace references them.
+    """
+    with errors_shown(as_json):
+        if bool(documents) == all_:
+            raise InvalidArgument("Name the documents to drop, or use --all to delete the workspace: one of the two.")
+        with _opened(context, "change") as store:
+            emptied = _existing(store, workspace)
+            removed = emptied.documents() if all_ else referenced(emptied.documents(), documents or [], workspace)
+            if not all_:
+                for each in removed:
+                    emptied.remove(each.hash)
+            elif yes or _confirmed(workspace, len(removed), as_json):
+                store.delete_workspace(workspace)
+        deleted = (
+            f"Deleted the workspace {workspace}."
+            if all_
+            else f"Dropped {output.count(len(removed), 'document')} from {workspace}."
+        )
+        show(as_json, {"workspace": workspace, "deleted": all_, "removed": removed}, deleted)
+
+
+@app.command()
+def link(
+    context: typer.Context,
+    workspace: WorkspaceName,
+    hashes: Annotated[
+        list[str], typer.Argument(metavar="HASH...", help="Whole hashes of stored documents.", show_default=False)
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", metavar="NAME", help="What the workspace calls the document, if it is one.", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Reference stored documents by hash, in a workspace that is created if it is missing."""
+    with errors_shown(as_json):
+        if name is not None and len(hashes) > 1:
+            raise InvalidArgument(f"--name is for one document, and there are {len(hashes)} hashes.")
+        with _opened(context, "change", embeds=True) as store:
+            for each in hashes:
+                store.document(each)  # before the first change: one wrong hash must not leave half of it done
+            linked = [store.workspace(workspace).link(each, name=name) for each in hashes]
+        show(as_json, linked, output.documents_table(linked))
+
+
+@app.command()
+def stats(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show what the store holds and what sharing saves."""
+    with errors_shown(as_json), _opened(context, "read") as store:
+        found = store.stats()
+        show(as_json, found, output.stats_table(found))
+
+
+@app.command()
+def collect(
+    context: typer.Context,
+    grace: Annotated[
+        str,
+        typer.Option(
+            "--grace",
+            metavar="DURATION",
+            help="Spare what lost its last reference less than this ago: 30s, 10m, 12h or 7d.",
+        ),
+    ] = "0s",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete the documents that no workspace references."""
+    with errors_shown(as_json):
+        spared = duration(grace)
+        access: Access = "read" if dry_run else "change"
+        with _opened(context, access) as store, progress_bar("Deleting", "documents") as move:
+            report = store.collect(spared, dry_run=dry_run, progress=move)
+        show(as_json, {**fields_of(report), "dry_run": dry_run}, output.collected(report, dry_run))
+
+
+@app.command()
+def verify(context: typer.Context, as_json: AsJson = False) -> None:
+    """Read every stored file and compare it with its hash, and the catalog with itself."""
+    with errors_shown(as_json):
+        # Opened for changes it also notes leftovers for the next collection. A copy on a read-only disk can do without.
+        access: Access = "change" if os.access(context.obj.folder, os.W_OK) else "read"
+        with _opened(context, access) as store, progress_bar("Verifying", "documents") as move:
+            report = store.verify(progress=move)
+        table = [output.problems_table(report)] if report.problems else []
+        show(as_json, {"ok": report.ok, **fields_of(report)}, *table, output.verified(report))
+        if not report.ok:
+            raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def _embedder(model: str | None) -> Embedder:
+    from docstore.ingest.embed import SentenceTransformerEmbedder
+
+    # Loading a model draws bars of its own on standard error, among ours and where --json promises JSON.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    return SentenceTransformerEmbedder() if model is None else SentenceTransformerEmbedder(model)
+
+
+def _opened(context: typer.Context, access: Access, *, embeds: bool = False) -> DocStore:
+    """The store. Only `create` makes one where there is none: a mistyped folder must not look like an empty store.
+
+    Args:
+        embeds: whether vectors matter to the command. Any model but the default one is loaded to be identified.
+    """
+    from docstore.durable import storage_errors
+    from docstore.store import CATALOG, DocStore
+
+    settings: _Settings = context.obj
+    with storage_errors("opening the store"):
+        if access != "create" and not (settings.folder / CATALOG).exists():
+            raise StoreVersionError(f"{settings.folder} is no store. Check --store; `docstore add` creates a store.")
+    embedder = _embedder(settings.model) if embeds else None
+    return DocStore(settings.folder, embedder=embedder, timeout=settings.timeout, readonly=access == "read")
+
+
+def _existing(store: DocStore, name: str) -> Workspace:
+    """The workspace, which `DocStore.workspace` would create."""
+    if name not in store.workspaces():
+        raise WorkspaceNotFound(f"There is no workspace {name!r}. `docstore ls` lists those there are.")
+    return store.workspace(name)
+
+
+def _counts(store: DocStore) -> dict[str, int]:
+    counts = {}
+    for name in store.workspaces():
+        with suppress(WorkspaceNotFound):  # deleted since the names were read
+            counts[name] = len(store.workspace(name))
+    return counts
+
+
+def _confirmed(workspace: str, documents: int, as_json: bool) -> bool:
+    if not sys.stdin.isatty():
+        raise InvalidArgument("Nobody can be asked, since standard input is no terminal. Give --yes to delete it.")
+    if not typer.confirm(f"Delete the workspace {workspace} and its {output.count(documents, 'reference')}?", err=True):
+        show_error(as_json, "Declined", "Nothing was deleted.")
+        raise typer.Exit(ExitCode.INCOMPLETE)
+    return True

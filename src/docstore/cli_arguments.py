@@ -1,0 +1,122 @@
+"""What the words on the command line mean: files, documents, metadata and durations."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from docstore.errors import DocumentNotFound, InvalidArgument, UnreadableDocument
+from docstore.model import Document, Failure
+
+MINIMUM_PREFIX = 4
+"""Characters of a hash that name a document at least: a slip of the finger should not."""
+
+_PREFIX = re.compile(rf"[0-9a-f]{{{MINIMUM_PREFIX},64}}")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_LONGEST_DAYS = 36_500  # a time so long before now must still be a date
+
+
+def files_under(paths: Sequence[Path], store: Path) -> tuple[list[Path], list[Failure]]:
+    """The files that paths stand for, folders walked, and the folders that could not be read.
+
+    The store's own folder is left out: where it is among the documents, as `data` in `.` is, its files are copies.
+    """
+    files: list[Path] = []
+    failed: list[Failure] = []
+    own = store.resolve()
+
+    def note(error: OSError) -> None:
+        detail = f"the folder cannot be read ({error.strerror}). Check its permissions."
+        failed.append(Failure(str(error.filename), UnreadableDocument(str(error.filename), "missing", detail)))
+
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        for folder, folders, names in os.walk(path.resolve(), onerror=note):
+            here = Path(folder)
+            if here == own:
+                folders.clear()
+                continue
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            files += [here / name for name in sorted(names) if not name.startswith(".") and (here / name).is_file()]
+    return files, failed
+
+
+def referenced(documents: Sequence[Document], wanted: Sequence[str], workspace: str) -> list[Document]:
+    """The documents of a workspace that words stand for, each once.
+
+    Raises:
+        DocumentNotFound: a word stands for none.
+        InvalidArgument: a word stands for several.
+    """
+    found = [_referenced(documents, word, workspace) for word in wanted]
+    return list({each.hash: each for each in found}.values())
+
+
+def _referenced(documents: Sequence[Document], word: str, workspace: str) -> Document:
+    prefix = word.lower()
+    for each in documents:
+        if each.hash == prefix:  # before names: a document called like another's hash must not hide that one
+            return each
+    is_prefix = _PREFIX.fullmatch(prefix) is not None
+    found = [each for each in documents if each.name == word or (is_prefix and each.hash.startswith(prefix))]
+    if not found:
+        raise DocumentNotFound(f"The workspace {workspace!r} has no document {word!r}. `docstore ls` lists what it "
+                               f"has; the beginning of a hash needs {MINIMUM_PREFIX} characters.")  # fmt: skip
+    if len(found) > 1:
+        some = ", ".join(each.hash[:16] for each in found[:5]) + (", …" if len(found) > 5 else "")
+        raise InvalidArgument(f"{word!r} stands for {len(found)} documents of the workspace {workspace!r}: {some}. "
+                              "Give more of the hash.")  # fmt: skip
+    return found[0]
+
+
+def metadata(conditions: Sequence[str]) -> dict[str, Any]:
+    """Metadata out of `KEY=VALUE` words.
+
+    Raises:
+        InvalidArgument: a word is not written so, or a key comes twice.
+    """
+    found: dict[str, Any] = {}
+    for condition in conditions:
+        key, equals, value = condition.partition("=")
+        if not equals or not key:
+            raise InvalidArgument(f"--where is {condition!r}; it must be KEY=VALUE")
+        if key in found:
+            raise InvalidArgument(f"--where has the key {key!r} twice; a document has one value of a key")
+        found[key] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")  # Python reads NaN and Infinity, which no metadata can hold
+
+
+def duration(text: str) -> timedelta:
+    """`30s`, `10m`, `12h` or `7d`.
+
+    Raises:
+        InvalidArgument: it is written otherwise, or longer than a hundred years.
+
+    >>> duration("90m")
+    datetime.timedelta(seconds=5400)
+    """
+    written = re.fullmatch(r"([0-9]{1,12})([smhd])", text)
+    if written is None:
+        raise InvalidArgument(f"The duration is {text!r}; write a whole number and s, m, h or d, such as 12h")
+    seconds = int(written[1]) * _SECONDS[written[2]]
+    if seconds > _LONGEST_DAYS * _SECONDS["d"]:
+        raise InvalidArgument(f"The duration is {text}; at most {_LONGEST_DAYS}d are allowed")
+    return timedelta(seconds=seconds)

@@ -1,0 +1,309 @@
+"""What the command line shows and returns: tables for people, JSON for programs, one line for an error, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich import progress
+from rich.console import Console, RenderableType
+from rich.filesize import decimal
+from rich.table import Column, Table
+from rich.text import Text
+
+from docstore import errors
+from docstore.errors import DocStoreError
+from docstore.model import AddReport, CollectReport, Document, Failure, Hit, Progress, StorageStats, VerifyReport
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+class ExitCode(IntEnum):
+    """What a script can branch on. docs/command-line.md has the same table."""
+
+    OK = 0
+    INCOMPLETE = 1
+    """Some documents failed, verify found problems, or a question was answered with no."""
+    USAGE = 2
+    """Also what typer returns for options and arguments it cannot read."""
+    NOT_FOUND = 3
+    LOCKED = 4
+    STORE = 5
+    EMBEDDING = 6
+    INTERRUPTED = 130
+    """128 + SIGINT, as shells have it."""
+    CLOSED_PIPE = 141
+    """128 + SIGPIPE."""
+
+
+# The first that fits decides; what is not named here is the store's fault.
+_EXIT_CODES: tuple[tuple[type[DocStoreError], ExitCode], ...] = (
+    (errors.UnreadableDocument, ExitCode.INCOMPLETE),
+    (errors.QuotaExceeded, ExitCode.INCOMPLETE),
+    (errors.InvalidArgument, ExitCode.USAGE),
+    (errors.DocumentNotFound, ExitCode.NOT_FOUND),
+    (errors.WorkspaceNotFound, ExitCode.NOT_FOUND),
+    (errors.StoreLocked, ExitCode.LOCKED),
+    (errors.EmbeddingError, ExitCode.EMBEDDING),
+    (errors.PipelineMismatch, ExitCode.EMBEDDING),
+    (DocStoreError, ExitCode.STORE),
+)
+
+SHORT_HASH = 12
+"""Characters of a hash in tables: 48 bits, so that two documents of one store practically never share them."""
+
+_EXCERPT = 240
+_UNLIMITED_WIDTH = 10_000
+# Terminals obey these, and names and texts come from whoever wrote the documents. The second half reorders text.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def exit_code(error: DocStoreError) -> ExitCode:
+    """The exit code of a command that ended with this error."""
+    return next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+
+
+@contextmanager
+def errors_shown(as_json: bool) -> Iterator[None]:
+    """Ends the command with one line on standard error and the fitting exit code where the library raises."""
+    try:
+        yield
+    except DocStoreError as error:
+        show_error(as_json, type(error).__name__, str(error))
+        raise typer.Exit(exit_code(error)) from error
+    except KeyboardInterrupt as error:
+        show_error(as_json, "KeyboardInterrupt", "Interrupted.")
+        raise typer.Exit(ExitCode.INTERRUPTED) from error
+
+
+def show_error(as_json: bool, kind: str, message: str) -> None:
+    """One error on standard error."""
+    line = json.dumps({"error": kind, "message": message}) if as_json else f"error: {_one_line(message)}"
+    typer.echo(line, err=True)
+
+
+def show(as_json: bool, value: object, *for_people: RenderableType) -> None:
+    """A command's result on standard output: `value` as JSON, or tables and sentences."""
+    terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
+    # Into a pipe or file nothing is cut or wrapped to the width of a terminal that is not there.
+    console = _Console(width=None if terminal else _UNLIMITED_WIDTH, highlight=False)
+    if as_json:
+        # ASCII: no terminal, locale or control character inside can damage it.
+        console.out(json.dumps(value, default=_jsonable, indent=2), highlight=False)
+        return
+    for each in for_people:
+        console.print(each if not isinstance(each, str) else Text(each))
+
+
+def fields_of(report: DataclassInstance) -> dict[str, Any]:
+    """A dataclass as a dictionary. Not `asdict`, which copies all that is in it, and cannot copy every metadata."""
+    return {field.name: getattr(report, field.name) for field in fields(report)}
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # The interpreter flushes standard output once more at exit, which would fail again, and loudly.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(ExitCode.CLOSED_PIPE)
+
+
+@contextmanager
+def progress_bar(doing: str, unit: str, total: int | None = None) -> Iterator[Callable[[Progress], None]]:
+    """A bar on standard error while it is a terminal. Gives the callback that moves it."""
+    console = Console(stderr=True)
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[detail]}"),
+        progress.TimeElapsedColumn(),
+    )
+    bar = progress.Progress(
+        *columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal
+    )
+    with bar:
+        task = bar.add_task(doing, total=total, detail=unit)
+
+        def move(step: Progress) -> None:
+            chunks = f", {step.chunks:,} chunks" if step.chunks else ""
+            bar.update(task, completed=step.done, total=step.total, detail=unit + chunks)
+
+        yield move
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+def size(count: int) -> str:
+    """Bytes for people: `1.2 MB`."""
+    return ("-" if count < 0 else "") + decimal(abs(count))
+
+
+def added_table(report: AddReport) -> RenderableType:
+    """What `add` did."""
+    rows = [(document, "added") for document in report.added] + [(document, "reused") for document in report.reused]
+    return _table(
+        [_hash_column(), _wide("Name"), _narrow("Size"), _narrow("Chunks"), Column("Result", no_wrap=True)],
+        ((each.hash[:SHORT_HASH], each.name, size(each.size), f"{each.chunks:,}", result) for each, result in rows),
+    )
+
+
+def added_json(report: AddReport) -> dict[str, Any]:
+    """What `add` did, with errors in words."""
+    failed = [
+        {
+            "name": each.name,
+            "error": type(each.error).__name__,
+            "reason": getattr(each.error, "reason", None),
+            "message": reason(each),
+        }
+        for each in report.failed
+    ]
+    return {"added": report.added, "reused": report.reused, "failed": failed}
+
+
+def reason(failure: Failure) -> str:
+    """What could not be added, and why."""
+    message = str(failure.error)
+    return message if isinstance(failure.error, errors.UnreadableDocument) else f"{failure.name}: {message}"
+
+
+def documents_table(documents: Sequence[Document]) -> RenderableType:
+    """Documents of a workspace."""
+    return _table(
+        [_hash_column(), _wide("Name"), _narrow("Size"), _narrow("Pages"), _narrow("Chunks"), Column("Added")],
+        (
+            (
+                each.hash[:SHORT_HASH],
+                each.name,
+                size(each.size),
+                "" if each.pages is None else f"{each.pages:,}",
+                f"{each.chunks:,}",
+                _local(each.added_at),
+            )
+            for each in documents
+        ),
+    )
+
+
+def workspaces_table(counts: Mapping[str, int]) -> RenderableType:
+    """Workspaces, and how many documents each has."""
+    return _table([_wide("Workspace"), _narrow("Documents")], ((name, f"{n:,}") for name, n in counts.items()))
+
+
+def hits_table(hits: Sequence[Hit]) -> RenderableType:
+    """What a search found, each text cut short."""
+    return _table(
+        [_narrow("Score"), Column("Document", overflow="fold", ratio=1), _narrow("Page"), _wide("Text", ratio=3)],
+        (
+            (f"{each.score:.3f}", each.name, "" if each.page is None else f"{each.page:,}", _excerpt(each.text))
+            for each in hits
+        ),
+    )
+
+
+def stats_table(stats: StorageStats) -> RenderableType:
+    """What the store holds and what sharing saves."""
+    share = f" ({stats.saved_bytes / stats.logical_bytes:.0%})" if stats.saved_bytes > 0 else ""
+    rows = [
+        ("Documents", f"{stats.documents:,}"),
+        ("Workspaces", f"{stats.workspaces:,}"),
+        ("References", f"{stats.references:,}"),
+        ("Chunks", f"{stats.chunks:,}"),
+        ("On disk", size(stats.physical_bytes)),
+        ("Without sharing", size(stats.logical_bytes)),
+        ("Saved", size(stats.saved_bytes) + share),
+        ("Embeddings computed", f"{stats.embeddings_computed:,}"),
+        ("Embeddings avoided", f"{stats.embeddings_avoided:,}"),
+    ]
+    return _table([Column(style="bold"), _narrow("")], rows, header=False)
+
+
+def collected(report: CollectReport, dry_run: bool) -> str:
+    """What `collect` did, as a sentence."""
+    leftovers = f", and {count(report.leftovers, 'leftover file')}" if report.leftovers else ""
+    verb = "Would delete" if dry_run else "Deleted"
+    return f"{verb} {count(report.documents, 'document')}, {size(report.bytes)}{leftovers}."
+
+
+def problems_table(report: VerifyReport) -> RenderableType:
+    """What `verify` found wrong."""
+    return _table(
+        [Column("Kind", no_wrap=True), _wide("Path"), _wide("Detail"), _wide("Workspaces")],
+        ((each.kind, each.path, each.detail, ", ".join(each.workspaces)) for each in report.problems),
+    )
+
+
+def verified(report: VerifyReport) -> str:
+    """What `verify` read, as a sentence."""
+    found = count(len(report.problems), "problem") if report.problems else "no problems"
+    leftovers = (
+        f" {count(report.leftovers, 'leftover file')}: docstore collect removes them." if report.leftovers else ""
+    )
+    return f"Checked {count(report.files, 'file')}, {size(report.bytes)}: {found}.{leftovers}"
+
+
+def counted(report: AddReport) -> str:
+    """What `add` did, as a sentence."""
+    return f"{len(report.added):,} added, {len(report.reused):,} reused, {len(report.failed):,} failed."
+
+
+def _table(columns: list[Column], rows: Iterable[Iterable[str | None]], header: bool = True) -> Table:
+    table = Table(*columns, box=None, pad_edge=False, show_header=header, header_style="bold", padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*(Text(_harmless(cell or "")) for cell in row))  # Text: a name like [red] is no markup
+    return table
+
+
+def _hash_column() -> Column:
+    return Column("Hash", no_wrap=True, min_width=SHORT_HASH)
+
+
+def _wide(title: str, ratio: int | None = None) -> Column:
+    return Column(title, overflow="fold", ratio=ratio)
+
+
+def _narrow(title: str) -> Column:
+    return Column(title, justify="right", no_wrap=True)
+
+
+def count(number: int, noun: str) -> str:
+    """`1 document`, `2 documents`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _local(moment: datetime) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _excerpt(text: str) -> str:
+    text = _one_line(text)
+    return text if len(text) <= _EXCERPT else text[:_EXCERPT].rstrip() + "…"
+
+
+def _one_line(text: str) -> str:
+    return _harmless(" ".join(text.split()))
+
+
+def _harmless(text: str) -> str:
+    return _CONTROLS.sub("\ufffd", text)
+
+
+def _jsonable(value: object) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return fields_of(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")

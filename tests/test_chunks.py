@@ -1,0 +1,109 @@
+"""Chunks: natural boundaries, no gap, nothing longer than the model reads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from docstore import DocStore, InvalidArgument, SentenceTransformerEmbedder
+from docstore.ingest.chunk import Chunker
+from docstore.testing import HashEmbedder
+
+MINILM = SentenceTransformerEmbedder()
+
+DENSE = "f(x_1,x_2)=\\sum_{i=0}^{n-1}a_{ij}\\cdot\\frac{\\partial u}{\\partial x_i}; %$#@! 3.14159e-26 0xDEADBEEF "
+PROSE = "The committee met again on Tuesday. It was raining, and nobody had brought the minutes of the last meeting. "
+
+
+def assert_covered(content: str, chunker: Chunker, size: int) -> None:
+    spans = chunker.spans(content)
+    covered = 0
+    for span in spans:
+        assert span["start"] <= covered, "a gap"
+        assert span["start"] < span["end"]
+        assert span["end"] - span["start"] <= size
+        assert content[span["start"] : span["end"]].encode() == content.encode()[span["first_byte"] : span["last_byte"]]
+        covered = max(covered, int(span["end"]))
+    assert covered == len(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        DENSE * 200,
+        PROSE * 100,
+        "x" * 5000,
+        "word " * 60_000,
+        "漢字かな交じり文" * 700,
+        "e" + "\u0301" * 3000,
+        "👨‍👩‍👧‍👦" * 800,
+        "\n" * 3000 + "a",
+        "한국어 문장입니다 " * 500,
+        "ﷺ﷽" * 500,
+        "\f\f".join([PROSE * 20, DENSE * 30, "end"]) + "\f",
+    ],
+)
+def test_every_character_is_read_whole_by_the_model(content: str) -> None:
+    chunker = Chunker(1000, 200, MINILM.max_tokens, MINILM.count_tokens)
+    assert_covered(content, chunker, 1000)
+    model = MINILM._load()
+    for span in chunker.spans(content):
+        chunk = content[span["start"] : span["end"]]
+        # What the model itself makes of the chunk, truncation included, is all there is of it.
+        read = model.tokenizer([chunk], truncation=True, max_length=256)["input_ids"][0]
+        whole = model.tokenizer([chunk], truncation=False, verbose=False)["input_ids"][0]
+        assert read == whole
+
+
+text = st.text(
+    alphabet=st.sampled_from("ab .\n\f\t€𝄞é") | st.characters(codec="utf-8"), min_size=1, max_size=3000
+).filter(lambda content: content.strip("\f") != "")
+
+
+@given(text, st.integers(1, 300), st.data())
+def test_chunks_cover_any_text(content: str, size: int, data: st.DataObject) -> None:
+    overlap = data.draw(st.integers(0, size - 1))
+    assert_covered(content, Chunker(size, overlap), size)
+
+
+@given(text, st.integers(8, 60))
+def test_without_a_tokenizer_bytes_bound_the_tokens(content: str, max_tokens: int) -> None:
+    chunker = Chunker(1000, 100, max_tokens)
+    assert_covered(content, chunker, 1000)
+    for span in chunker.spans(content):
+        assert span["last_byte"] - span["first_byte"] + 2 <= max_tokens
+
+
+def test_neighbours_overlap_on_natural_boundaries() -> None:
+    content = PROSE * 100
+    spans = Chunker(1000, 200).spans(content)
+    overlaps = spans["end"][:-1].astype(int) - spans["start"][1:].astype(int)
+    assert (overlaps > 0).all()
+    assert (overlaps <= 200).all()
+    for span in spans[:-1]:
+        assert content[: span["end"]].endswith(". ")
+
+
+def test_long_texts_are_cut_like_their_parts() -> None:
+    # Windows are an economy; where they begin must not show.
+    content = "".join(f"Sentence number {number} stands here. " for number in range(20_000))
+    spans = Chunker(1000, 200).spans(content)
+    lengths = np.diff(spans["start"].astype(int))
+    assert lengths.min() > 700
+    assert lengths.max() <= 1000
+
+
+def test_chunks_do_not_cross_pages() -> None:
+    content = "\f".join(PROSE * 15 for _ in range(4))
+    for span in Chunker(1000, 200).spans(content):
+        chunk = content[span["start"] : span["end"]]
+        assert "\f" not in chunk.strip("\f")
+        assert span["page"] == content[: span["start"]].count("\f") + 1 + chunk.startswith("\f")
+
+
+@pytest.mark.parametrize(("size", "overlap"), [(0, 0), (100, 100), (100, -1), (-5, 0)])
+def test_sizes_that_make_no_sense(tmp_path: object, size: int, overlap: int) -> None:
+    with pytest.raises(InvalidArgument, match="need 0 <= overlap < size"):
+        DocStore(f"{tmp_path}/store", embedder=HashEmbedder(), chunk_size=size, chunk_overlap=overlap)

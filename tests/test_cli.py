@@ -1,0 +1,443 @@
+"""The command line: what each command does, prints and returns, and that docs/command-line.md tells the truth."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from docstore import cli, cli_arguments, cli_output, errors
+from docstore.cli_output import ExitCode
+from docstore.errors import DocStoreError, InvalidArgument
+from docstore.ingest.embed import SentenceTransformerEmbedder
+from docstore.store import DocStore
+from docstore.testing import HashEmbedder
+
+PAGE = Path(__file__).parent.parent / "docs" / "command-line.md"
+SCRIPT = Path(sys.executable).parent / "docstore"
+REAL_EMBEDDER = cli._embedder
+FOX, TAX = "The quick red fox jumps over the dog.", "Income tax is due in spring."
+
+
+class Run:
+    """One finished command."""
+
+    def __init__(self, *words: str) -> None:
+        self.result = CliRunner().invoke(cli.app, list(words))
+        if self.result.exception is not None and not isinstance(self.result.exception, SystemExit):
+            raise self.result.exception
+        self.code, self.out, self.err = self.result.exit_code, self.result.stdout, self.result.stderr
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, and an embedder without a model."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DOCSTORE_FOLDER", "DOCSTORE_MODEL", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(cli, "_embedder", lambda _model: HashEmbedder())
+    return tmp_path
+
+
+@pytest.fixture
+def filled(folder: Path) -> dict[str, str]:
+    """Workspaces alice (fox.txt, tax.txt) and bob (fox.txt), made from Python. Gives the hashes by name."""
+    with DocStore(folder / "data", embedder=HashEmbedder()) as store:
+        alice = store.workspace("alice")
+        fox = alice.add(FOX.encode(), name="fox.txt", metadata={"year": 2024, "kind": "animal"})
+        tax = alice.add(TAX.encode(), name="tax.txt")
+        store.workspace("bob").link(fox.hash, name="fox.txt")
+    return {"fox": fox.hash, "tax": tax.hash}
+
+
+def workspaces(folder: Path) -> dict[str, list[str | None]]:
+    with DocStore(folder / "data", embedder=HashEmbedder(), readonly=True) as store:
+        return {name: [each.name for each in store.workspace(name).documents()] for name in store.workspaces()}
+
+
+# -- add --------------------------------------------------------------------------------------------------------------
+
+
+def test_add_walks_folders_and_skips_hidden_names_and_the_store(folder: Path) -> None:
+    for name in ("a.txt", "sub/b.txt", "sub/.hidden", ".git/config", "sub/deep/c.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"Contents of {name}.")
+    assert Run("add", "alice", ".").code == 0
+    again = Run("add", "alice", ".", "--json")  # now the store lies inside
+    assert again.code == 0
+    assert again.json["added"] == []
+    assert [each["name"] for each in again.json["reused"]] == ["a.txt", "b.txt", "c.txt"]
+
+
+def test_add_takes_a_hidden_file_that_is_named(folder: Path) -> None:
+    (folder / ".notes").write_text(FOX)
+    assert Run("add", "alice", ".notes", "--json").json["added"][0]["name"] == ".notes"
+
+
+def test_add_reports_each_failure_and_adds_the_rest(folder: Path) -> None:
+    (folder / "fox.txt").write_text(FOX)
+    (folder / "empty.txt").touch()
+    run = Run("add", "alice", "empty.txt", "fox.txt", "missing.txt")
+    assert run.code == ExitCode.INCOMPLETE
+    assert "fox.txt" in run.out and "1 added, 0 reused, 2 failed." in run.out
+    assert [line.split(": ")[:2] for line in run.err.splitlines()] == [["error", "empty.txt"], ["error", "missing.txt"]]
+    failed = Run("add", "alice", "empty.txt", "missing.txt", "--json")
+    assert failed.code == ExitCode.INCOMPLETE and failed.err == ""
+    assert [each["reason"] for each in failed.json["failed"]] == ["empty", "missing"]
+
+
+def test_add_without_any_file_creates_nothing(folder: Path) -> None:
+    (folder / "none").mkdir()
+    run = Run("add", "alice", "none")
+    assert run.code == ExitCode.USAGE and run.err == "error: There are no files in none.\n"
+    assert not (folder / "data").exists()
+
+
+def test_a_folder_that_cannot_be_read_is_a_failure(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "locked").mkdir()
+
+    def refuse(top: Path, onerror: Callable[[OSError], None]) -> Iterator[tuple[str, list[str], list[str]]]:
+        onerror(PermissionError(13, "Permission denied", str(top)))
+        return iter(())
+
+    monkeypatch.setattr("docstore.cli_arguments.os.walk", refuse)
+    run = Run("add", "alice", "locked", "--json")
+    assert run.code == ExitCode.INCOMPLETE
+    assert "Permission denied" in run.json["failed"][0]["message"]
+
+
+# -- search -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("filled")
+def test_search_prints_a_table_and_whole_texts_as_json() -> None:
+    assert FOX in Run("search", "alice", "red fox").out
+    hits = Run("search", "alice", "red fox", "-k", "1", "--json").json
+    assert [(hit["name"], hit["text"]) for hit in hits] == [("fox.txt", FOX)]
+    assert len(Run("search", "alice", "red fox", "--mmr", "--fetch-k", "2", "--lambda-mult", "0", "--json").json) == 2
+
+
+def test_search_filters(filled: dict[str, str]) -> None:
+    def names(*options: str) -> list[str]:
+        return [hit["name"] for hit in Run("search", "alice", "red fox", "--json", *options).json]
+
+    assert names("--document", filled["tax"]) == names("--document", filled["tax"][:6].upper()) == ["tax.txt"]
+    assert sorted(names("--document", "tax.txt", "--document", filled["fox"][:4])) == ["fox.txt", "tax.txt"]
+    assert names("--where", "year=2024", "--where", "kind=animal") == ["fox.txt"]
+    assert names("--where", 'year="2024"') == names("--where", "year=NaN") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["search", "nobody", "fox"], ExitCode.NOT_FOUND),
+        (["search", "alice", "fox", "--document", "ffff"], ExitCode.NOT_FOUND),
+        (["search", "alice", " "], ExitCode.USAGE),
+        (["search", "alice", "fox", "-k", "0"], ExitCode.USAGE),
+        (["search", "alice", "fox", "--where", "year"], ExitCode.USAGE),
+        (["search", "alice", "fox", "--where", "a=1", "--where", "a=2"], ExitCode.USAGE),
+        (["search", "alice", "fox", "--mmr", "--lambda-mult", "2"], ExitCode.USAGE),
+        (["ls", "nobody"], ExitCode.NOT_FOUND),
+        (["rm", "nobody", "--all", "--yes"], ExitCode.NOT_FOUND),
+        (["rm", "alice", "nothing.txt"], ExitCode.NOT_FOUND),
+        (["rm", "alice", "0" * 64], ExitCode.NOT_FOUND),
+        (["rm", "alice"], ExitCode.USAGE),
+        (["rm", "alice", "fox.txt", "--all"], ExitCode.USAGE),
+        (["rm", "alice", "--all"], ExitCode.USAGE),
+        (["link", "carol", "0" * 64], ExitCode.NOT_FOUND),
+        (["link", "carol", "abcd"], ExitCode.USAGE),
+        (["link", "carol", "0" * 64, "1" * 64, "--name", "x"], ExitCode.USAGE),
+        (["collect", "--grace", "soon"], ExitCode.USAGE),
+        (["collect", "--grace", "999999999999d"], ExitCode.USAGE),
+    ],
+)
+def test_what_is_refused_changes_nothing(
+    folder: Path, filled: dict[str, str], words: list[str], code: ExitCode
+) -> None:
+    before = workspaces(folder)
+    run = Run(*words)
+    assert (run.code, run.out) == (code, "")
+    assert workspaces(folder) == before
+    if run.err.startswith("error: "):  # else typer's own
+        assert run.err.count("\n") == 1
+        as_json = json.loads(Run(*words, "--json").err)
+        assert set(as_json) == {"error", "message"} and issubclass(getattr(errors, as_json["error"]), DocStoreError)
+
+
+# -- the other commands -----------------------------------------------------------------------------------------------
+
+
+def test_ls(filled: dict[str, str]) -> None:
+    assert Run("ls", "--json").json == [{"name": "alice", "documents": 2}, {"name": "bob", "documents": 1}]
+    assert [line.split() for line in Run("ls").out.splitlines()[1:]] == [["alice", "2"], ["bob", "1"]]
+    listed = Run("ls", "alice", "--json").json
+    assert [each["hash"] for each in listed] == list(filled.values())
+    assert listed[0]["metadata"] == {"year": 2024, "kind": "animal"}
+    assert filled["tax"][:12] in Run("ls", "alice").out
+
+
+@pytest.mark.parametrize("by", ["hash", "prefix", "name"])
+def test_rm_takes_hash_prefix_or_name(folder: Path, filled: dict[str, str], by: str) -> None:
+    word = {"hash": filled["fox"], "prefix": filled["fox"][:4], "name": "fox.txt"}[by]
+    run = Run("rm", "alice", word, word, "--json")
+    assert run.code == 0 and [each["hash"] for each in run.json["removed"]] == [filled["fox"]]
+    assert workspaces(folder) == {"alice": ["tax.txt"], "bob": ["fox.txt"]}
+
+
+def test_rm_refuses_what_is_ambiguous(folder: Path, filled: dict[str, str]) -> None:
+    Run("link", "alice", filled["fox"], "--name", "tax.txt")
+    run = Run("rm", "alice", "tax.txt")
+    assert run.code == ExitCode.USAGE and filled["fox"][:16] in run.err and filled["tax"][:16] in run.err
+    assert len(workspaces(folder)["alice"]) == 2
+
+
+def test_rm_knows_a_hash_before_a_document_that_is_called_so(folder: Path, filled: dict[str, str]) -> None:
+    Run("link", "alice", filled["tax"], "--name", filled["fox"])
+    Run("rm", "alice", filled["fox"])
+    assert workspaces(folder)["alice"] == [filled["fox"]]
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n\n", ExitCode.INCOMPLETE), ("y\n", ExitCode.OK)])
+def test_rm_all_asks_on_a_terminal(folder: Path, filled: dict[str, str], answer: str, code: ExitCode) -> None:
+    ours, theirs = pty.openpty()
+    os.write(ours, answer.encode())
+    done = subprocess.run([SCRIPT, "rm", "bob", "--all"], stdin=theirs, capture_output=True, text=True, check=False)
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == code and "1 reference?" in done.stderr
+    assert ("bob" in workspaces(folder)) == (code != ExitCode.OK)
+
+
+def test_link(folder: Path, filled: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = HashEmbedder()
+    monkeypatch.setattr(cli, "_embedder", lambda _model: embedder)
+    assert Run("link", "carol", filled["tax"], "--name", "t", "--json").json[0]["name"] == "t"
+    assert Run("link", "bob", *filled.values()).code == 0
+    assert workspaces(folder)["carol"] == ["t"] and len(workspaces(folder)["bob"]) == 2
+    assert Run("link", "dora", filled["tax"], "0" * 64).code == ExitCode.NOT_FOUND
+    assert "dora" not in workspaces(folder)
+    assert embedder.embedded == 0
+
+
+def test_stats_and_collect(filled: dict[str, str]) -> None:
+    assert Run("stats", "--json").json["references"] == 3
+    assert "Without sharing" in Run("stats").out
+    Run("rm", "alice", "tax.txt")
+    assert Run("collect", "--grace", "7d", "--json").json["documents"] == 0
+    assert Run("collect", "--dry-run").out.startswith("Would delete 1 document, ")
+    report = Run("collect", "--json").json
+    assert (report["documents"], report["dry_run"]) == (1, False)
+    assert Run("stats", "--json").json["documents"] == 1
+
+
+def test_verify(folder: Path, filled: dict[str, str]) -> None:
+    assert Run("verify").out.endswith(": no problems.\n")
+    (stored,) = (folder / "data" / "documents").rglob(f"{filled['fox']}.*")
+    stored.write_bytes(b"something else")
+    run = Run("verify", "--json")
+    assert run.code == ExitCode.INCOMPLETE and run.json["ok"] is False
+    assert [(each["kind"], each["workspaces"]) for each in run.json["problems"]] == [("damaged", ["alice", "bob"])]
+    assert "1 problem." in Run("verify").out
+
+
+# -- all of them ------------------------------------------------------------------------------------------------------
+
+COMMANDS = [
+    ["search", "alice", "fox"], ["ls"], ["ls", "alice"], ["rm", "alice", "fox.txt"], ["link", "alice", "0" * 64],
+    ["stats"], ["collect"], ["collect", "--dry-run"], ["verify"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_only_add_creates_a_store(folder: Path, words: list[str]) -> None:
+    run = Run(*words, "--json")
+    assert run.code == ExitCode.STORE and json.loads(run.err)["error"] == "StoreVersionError"
+    assert list(folder.iterdir()) == []
+
+
+def test_what_embeds_nothing_loads_no_model(filled: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr(cli, "_embedder", REAL_EMBEDDER)
+    monkeypatch.setenv("TQDM_DISABLE", "1")  # which the real one sets: it must not outlive this test
+    monkeypatch.setattr(SentenceTransformerEmbedder, "_load", refuse)
+    for words in (["ls"], ["ls", "alice"], ["stats"], ["verify"], ["rm", "alice", "tax.txt"], ["collect"]):
+        assert Run(*words).code == 0
+    for words in (["ls"], ["stats"], ["verify"], ["rm", "alice", "fox.txt"], ["collect"]):
+        assert Run("--model", "some/other", *words).code == 0
+
+
+def test_the_folder_may_come_from_the_environment(filled: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("data").rename("elsewhere")
+    monkeypatch.setenv("DOCSTORE_FOLDER", "elsewhere")
+    assert Run("ls").code == 0
+    assert Run("-s", "data", "ls").code == ExitCode.STORE
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_locked_store_has_its_exit_code() -> None:
+    other = sqlite3.connect("data/catalog.db", isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        run = Run("--timeout", "0.1", "collect", "--json")
+        assert run.code == ExitCode.LOCKED and json.loads(run.err)["error"] == "StoreLocked"
+        assert Run("ls").code == 0
+    finally:
+        other.close()
+
+
+def test_a_model_that_cannot_be_loaded_has_its_exit_code(
+    filled: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_model: str | None) -> None:
+        raise errors.EmbeddingError("No such model:\nx.")
+
+    monkeypatch.setattr(cli, "_embedder", broken)
+    run = Run("search", "alice", "fox")
+    assert (run.code, run.err) == (ExitCode.EMBEDDING, "error: No such model: x.\n")
+
+
+@pytest.mark.usefixtures("filled")
+def test_interrupting_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_embedder", lambda _model: signal.raise_signal(signal.SIGINT))
+    assert Run("search", "alice", "fox").code == 130
+
+
+def test_every_error_has_an_exit_code() -> None:
+    kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, DocStoreError)]
+    for kind in kinds:
+        made = kind("x", "empty", "it is empty") if kind is errors.UnreadableDocument else kind("x")
+        assert cli_output.exit_code(made) not in (ExitCode.OK, ExitCode.INTERRUPTED, ExitCode.CLOSED_PIPE)
+
+
+def test_names_and_texts_cannot_command_the_terminal(filled: dict[str, str]) -> None:
+    Run("link", "alice", filled["fox"], "--name", "[red]\x1b[2Jfox\u202etxt")
+    assert "[red]\ufffd[2Jfox\ufffdtxt" in Run("ls", "alice").out
+    assert "\x1b" not in Run("ls", "alice", "--json").out
+    assert Run("ls", "alice", "--json").json[0]["name"] == "[red]\x1b[2Jfox\u202etxt"
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_tables_fit_the_terminal(filled: dict[str, str], monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    Run("link", "alice", filled["fox"], "--name", "a long name " * 20)
+    monkeypatch.setenv("COLUMNS", columns)
+    for words in (["ls", "alice"], ["search", "alice", "fox"], ["stats"]):
+        assert max(map(len, Run(*words).out.splitlines())) <= int(columns)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("10m", 600), ("12h", 43_200), ("7d", 604_800)])
+def test_durations(text: str, seconds: int) -> None:
+    assert cli_arguments.duration(text).total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["", "7", "d", "-1d", "1.5h", "7 d", "1w", "٣d"])
+def test_durations_written_otherwise(text: str) -> None:
+    with pytest.raises(InvalidArgument, match="duration"):
+        cli_arguments.duration(text)
+
+
+@pytest.mark.parametrize(
+    ("bytes_", "shown"), [(0, "0 bytes"), (1, "1 byte"), (1_234_567, "1.2 MB"), (-16_839, "-16.8 kB")]
+)
+def test_sizes(bytes_: int, shown: str) -> None:
+    assert cli_output.size(bytes_) == shown
+
+
+# -- the installed script ---------------------------------------------------------------------------------------------
+
+
+def script(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([SCRIPT, *words], stderr=subprocess.PIPE, text=True, check=False, timeout=60, **more)
+
+
+def test_the_installed_script(filled: dict[str, str]) -> None:
+    shown = script("--help", stdout=subprocess.PIPE)
+    assert shown.returncode == 0 and "collect" in shown.stdout
+    missing = script("-s", "nowhere", "stats", stdout=subprocess.PIPE)
+    assert (missing.returncode, missing.stdout) == (5, "") and missing.stderr.startswith("error: nowhere is no store.")
+    assert script("ls", "nobody", stdout=subprocess.PIPE).returncode == 3
+    assert script("bogus", stdout=subprocess.PIPE).returncode == 2
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("words", [["ls"], ["ls", "--json"]], ids=" ".join)
+def test_a_closed_pipe_is_quiet(words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = script(*words, stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (ExitCode.CLOSED_PIPE, "")
+
+
+# -- the page ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_command_and_option_has_help_and_is_on_the_page() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    common, *sections = re.split(r"^## docstore (?=\w+$)", page, flags=re.MULTILINE)
+    section_of = {section.split("\n", 1)[0]: section for section in sections}
+    root: Any = typer.main.get_command(cli.app)
+    assert set(root.commands) == set(section_of)
+    for name, command in [("", root), *root.commands.items()]:
+        assert command.help, f"docstore {name} lacks a help text"
+        described = common if not name else section_of[name]
+        for each in command.params:
+            assert getattr(each, "help", None), f"docstore {name} {each.name} lacks a help text"
+            for option in each.opts if each.param_type_name == "option" else []:
+                text = common if option == "--json" else described
+                assert re.search(rf"`{re.escape(option)}[ `]", text), f"docstore {name} {option} is not on the page"
+
+
+def test_the_page_has_every_exit_code() -> None:
+    assert [int(each) for each in re.findall(r"^\| (\d+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)] == list(
+        ExitCode
+    )
+
+
+def examples() -> list[tuple[str, str, int]]:
+    """(command, output, exit code) of each example on the page."""
+    found: list[tuple[str, str, int]] = []
+    for block in re.findall(r"```console\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, shown = step.split("\n", 1)
+            if command == "echo $?":
+                found[-1] = (*found[-1][:2], int(shown))
+            else:
+                found.append((command, shown, 0))
+    return found
+
+
+def shape(printed: str) -> str:
+    """Output without what depends on the model, the clock or the width of columns."""
+    printed = re.sub(r"-?[\d.,]+ (bytes?|kB|MB)", "SIZE", printed)
+    printed = re.sub(r"(?<!\w)-?\d[\d.,]*(e-\d+)?(?!\w)", "NUMBER", printed)
+    return " ".join(printed.split())
+
+
+def test_the_examples_on_the_page_run_as_shown() -> None:
+    assert len(examples()) > 20
+    for command, shown, code in examples():
+        if not command.startswith("docstore "):
+            subprocess.run(command, shell=True, check=True)
+            continue
+        run = Run(*shlex.split(command)[1:])
+        assert run.code == code, f"{command}: {run.result.output}"
+        assert shape(run.result.output) == shape(shown), command

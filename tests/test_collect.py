@@ -1,0 +1,191 @@
+"""Collect: deletes what nothing references, spares the rest, and finishes what a crash began."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from docstore import DocStore, InvalidArgument, Progress, Workspace, durable
+from docstore.lifecycle import collect as collect_module
+from docstore.testing import HashEmbedder
+from tests.folders import apparent_bytes, files, problems, query
+
+NOTE = b"A note that will go."
+
+
+def test_only_the_last_reference_frees(store: DocStore, alice: Workspace, bob: Workspace, folder: Path) -> None:
+    hash = alice.add(NOTE).hash
+    bob.add(NOTE)
+    alice.remove(hash)
+    assert store.collect().documents == 0
+    bob.remove(hash)
+    size = sum((folder / path).stat().st_size for path in files(folder))
+    report = store.collect(dry_run=True)
+    assert (report.documents, report.bytes) == (1, size)
+    assert files(folder)
+    assert store.collect() == report
+    assert files(folder) == []
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["tmp"]
+    assert query(folder, "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM texts), "
+                         "(SELECT count(*) FROM subindexes), (SELECT count(*) FROM claims)") == [(0, 0, 0, 0)]  # fmt: skip
+
+
+def test_the_grace_period(store: DocStore, alice: Workspace) -> None:
+    hash = alice.add(NOTE).hash
+    alice.remove(hash)
+    assert store.collect(timedelta(hours=1)).documents == 0
+    assert store.collect(timedelta.max).documents == 0
+    assert alice.link(hash).reused
+    alice.remove(hash)
+    assert store.collect().documents == 1
+    with pytest.raises(InvalidArgument, match="negative"):
+        store.collect(timedelta(seconds=-1))
+
+
+def test_the_catalog_gives_its_pages_back(store: DocStore, alice: Workspace, folder: Path) -> None:
+    empty = apparent_bytes(folder)
+    report = alice.add_many([f"document {number}".encode() for number in range(300)], metadata={"pad": "x" * 3000})
+    full = (folder / "catalog.db").stat().st_size + (folder / "catalog.db-wal").stat().st_size
+    assert full > 1_000_000
+    seen: list[Progress] = []
+    store.delete_workspace("alice")
+    assert store.collect(progress=seen.append).documents == len(report.added) == seen[-1].done
+    assert apparent_bytes(folder) < empty + 100_000
+
+
+class Killed(BaseException):
+    """Stands for the process's end at one point."""
+
+
+@pytest.mark.parametrize("survived", range(12))
+def test_an_interrupted_collection_is_finished_by_the_next(
+    folder: Path, survived: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        alice, bob = store.workspace("alice"), store.workspace("bob")
+        going = [alice.add(data).hash for data in (b"one", b"two", b"three\n", b"three\r\n")]
+        kept = bob.add(b"two").hash
+        bob.add(b"four")
+        store.delete_workspace("alice")
+
+        calls = 0
+        real = durable.unlink
+
+        def dies(path: Path, keep: Path) -> None:
+            nonlocal calls
+            if calls == survived:
+                raise Killed
+            calls += 1
+            real(path, keep)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(durable, "unlink", dies)
+            try:
+                store.collect()
+            except Killed:
+                pass
+        # Whatever was reached: nothing referenced is touched, and what is left verifies.
+        with store.read(kept) as file:
+            assert file.read() == b"two"
+        assert store.verify().problems == ()
+        assert bob.search("two four", k=9)
+        # An add of what was being collected publishes it afresh.
+        assert bob.add(b"one").name == "untitled"
+        assert problems_of_live(folder) == []
+        store.collect()
+        assert problems(folder) == []
+        assert {hash for hash in going if store.refcount(hash)} == {kept, going[0]}
+        assert len(files(folder, "documents")) == 3
+        bob_documents = bob.documents()
+        for document in bob_documents:
+            bob.remove(document.hash)
+        store.collect()
+        assert files(folder) == []
+
+
+def problems_of_live(folder: Path) -> list[str]:
+    """Doomed rows may lack files; nothing else may."""
+    doomed_texts = {
+        hash
+        for (hash,) in query(
+            folder,
+            "SELECT hash FROM texts t WHERE NOT EXISTS (SELECT 1 FROM documents WHERE text_id = t.id AND doomed = 0)",
+        )
+    }
+    return [each for each in problems(folder) if not any(hash in each for hash in doomed_texts)]
+
+
+def test_a_doomed_document_is_a_miss(store: DocStore, alice: Workspace, embedder: HashEmbedder, folder: Path) -> None:
+    hash = alice.add(NOTE).hash
+    alice.remove(hash)
+    collect_module._doom(store._parts, "9999")
+    assert store.refcount(hash) == 0
+    with pytest.raises(LookupError):
+        alice.link(hash)
+    with pytest.raises(LookupError):
+        store.read(hash)
+    before = embedder.embedded
+    assert not alice.add(NOTE).reused
+    assert embedder.embedded == before + 1
+    assert store.collect().documents == 0
+    assert problems(folder) == []
+
+
+def test_orphans_of_a_crash_are_swept_and_strangers_spared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        alice = store.workspace("alice")
+        alice.add(b"stays")
+        kept = set(files(folder))
+        # A power cut after the renames and before the commit, as far as one process can play it.
+        with monkeypatch.context() as patch:
+            patch.setattr(durable.Publication, "sync", lambda _: (_ for _ in ()).throw(Killed()))
+            patch.setattr(durable.Publication, "undo", lambda _: None)
+            with pytest.raises(Killed):
+                alice.add(b"never committed")
+        assert len(set(files(folder)) - kept) == 4
+        stranger = folder / "documents" / "ab" / "notes.txt"
+        stranger.parent.mkdir(exist_ok=True)
+        stranger.write_bytes(b"not ours")
+        report = store.verify()
+        assert report.leftovers == 4
+        assert [(each.kind, each.path) for each in report.problems] == [("foreign", "documents/ab/notes.txt")]
+        assert store.collect().leftovers == 4
+        assert set(files(folder)) - kept == {stranger.relative_to(folder)}
+        assert store.verify().leftovers == 0
+        assert alice.add(b"never committed").chunks == 1
+
+
+def test_a_dead_owners_temporary_files_are_swept_and_a_living_ones_spared(store: DocStore, folder: Path) -> None:
+    from docstore.scratch import Scratch
+
+    tmp = folder / "tmp"
+    living = Scratch(tmp)
+    living.file().write_bytes(b"work in progress")
+    (tmp / ("d" * 32)).mkdir()
+    (tmp / ("d" * 32) / "0").write_bytes(b"left by a crash")
+    (tmp / ("d" * 32 + ".lock")).touch()
+    (tmp / ("e" * 32)).mkdir()
+    (tmp / ("e" * 32) / "0").write_bytes(b"left by a power cut that took the lock file")
+    assert store.verify().leftovers == 2
+    assert store.collect().leftovers == 2
+    assert sorted(path.name for path in tmp.iterdir()) == sorted([living.token, living.token + ".lock"])
+    with living:
+        pass
+    assert list(tmp.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors through /proc")
+def test_no_descriptor_is_leaked(store: DocStore, alice: Workspace) -> None:
+    def round_trip() -> int:
+        alice.add_many([f"document {number}".encode() for number in range(100)])
+        alice.search("document", k=50)
+        for document in alice.documents():
+            alice.remove(document.hash)
+        store.collect()
+        store.verify()
+        return len(os.listdir("/proc/self/fd"))
+
+    assert round_trip() == round_trip()

@@ -1,0 +1,156 @@
+"""References and counts: the database keeps them right by itself, and refuses what would break them."""
+
+from __future__ import annotations
+
+import sqlite3
+import re
+from pathlib import Path
+
+import pytest
+
+from docstore import DocStore, IntegrityError, StoreVersionError, Workspace, schema
+from docstore.testing import HashEmbedder
+from tests.folders import execute, query
+
+NOTE = b"A note."
+
+
+@pytest.fixture
+def raw(folder: Path, alice: Workspace, bob: Workspace) -> sqlite3.Connection:
+    """A connection that any program might open, on a store where two workspaces share a document."""
+    alice.add(NOTE)
+    bob.add(NOTE)
+    connection = sqlite3.connect(folder / "catalog.db")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def counts(connection: sqlite3.Connection) -> tuple[int, int]:
+    refcount: int = connection.execute("SELECT refcount FROM documents").fetchone()[0]
+    references: int = connection.execute("SELECT count(*) FROM refs").fetchone()[0]
+    return refcount, references
+
+
+def test_any_program_that_deletes_references_keeps_the_counts(raw: sqlite3.Connection) -> None:
+    assert counts(raw) == (2, 2)
+    raw.execute("DELETE FROM refs WHERE workspace_id = 1")
+    assert counts(raw) == (1, 1)
+    raw.rollback()
+    assert counts(raw) == (2, 2)
+    raw.execute("DELETE FROM refs")
+    assert counts(raw) == (0, 0)
+    assert raw.execute("SELECT unreferenced_at IS NOT NULL FROM documents").fetchone() == (1,)
+    raw.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM documents",
+        "DELETE FROM texts",
+        "DELETE FROM workspaces",
+        "DELETE FROM pipelines",
+        "UPDATE documents SET doomed = 1",
+        "UPDATE documents SET refcount = -1",
+        "UPDATE documents SET hash = 'x'",
+        "UPDATE documents SET size = 7",
+        "UPDATE refs SET document_id = 9",
+        "UPDATE refs SET workspace_id = 9",
+        "INSERT INTO refs SELECT * FROM refs LIMIT 1",
+        "INSERT INTO refs SELECT 77, document_id, name, metadata, added_at, reused FROM refs LIMIT 1",
+        "INSERT INTO totals (id) VALUES (2)",
+    ],
+)
+def test_the_database_refuses_what_breaks_an_invariant(raw: sqlite3.Connection, statement: str) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        raw.execute(statement)
+    raw.close()
+
+
+def test_a_doomed_document_cannot_be_referenced(raw: sqlite3.Connection) -> None:
+    raw.execute("DELETE FROM refs")
+    raw.execute("UPDATE documents SET doomed = 1")
+    with pytest.raises(sqlite3.IntegrityError, match="doomed"):
+        raw.execute("INSERT INTO refs VALUES (1, 1, 'x', '{}', 'now', 0)")
+    raw.close()
+
+
+def test_collection_trusts_the_references_not_the_count(store: DocStore, alice: Workspace, folder: Path) -> None:
+    hash = alice.add(NOTE).hash
+    # A count that lies: only possible without the triggers.
+    execute(folder, "DROP TRIGGER documents_refcount")
+    execute(folder, "UPDATE documents SET refcount = 0, unreferenced_at = '2000-01-01'")
+    assert store.collect().documents == 0
+    with store.read(hash) as file:
+        assert file.read() == NOTE
+    assert not store.verify().ok
+
+
+def test_every_table_and_column_is_explained_in_the_schema_itself(folder: Path, store: DocStore) -> None:
+    tables = query(folder, "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '%sqlite%'")
+    assert {name for name, _ in tables} >= {
+        "documents",
+        "texts",
+        "subindexes",
+        "workspaces",
+        "refs",
+        "claims",
+        "totals",
+    }
+    for table, sql in tables:
+        lines = sql.splitlines()
+        assert lines[1].strip().startswith("--"), f"{table} does not say what it is"
+        columns = [row[1] for row in query(folder, f"PRAGMA table_info({table})")]
+        undocumented = [column for column in columns if not re.search(rf"^\s+{column} .*--", sql, re.MULTILINE)]
+        assert undocumented == [], f"{table}: columns without a comment"
+
+
+def test_connections_are_durable_and_checked(store: DocStore) -> None:
+    with store._parts.database.read() as db:
+        pragmas = {name: db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "foreign_keys")}
+        assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert pragmas == {"synchronous": 2, "foreign_keys": 1}
+
+
+class TestOpening:
+    def test_a_newer_store_is_refused_and_untouched(self, folder: Path) -> None:
+        DocStore(folder, embedder=HashEmbedder()).close()
+        execute(folder, "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) "
+                        "VALUES ('docstore', 'm999_from_the_future', 'x')")  # fmt: skip
+        with pytest.raises(StoreVersionError, match=r"newer docstore.*m999.*Upgrade"):
+            DocStore(folder, embedder=HashEmbedder())
+
+    def test_another_programs_database_is_refused(self, folder: Path) -> None:
+        folder.mkdir()
+        execute(folder, "CREATE TABLE theirs (x)")
+        with pytest.raises(StoreVersionError, match="another program"):
+            DocStore(folder, embedder=HashEmbedder())
+        assert query(folder, "SELECT name FROM sqlite_master") == [("theirs",)]
+
+    def test_what_is_no_database_is_refused(self, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "catalog.db").write_bytes(b"this is not a database at all" * 100)
+        with pytest.raises(IntegrityError, match="no SQLite database"):
+            DocStore(folder, embedder=HashEmbedder())
+
+    def test_a_folder_with_other_files_is_refused(self, folder: Path) -> None:
+        (folder / "documents").mkdir(parents=True)
+        (folder / "documents" / "thesis.pdf").write_bytes(b"mine")
+        with pytest.raises(StoreVersionError, match="Choose an empty or a new folder"):
+            DocStore(folder, embedder=HashEmbedder())
+        assert [path.name for path in folder.rglob("*")] == ["documents", "thesis.pdf"]
+
+    def test_an_empty_catalog_left_by_a_crash_is_completed(self, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "catalog.db").touch()
+        with DocStore(folder, embedder=HashEmbedder()) as store:
+            assert store.workspace("alice").add(NOTE).hash
+
+    def test_migrations_of_two_processes_do_not_collide(self, folder: Path) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(8) as pool:
+            stores = list(pool.map(lambda _: DocStore(folder, embedder=HashEmbedder()), range(8)))
+        for store in stores:
+            store.close()
+        assert query(folder, "SELECT count(*) FROM _sqlite_migrations") == [(len(schema.migrations._migrations),)]

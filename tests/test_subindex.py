@@ -1,0 +1,175 @@
+"""Sub-index files: valid FAISS, float16 by default, never given to FAISS before their hash was checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+
+from docstore import DocStore, EmbeddingError, IntegrityError, InvalidArgument, PipelineMismatch, Workspace
+from docstore.testing import HashEmbedder
+from docstore.vectors import decode_index, decode_spans, encode_index
+from tests.folders import execute, files, hash_of
+from tests.oracle import chunks_of
+
+TEXT = "".join(f"Sentence number {number} is about topic {number % 7}. " for number in range(100))
+
+
+def index_path(folder: Path) -> Path:
+    return next(folder / path for path in files(folder, "embeddings") if path.name == "index.faiss")
+
+
+def test_any_faiss_opens_it(alice: Workspace, folder: Path, embedder: HashEmbedder) -> None:
+    document = alice.add(TEXT.encode())
+    index = faiss.read_index(str(index_path(folder)))
+    assert isinstance(index, faiss.IndexScalarQuantizer)
+    assert index.sq.qtype == faiss.ScalarQuantizer.QT_fp16
+    assert index.metric_type == faiss.METRIC_INNER_PRODUCT
+    assert (index.ntotal, index.d) == (document.chunks, 64)
+    vectors = index.reconstruct_n(0, index.ntotal)
+    np.testing.assert_allclose(vectors, embedder.embed(chunks_of(TEXT)), atol=1e-3)
+    spans = np.load(index_path(folder).with_name("chunks.npy"), allow_pickle=False)
+    assert [TEXT[span["start"] : span["end"]] for span in spans] == chunks_of(TEXT)
+
+
+def test_float32_is_exact(folder: Path, embedder: HashEmbedder) -> None:
+    with DocStore(folder, embedder=embedder, codec="float32") as store:
+        store.workspace("alice").add(TEXT.encode())
+    index = faiss.read_index(str(index_path(folder)))
+    assert isinstance(index, faiss.IndexFlat)
+    np.testing.assert_array_equal(index.reconstruct_n(0, index.ntotal), embedder.embed(chunks_of(TEXT)))
+
+
+def test_unknown_codec(folder: Path) -> None:
+    with pytest.raises(InvalidArgument, match="float16"):
+        DocStore(folder, embedder=HashEmbedder(), codec="int4")  # type: ignore[arg-type]
+
+
+def test_faiss_never_sees_bytes_that_do_not_hash(
+    folder: Path, embedder: HashEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DocStore(folder, embedder=embedder) as store:
+        store.workspace("alice").add(TEXT.encode())
+    path = index_path(folder)
+    data = bytearray(path.read_bytes())
+    data[8:16] = b"\xff" * 8  # the number of vectors, which FAISS's reader believes
+    path.write_bytes(data)
+
+    def forbidden(_: object) -> object:
+        raise AssertionError("FAISS was given bytes that were not checked")
+
+    monkeypatch.setattr(faiss, "deserialize_index", forbidden)
+    with DocStore(folder, embedder=embedder) as store, pytest.raises(IntegrityError, match="changed or damaged"):
+        store.workspace("alice").search("topic")
+
+
+def test_a_catalog_that_lies_about_a_hash_does_not_crash_the_process(folder: Path, embedder: HashEmbedder) -> None:
+    with DocStore(folder, embedder=embedder) as store:
+        store.workspace("alice").add(TEXT.encode())
+    path = index_path(folder)
+    other = encode_index(np.eye(64, dtype=np.float32)[:2], "float32")
+    path.write_bytes(other)
+    execute(folder, "UPDATE subindexes SET index_hash = ?, index_size = ?", hash_of(other), len(other))
+    with DocStore(folder, embedder=embedder) as store, pytest.raises(IntegrityError, match="no float16 index of 64"):
+        store.workspace("alice").search("topic")
+
+
+@pytest.mark.parametrize("data", [b"", b"IxSQ", b"IxFI" + bytes(30), b"IHNf" + b"\xff" * 100])
+def test_what_is_no_index(data: bytes) -> None:
+    with pytest.raises(IntegrityError):
+        decode_index(data, 64, "float16")
+
+
+@pytest.mark.parametrize("data", [b"", b"\x93NUMPY", b"\x80\x04\x95pickle"])
+def test_what_are_no_spans(data: bytes) -> None:
+    with pytest.raises(IntegrityError):
+        decode_spans(data)
+
+
+def test_a_lost_file_is_not_deduplicated_onto(store: DocStore, alice: Workspace, bob: Workspace, folder: Path) -> None:
+    hash = alice.add(TEXT.encode()).hash
+    for path in files(folder):
+        (folder / path).unlink()
+        if path.parts[0] == "embeddings":
+            assert not bob.add(TEXT.encode()).reused
+        else:
+            bob.add(TEXT.encode())
+        assert (folder / path).is_file(), path
+        assert store.verify().ok
+        bob.remove(hash)
+    (folder / path).write_bytes(b"cut")
+    bob.add(TEXT.encode())
+    assert store.verify().ok
+    assert alice.search("topic 3", k=1) == bob.search("topic 3", k=1)
+
+
+def test_a_missing_index_says_what_to_do(folder: Path, embedder: HashEmbedder) -> None:
+    with DocStore(folder, embedder=embedder) as store:
+        store.workspace("alice").add(TEXT.encode())
+        index_path(folder).unlink()
+        with pytest.raises(IntegrityError, match=r"is missing.*docstore verify.*add the document again"):
+            store.workspace("alice").search("topic")
+        store.workspace("alice").add(TEXT.encode())
+        assert store.workspace("alice").search("topic")
+
+
+class TestPipelines:
+    def test_another_embedder_is_another_index_version(self, folder: Path) -> None:
+        with DocStore(folder, embedder=HashEmbedder(64)) as store:
+            hash = store.workspace("alice").add(TEXT.encode()).hash
+        with DocStore(folder, embedder=HashEmbedder(32)) as store:
+            alice = store.workspace("alice")
+            with pytest.raises(PipelineMismatch, match="1 of 1 documents"):
+                alice.search("topic")
+            assert not alice.link(hash).reused
+            assert alice.search("topic")
+            assert len(files(folder, "embeddings")) == 4
+            assert len(files(folder, "documents")) == 1
+            assert store.verify().ok
+        with DocStore(folder, embedder=HashEmbedder(64)) as store:
+            assert store.workspace("alice").search("topic")
+            store.delete_workspace("alice")
+            store.collect()
+        assert files(folder) == []
+
+    @pytest.mark.parametrize("change", [{"chunk_size": 500}, {"chunk_overlap": 100}, {"codec": "float32"}])
+    def test_everything_that_changes_vectors_changes_the_fingerprint(
+        self, folder: Path, change: dict[str, object]
+    ) -> None:
+        embedder = HashEmbedder()
+        with DocStore(folder, embedder=embedder) as store:
+            store.workspace("alice").add(TEXT.encode())
+        with (
+            DocStore(folder, embedder=embedder, **change) as store,  # type: ignore[arg-type]
+            pytest.raises(PipelineMismatch),
+        ):
+            store.workspace("alice").search("topic")
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.zeros((1, 64), np.float32), "zero or not finite"),
+        (np.full((1, 64), np.nan, np.float32), "zero or not finite"),
+        (np.full((1, 64), np.inf, np.float32), "zero or not finite"),
+        (np.ones((1, 63), np.float32), r"shape \(1, 63\)"),
+        (np.ones((2, 64), np.float32), r"shape \(2, 64\)"),
+        ("text", "failed on 1 texts"),
+        (None, "failed on 1 texts|returned shape"),
+    ],
+)
+def test_an_embedder_is_not_trusted(folder: Path, vectors: object, message: str) -> None:
+    class Wrong(HashEmbedder):
+        def embed(self, texts: object, /) -> np.ndarray:  # type: ignore[override,type-arg]
+            return vectors  # type: ignore[return-value]
+
+    with DocStore(folder, embedder=Wrong()) as store, pytest.raises(EmbeddingError, match=message):
+        store.workspace("alice").add(b"one")
+    assert files(folder) == []
+
+
+def test_what_is_no_embedder(folder: Path) -> None:
+    with pytest.raises(InvalidArgument, match="needs fingerprint, dimension"):
+        DocStore(folder, embedder=object())  # type: ignore[arg-type]

@@ -1,0 +1,120 @@
+"""Text is a layer of its own: shared by documents that give the same, stored compressed, read in pieces."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from docstore import DocStore, IntegrityError, Workspace, texts
+from docstore.testing import HashEmbedder
+from docstore.texts import Text, compress, decompress, read_spans
+from tests.folders import files
+from tests.samples import pdf, with_title
+
+
+def test_a_reexport_shares_text_and_vectors(
+    store: DocStore, alice: Workspace, bob: Workspace, embedder: HashEmbedder, folder: Path
+) -> None:
+    original = pdf(["The same words", "on two pages"], title="Draft")
+    export = with_title(original, "Final")
+    assert original != export
+    first, second = alice.add(original), bob.add(export)
+    assert first.hash != second.hash
+    assert (first.reused, second.reused) == (False, True)
+    assert embedder.embedded == 2
+    assert len(files(folder, "documents")) == 2
+    assert len(files(folder, "texts")) == 1
+    assert len(files(folder, "embeddings")) == 2
+    alice.remove(first.hash)
+    store.collect()
+    assert bob.search("words")[0].document == second.hash
+    bob.remove(second.hash)
+    store.collect()
+    assert files(folder) == []
+
+
+def test_both_documents_of_a_shared_text_are_hits(alice: Workspace) -> None:
+    hashes = {alice.add(data).hash for data in (b"the same words\n", b"the same words\r\n")}
+    hits = alice.search("words")
+    assert {hit.document for hit in hits} == hashes
+    assert hits[0].score == hits[1].score
+    assert hits[0].document < hits[1].document
+
+
+@given(st.text(min_size=1, max_size=2000), st.integers(1, 60), st.data())
+def test_pieces_equal_slices(seed: str, repeat: int, data: st.DataObject) -> None:
+    content = (seed * repeat).encode("utf-8", "ignore").decode()
+    if not content:
+        return
+    text = Text.of(content)
+    file = compress(text)
+    assert decompress(file, text.hash) == text
+    start = data.draw(st.integers(0, len(content)))
+    end = data.draw(st.integers(start, len(content)))
+    first, last = len(content[:start].encode()), len(content[:end].encode())
+    assert read_spans(io.BytesIO(file), text.hash, [(first, last)]) == [content[start:end]]
+
+
+def test_a_piece_costs_a_frame_not_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = Text.of("".join(f"{number:07} " for number in range(500_000)))
+    file = compress(text)
+    assert len(file) < len(text.content) / 2
+
+    class Counting(io.BytesIO):
+        read_bytes = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            data = super().read(size)
+            self.read_bytes += len(data)
+            return data
+
+        def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
+            count = super().readinto(buffer)
+            self.read_bytes += count
+            return count
+
+    source = Counting(file)
+    assert read_spans(source, text.hash, [(2_000_000, 2_000_016)]) == ["0250000 0250001 "]
+    assert source.read_bytes < 200_000
+
+
+def test_any_zstd_reads_the_stored_file() -> None:
+    import pyzstd
+
+    text = Text.of("readable by others " * 10_000)
+    assert pyzstd.decompress(compress(text)) == text.content.encode()
+
+
+def test_every_damaged_byte_is_noticed() -> None:
+    text = Text.of("some words that are stored " * 40)
+    file = bytearray(compress(text))
+    for position in range(len(file)):
+        damaged = bytes(file[:position]) + bytes([file[position] ^ 1]) + bytes(file[position + 1 :])
+        try:
+            found = decompress(damaged, text.hash)
+        except IntegrityError:
+            continue
+        assert found == text  # a byte that the format does not use, such as a checksum of the frame table
+
+
+def test_a_hit_from_a_damaged_text_is_an_integrity_error(alice: Workspace, folder: Path) -> None:
+    alice.add(b"some words that are stored " * 40)
+    (path,) = files(folder, "texts")
+    data = bytearray((folder / path).read_bytes())
+    data[20] ^= 0xFF
+    (folder / path).write_bytes(data)
+    with pytest.raises(IntegrityError, match="docstore verify"):
+        alice.search("words")
+
+
+def test_page_numbers_and_byte_offsets() -> None:
+    import numpy as np
+
+    content = "ä\f\f€b\f𝄞"
+    starts = np.array([0, 1, 3, 5, 6])
+    assert texts.page_numbers(content, starts).tolist() == [1, 3, 3, 4, 4]
+    assert texts.byte_offsets(content, np.arange(8)).tolist() == [0, 2, 3, 4, 7, 8, 9, 13]
