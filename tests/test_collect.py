@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -186,6 +185,6 @@ def test_no_descriptor_is_leaked(store: DocStore, alice: Workspace) -> None:
             alice.remove(document.hash)
         store.collect()
         store.verify()
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     assert round_trip() == round_trip()

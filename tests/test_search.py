@@ -72,7 +72,7 @@ def test_any_split_of_the_same_vectors_gives_the_same_answer(data: st.DataObject
 @pytest.fixture
 def library(alice: Workspace) -> dict[str, str]:
     """Names to hashes."""
-    texts = {
+    texts: dict[str, tuple[str, dict[str, Any]]] = {
         "fox": ("red fox in the snow", {"year": 2023, "tags": ["animal"], "open": True}),
         "dog": ("red dog in the sun", {"year": 2024, "tags": ["animal", "pet"], "open": False}),
         "tax": ("tax law of the land", {"year": 2024, "open": 1}),
@@ -188,7 +188,7 @@ def test_mmr_prefers_what_is_new(alice: Workspace) -> None:
     assert len(alice.search("red fox runs", k=4, mmr=True, fetch_k=1)) == 4
     for bad in ({"fetch_k": 0}, {"lambda_mult": -0.1}, {"lambda_mult": 1.1}):
         with pytest.raises(InvalidArgument, match="lambda_mult"):
-            alice.search("red", mmr=True, **bad)  # type: ignore[arg-type]
+            alice.search("red", mmr=True, **bad)
 
 
 def test_a_change_by_another_store_is_seen_by_the_next_search(folder: Path, alice: Workspace) -> None:

@@ -162,7 +162,7 @@ class TestPipelines:
 )
 def test_an_embedder_is_not_trusted(folder: Path, vectors: object, message: str) -> None:
     class Wrong(HashEmbedder):
-        def embed(self, texts: object, /) -> np.ndarray:  # type: ignore[override,type-arg]
+        def embed(self, texts: object, /) -> np.ndarray:
             return vectors  # type: ignore[return-value]
 
     with DocStore(folder, embedder=Wrong()) as store, pytest.raises(EmbeddingError, match=message):

