@@ -12,7 +12,7 @@ import importlib.util
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,6 @@ _DEFAULT_DIMENSION = 384
 _DEFAULT_MAX_TOKENS = 256
 
 
-@runtime_checkable
 class Embedder(Protocol):
     """Anything that turns texts into vectors.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from docstore.ingest.embed import Embedder
 from docstore.scratch import Scratch
 from docstore.vectors import Codec, Vectors, encode_index, encode_spans
 
+_MISSING = object()
+_EMBEDDER = ("fingerprint", "dimension", "max_tokens", "embed")
 EMBED_AT_ONCE = 256
 """Chunks handed to the embedder in one call: enough to fill its batches, few enough to report progress between."""
 
@@ -37,7 +40,8 @@ class Pipeline:
     def __init__(self, embedder: Embedder, codec: Codec, chunk_size: int, chunk_overlap: int) -> None:
         if codec not in ("float16", "float32"):
             raise InvalidArgument(f"codec is {codec!r}; it must be 'float16' or 'float32'")
-        if not isinstance(embedder, Embedder):
+        # Statically: a property may load a model, which opening a store must not do.
+        if any(inspect.getattr_static(embedder, name, _MISSING) is _MISSING for name in _EMBEDDER):
             raise InvalidArgument(f"{type(embedder).__name__} is no embedder: it needs fingerprint, dimension, "
                                   "max_tokens and embed(texts)")  # fmt: skip
         self.embedder = embedder
