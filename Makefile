@@ -22,7 +22,7 @@ test: $(STAMP)
 
 bench-storage: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[benchmarks]"
-	$(BIN)/python -m benchmarks.storage --docs "$(DOCS)"
+	$(BIN)/python benchmarks/storage.py --docs "$(DOCS)"
 
 clean:
 	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,8 +1,6 @@
 """Storage benchmark: a FAISS index per chat, one per user, or one shared docstore; bytes on disk, on real PDFs.
 
-Run from the repository's root:
-
-    python -m benchmarks.storage --docs FOLDER
+    python benchmarks/storage.py --docs FOLDER
 
 `benchmarks/results/storage.md` has what the last committed run found.
 """
@@ -23,6 +21,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
+
+if not __package__:  # run as a file: its neighbours are found from the repository's root
+    sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import docstore
 from benchmarks import storage_report, storage_shared

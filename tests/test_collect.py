@@ -29,8 +29,10 @@ def test_only_the_last_reference_frees(store: DocStore, alice: Workspace, bob: W
     assert store.collect() == report
     assert files(folder) == []
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["tmp"]
-    assert query(folder, "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM texts), "
-                         "(SELECT count(*) FROM subindexes), (SELECT count(*) FROM claims)") == [(0, 0, 0, 0)]  # fmt: skip
+    counts = (
+        "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM texts), (SELECT count(*) FROM subindexes), "
+    )
+    assert query(folder, counts + "(SELECT count(*) FROM claims)") == [(0, 0, 0, 0)]
 
 
 def test_the_grace_period(store: DocStore, alice: Workspace) -> None:
