@@ -20,11 +20,6 @@ settings.register_profile("long", max_examples=1000, stateful_step_count=60, **_
 settings.load_profile(os.environ.get("DOCSTORE_TESTS", "short"))
 
 
-@pytest.fixture(autouse=True)
-def _doctest_folder(doctest_namespace: dict[str, Any], tmp_path: Path) -> None:
-    doctest_namespace["tmp"] = tmp_path / "store"
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "store"

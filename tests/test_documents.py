@@ -80,6 +80,7 @@ def test_a_stored_document_is_neither_copied_nor_embedded(
 
     monkeypatch.setattr(durable, "write_durably", forbidden)
     monkeypatch.setattr("docstore.ingest.source.copy_durably", forbidden)
+    monkeypatch.setattr("docstore.scratch._new_lock", forbidden)
     for source in (path, str(path), NOTE, io.BytesIO(NOTE)):
         assert bob.add(source).reused
     assert embedder.embedded == embedded

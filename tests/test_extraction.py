@@ -170,6 +170,15 @@ def test_a_library_that_prints_does_not_break_extraction(alice: Workspace, capfd
     assert capfd.readouterr().out == ""
 
 
+def test_modules_in_the_working_directory_are_not_imported(
+    alice: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "queue", "pypdf", "resource"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the working directory')")
+    monkeypatch.chdir(tmp_path)
+    assert alice.add(pdf(["Read by the real library"])).pages == 1
+
+
 def test_sources(alice: Workspace, tmp_path: Path) -> None:
     path = tmp_path / "note.txt"
     path.write_bytes(b"one note")

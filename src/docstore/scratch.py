@@ -12,6 +12,7 @@ import itertools
 import os
 import secrets
 import shutil
+import threading
 from pathlib import Path
 
 from docstore.durable import storage_errors
@@ -20,29 +21,46 @@ _LOCK = ".lock"
 
 
 class Scratch:
-    """The temporary folder of one operation. Use as a context manager; leaving it removes the folder."""
+    """The temporary folder of one operation, made when first needed: an add of what is stored never needs it.
+
+    Use as a context manager; leaving it removes the folder.
+    """
 
     def __init__(self, tmp: Path) -> None:
+        self._tmp = tmp
         self._numbers = itertools.count()
-        with storage_errors("starting an operation"):
-            tmp.mkdir(exist_ok=True)
-            self._fd, self._lock = _new_lock(tmp)
-            self.token = self._lock.name.removesuffix(_LOCK)
-            self.path = tmp / self.token
-            self.path.mkdir()
+        self._opening = threading.Lock()
+        self._held: tuple[int, Path] | None = None
+
+    @property
+    def token(self) -> str:
+        """Names the folder, and the owner of claims."""
+        return self._lock().name.removesuffix(_LOCK)
 
     def file(self) -> Path:
         """A path in the folder that nothing uses yet."""
-        return self.path / str(next(self._numbers))
+        return self._tmp / self.token / str(next(self._numbers))
+
+    def _lock(self) -> Path:
+        with self._opening:
+            if self._held is None:
+                with storage_errors("starting an operation"):
+                    self._tmp.mkdir(exist_ok=True)
+                    self._held = _new_lock(self._tmp)
+                    (self._tmp / self._held[1].name.removesuffix(_LOCK)).mkdir()
+            return self._held[1]
 
     def __enter__(self) -> Scratch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._held is None:
+            return
+        fd, lock = self._held
         # The folder goes before its lock, so that no folder is ever without a lock that says whose it is.
-        shutil.rmtree(self.path, ignore_errors=True)
-        self._lock.unlink(missing_ok=True)
-        os.close(self._fd)
+        shutil.rmtree(self._tmp / lock.name.removesuffix(_LOCK), ignore_errors=True)
+        lock.unlink(missing_ok=True)
+        os.close(fd)
 
 
 def _new_lock(tmp: Path) -> tuple[int, Path]:

@@ -36,8 +36,9 @@ class DocStore:
 
     Threads may share one; processes may open the same folder, each its own. Use as a context manager, or `close()`.
 
+    >>> from tempfile import TemporaryDirectory
     >>> from docstore.testing import HashEmbedder
-    >>> with DocStore(tmp, embedder=HashEmbedder()) as store:
+    >>> with TemporaryDirectory() as folder, DocStore(folder, embedder=HashEmbedder()) as store:
     ...     alice, bob = store.workspace("alice"), store.workspace("bob")
     ...     note = alice.add(b"The store room key hangs behind the door.", name="note.txt")
     ...     again = bob.add(b"The store room key hangs behind the door.", name="keys.txt")

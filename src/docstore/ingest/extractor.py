@@ -68,7 +68,8 @@ class _Worker:
         self._parent = os.getpid()
         self._ready = False
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "docstore.ingest.worker"],
+            # -P: a json.py in the working directory must not be imported for the standard library's.
+            [sys.executable, "-P", "-m", "docstore.ingest.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
