@@ -1,4 +1,4 @@
-"""`make demo`: real PDFs for three workspaces; search them, remove them, and see what sharing saved."""
+"""`make demo`: real PDFs for two users and ten chats; search them, remove them, and see what sharing saved."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from examples.project_pdfs import make_pdfs
 
 FOLDER = Path("demo")
 ENDINGS = {".pdf", ".html", ".htm", ".md", ".txt"}
+CHATS = 10
 QUESTIONS = ("When is a document deleted from the disk?", "What happens when two processes add the same file?")
 
 console = Console(soft_wrap=True, highlight=False)
@@ -33,15 +34,17 @@ def main(
     shutil.rmtree(FOLDER, ignore_errors=True)
     paths = _documents(docs)
     size = sum(path.stat().st_size for path in paths)
-    console.print(f"[bold]{len(paths)} documents[/], {_human(size)}, for three workspaces in {FOLDER / 'store'}\n")
+    console.print(f"[bold]{len(paths)} documents[/], {_human(size)}, into {FOLDER / 'store'}\n")
     with DocStore(FOLDER / "store") as store:
-        alice, bob, team = (store.workspace(name) for name in ("alice", "bob", "team"))
+        alice, bob = store.workspace("alice"), store.workspace("bob")
         _add(alice, paths)
         _add(bob, paths)
-        _add(team, paths[: (len(paths) + 1) // 2])
+        _open_chats(store, bob)
+    with DocStore(FOLDER / "store") as store:  # closed and opened again: everything is on disk
+        alice, bob = store.workspace("alice"), store.workspace("bob")
         for question in [ask] if ask else QUESTIONS if docs is None else (f"What is {paths[0].stem} about?",):
             _search(bob, question)
-        _show_stats(store.stats(), copies=3)
+        _show_stats(store.stats())
         _remove(store, alice, bob)
 
 
@@ -57,7 +60,7 @@ def _documents(docs: Path | None) -> list[Path]:
 
 def _add(workspace: Workspace, paths: list[Path]) -> None:
     began = time.monotonic()
-    with Bar(console=console, transient=True) as bar:
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"{workspace.name} adds", total=len(paths))
 
         def show(progress: Progress) -> None:
@@ -69,6 +72,16 @@ def _add(workspace: Workspace, paths: list[Path]) -> None:
     console.print(_summary(workspace, report, time.monotonic() - began))
     for failure in report.failed:
         console.print(f"  [yellow]not added[/] {failure.error}")
+
+
+def _open_chats(store: DocStore, owner: Workspace) -> None:
+    began = time.monotonic()
+    documents = owner.documents()
+    for number in range(1, CHATS + 1):
+        chat = store.workspace(f"{owner.name}/chat-{number}")
+        for document in documents:
+            chat.link(document.hash, name=document.name)
+    console.print(f"[bold]{owner.name}[/] opens {CHATS} chats on them in {time.monotonic() - began:.2f} s")
 
 
 def _summary(workspace: Workspace, report: AddReport, seconds: float) -> str:
@@ -94,17 +107,18 @@ def _search(workspace: Workspace, question: str) -> None:
         )
 
 
-def _show_stats(stats: StorageStats, copies: int) -> None:
-    table = Table(title=f"\nWhat {copies} workspaces cost", title_justify="left")
-    for column, justify in (("", "left"), ("a copy each", "right"), ("shared", "right")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+def _show_stats(stats: StorageStats) -> None:
+    table = Table(title=f"\nWhat {stats.workspaces} workspaces cost", title_justify="left")
+    table.add_column("")
+    table.add_column("a copy each", justify="right")
+    table.add_column("shared", justify="right")
+    computed, asked = stats.embeddings_computed, stats.embeddings_computed + stats.embeddings_avoided
     table.add_row("documents", str(stats.references), str(stats.documents))
+    table.add_row("chunks embedded", str(asked), str(computed))
     table.add_row(
-        "chunks embedded", str(stats.embeddings_computed + stats.embeddings_avoided), str(stats.embeddings_computed)
+        "documents, texts, vectors", _human(stats.logical_bytes), _human(stats.physical_bytes - stats.catalog_bytes)
     )
-    table.add_row(
-        "documents, texts, vectors", _human(stats.logical_bytes), _human(stats.physical_bytes) + " with catalog"
-    )
+    table.add_row("catalog", "", _human(stats.catalog_bytes))
     console.print(table)
 
 

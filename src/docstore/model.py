@@ -102,6 +102,8 @@ class StorageStats:
     references: int
     chunks: int
     """Chunks with stored vectors, over all pipelines."""
+    catalog_bytes: int
+    """Size of the catalog now, its write-ahead log included."""
     physical_bytes: int
     """Sizes of all files as the file system reported them when they were published, plus the catalog's now.
     Equal to `du --apparent-size` over the files of a store in which nobody is writing."""

@@ -199,6 +199,7 @@ class DocStore:
             workspaces=totals["workspaces"],
             references=totals["refs"],
             chunks=totals["chunks"],
+            catalog_bytes=catalog,
             physical_bytes=physical,
             logical_bytes=totals["logical_bytes"],
             saved_bytes=totals["logical_bytes"] - physical,
@@ -235,11 +236,12 @@ class DocStore:
 
 def _prepare_folder(root: Path, readonly: bool) -> None:
     with storage_errors("opening the store"):
-        if (root / CATALOG).exists():
+        found = {path.name for path in root.iterdir()} if root.exists() else set()
+        if CATALOG in found:
             return
         if readonly:
             raise StoreVersionError(f"{root} is no store, and readonly=True creates none. Check the path.")
-        if root.exists() and any(root.iterdir()):
+        if found:
             # Collecting sweeps the folders it manages: it must never be let loose among somebody's own files.
             raise StoreVersionError(f"{root} holds files and is no store. Choose an empty or a new folder.")
         root.mkdir(parents=True, exist_ok=True)
