@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from docstore import DocStore, InvalidArgument, Progress, Workspace, durable
+from docstore import DocStore, InvalidArgument, Progress, Workspace, durable, scratch
 from docstore.lifecycle import collect as collect_module
 from docstore.testing import HashEmbedder
 from tests.folders import apparent_bytes, files, problems, query
@@ -132,6 +133,37 @@ def test_a_doomed_document_is_a_miss(store: DocStore, alice: Workspace, embedder
     assert embedder.embedded == before + 1
     assert store.collect().documents == 0
     assert problems(folder) == []
+
+
+def test_a_doomed_document_whose_text_lives_on_is_a_miss(
+    store: DocStore, alice: Workspace, bob: Workspace, embedder: HashEmbedder, folder: Path
+) -> None:
+    hash = alice.add(b"one text, two documents\n").hash
+    bob.add(b"one text, two documents\r\n")
+    alice.remove(hash)
+    collect_module._doom(store._parts, "9999")
+    assert alice.add(b"one text, two documents\n").hash == hash
+    assert embedder.embedded == 1
+    assert store.collect().documents == 0
+    assert problems(folder) == []
+
+
+def test_a_lock_that_was_swept_before_it_was_taken_is_not_trusted(
+    folder: Path, store: DocStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fcntl.flock
+    taken: list[int] = []
+
+    def swept_first(fd: int, operation: int) -> None:
+        taken.append(fd)
+        if len(taken) == 1:  # between the creation of the lock file and its flock, another process sweeps
+            assert scratch.sweep(folder / "tmp") == 0
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", swept_first)
+    with scratch.Scratch(folder / "tmp") as mine:
+        assert scratch.is_alive(folder / "tmp", mine.token)
+        assert (folder / "tmp" / f"{mine.token}.lock").exists()
 
 
 def test_orphans_of_a_crash_are_swept_and_strangers_spared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

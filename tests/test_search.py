@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docstore import DocStore, DocumentNotFound, InvalidArgument, Workspace
+from docstore import search as search_module
 from docstore.testing import HashEmbedder
 from docstore.vectors import MergedIndex, decode_index, encode_index, maximal_marginal_relevance
 from tests.folders import hash_of
@@ -67,6 +68,50 @@ def test_any_split_of_the_same_vectors_gives_the_same_answer(data: st.DataObject
         assert len(rows) == min(k, len(vectors) if allowed is None else int(allowed.sum()))
         if allowed is not None:
             assert allowed[rows].all()
+
+
+@pytest.mark.parametrize("codec", ["float16", "float32"])
+def test_more_equal_scores_than_places(codec: Any) -> None:
+    vectors = np.zeros((60, 32), np.float32)
+    vectors[:, 0] = 1
+    vectors[50, :] = np.eye(32)[1]
+    index = MergedIndex([decode_index(encode_index(vectors, codec), 32, codec)], 32, codec)
+    for k in (1, 5, 40, 60):
+        ((scores, rows),) = index.search(vectors[:1], k)
+        assert rows.tolist() == [row for row in range(60) if row != 50][:k] + [50] * (k == 60)
+        assert scores[0] == 1
+
+
+@pytest.mark.parametrize("codec", ["float16", "float32"])
+def test_a_batch_gives_each_query_its_own_answer(codec: Any) -> None:
+    generator = np.random.default_rng(5)
+    vectors = generator.standard_normal((5000, 384)).astype(np.float32)
+    index = MergedIndex([decode_index(encode_index(vectors, codec), 384, codec)], 384, codec)
+    queries = vectors[:100] + vectors[100:200]
+    for query, (scores, rows) in zip(queries, index.search(queries, 10), strict=True):
+        ((alone, rows_alone),) = index.search(query[np.newaxis], 10)
+        assert (scores.tolist(), rows.tolist()) == (alone.tolist(), rows_alone.tolist())
+
+
+def test_what_is_collected_while_it_is_read_is_not_missed(
+    store: DocStore, alice: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going = alice.add(b"red fox", name="fox").hash
+    alice.add(b"red dog", name="dog")
+    real = search_module._load
+    calls = 0
+
+    def collects_first(parts: Any, reference: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            alice.remove(going)
+            store.collect()
+        return real(parts, reference)
+
+    monkeypatch.setattr(search_module, "_load", collects_first)
+    assert names(alice.search("red")) == {"dog"}
+    assert calls > 1
 
 
 @pytest.fixture
