@@ -176,6 +176,59 @@ def test_what_a_link_needs_may_vanish_while_it_embeds(folder: Path) -> None:
     assert query(folder, "SELECT * FROM claims") == []
 
 
+def test_two_adds_and_a_collection_do_not_deadlock(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The first finds the bytes stored, claims the embedding; the document is collected; the second claims the document
+    # and needs the embedding; the first, when it publishes, needs the document. One of them must let go.
+    with DocStore(folder, embedder=HashEmbedder(32)) as old:
+        hash = old.workspace("a").add(NOTE).hash
+    embedder = Slow()
+    with DocStore(folder, embedder=embedder) as store, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(store.workspace("b").add, NOTE)
+        assert embedder.begun.wait(20)
+        store.workspace("a").remove(hash)
+        assert store.collect().documents == 1
+        second = pool.submit(store.workspace("c").add, NOTE)
+        deadline = time.monotonic() + 20
+        while len(query(folder, "SELECT * FROM claims")) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.1)  # the second extracts, and then waits for the embedding
+        embedder.go_on.set()
+        assert first.result(timeout=30).hash == second.result(timeout=30).hash == hash
+        assert embedder.embedded == 1
+        assert store.refcount(hash) == 2
+    assert query(folder, "SELECT * FROM claims") == []
+    assert problems(folder) == []
+
+
+def test_a_forked_child_does_not_keep_a_dead_parents_claims_alive(folder: Path) -> None:
+    DocStore(folder, embedder=HashEmbedder()).close()
+    script = ADDER.replace(
+        'print("embedding", flush=True)',
+        "import os\n        if os.fork() == 0:\n            time.sleep(20); os._exit(0)\n"
+        '        print("embedding", flush=True)',
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(folder), "a", "60"], stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert line(first) == "embedding"
+        first.kill()
+        first.wait()
+        began = time.monotonic()
+        with DocStore(folder, embedder=HashEmbedder()) as store:
+            assert not store.workspace("b").add(NOTE).reused
+        assert time.monotonic() - began < 10
+        assert first.stdout is not None
+        first.stdout.close()
+
+
+def test_a_failed_add_asks_for_no_sweep(folder: Path) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        with pytest.raises(KeyError):
+            store.workspace("a").add_many([NOTE, b"another"], progress=lambda step: {}[step])  # type: ignore[index]
+        assert query(folder, "SELECT * FROM claims") == []
+        assert query(folder, "SELECT sweeps_wanted FROM totals") == [(0,)]
+
+
 def test_an_add_survives_the_collection_of_what_it_found(folder: Path) -> None:
     with DocStore(folder, embedder=HashEmbedder(32)) as old:
         hash = old.workspace("a").add(NOTE).hash

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -117,6 +120,65 @@ def problems_of_live(folder: Path) -> list[str]:
         )
     }
     return [each for each in problems(folder) if not any(hash in each for hash in doomed_texts)]
+
+
+def test_many_documents_of_one_text_cost_no_more_than_as_many_texts(folder: Path) -> None:
+    def seconds(documents: list[bytes]) -> float:
+        with DocStore(folder / str(len(set(documents))) / documents[0][:3].hex(), embedder=HashEmbedder()) as store:
+            store.workspace("alice").add_many(documents)
+            store.delete_workspace("alice")
+            began = time.monotonic()
+            assert store.collect().documents == len(documents)
+            return time.monotonic() - began
+
+    own = seconds([b"<p>text %d</p>" % number for number in range(400)])
+    shared = seconds([b"<!-- %d --><p>text</p>" % number for number in range(400)])
+    assert shared < 2 * own + 0.5  # it was 20 times as long
+
+
+def test_writers_of_other_processes_get_their_turn(folder: Path) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store, DocStore(folder, embedder=HashEmbedder()) as other:
+        store.workspace("alice").add_many([b"document %d" % number for number in range(1000)])
+        store.delete_workspace("alice")
+        with ThreadPoolExecutor(1) as pool:
+            collecting = pool.submit(store.collect)
+            waits: list[float] = []
+            while not collecting.done():
+                began = time.monotonic()
+                other.workspace(f"w{len(waits)}")
+                waits.append(time.monotonic() - began)
+            assert collecting.result().documents == 1000
+        assert len(waits) > 10
+        assert max(waits) < 1
+
+
+def test_a_reader_does_not_hold_up_a_collection(folder: Path, store: DocStore, alice: Workspace) -> None:
+    alice.add(NOTE)
+    reader = sqlite3.connect(folder / "catalog.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM documents").fetchall()
+    store.delete_workspace("alice")
+    began = time.monotonic()
+    assert store.collect().documents == 1
+    assert time.monotonic() - began < 5
+    reader.close()
+
+
+def test_removals_are_synced_before_they_are_settled(
+    folder: Path, store: DocStore, alice: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice.remove(alice.add(NOTE).hash)
+    with monkeypatch.context() as patch:
+        patch.setattr(collect_module, "sync_entries", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            store.collect()
+    # A power cut here may bring files back that no row names: the next collection must look for them.
+    returned = folder / "texts" / "ab" / ("ab" * 32 + ".zst")
+    returned.parent.mkdir(parents=True)
+    returned.write_bytes(b"back from the dead")
+    assert store.collect().leftovers == 1
+    assert files(folder) == []
+    assert query(folder, "SELECT sweeps_wanted = sweeps_done FROM totals") == [(1,)]
 
 
 def test_a_doomed_document_is_a_miss(store: DocStore, alice: Workspace, embedder: HashEmbedder, folder: Path) -> None:

@@ -77,7 +77,7 @@ def test_every_file_and_directory_is_durable_before_its_row_commits(folder: Path
         source, target = events[at][1].split("\0")
         assert position(events, "sync", source) < at, "the file's bytes, before it gets its name"
         assert ("sync", str(Path(target).parent)) in events[at:commit], "its directory, before the commit"
-    made = [which for what, which in events if what == "mkdir" and not which.startswith(str(folder / "tmp"))]
+    made = {which for what, which in events if what == "mkdir" and not which.startswith(str(folder / "tmp"))}
     assert len(made) == 8  # documents/ab, texts/ab, embeddings/<pipeline>/ab/<hash>
     for directory in made:
         assert ("sync", str(Path(directory).parent)) in events[:commit], f"the entry of {directory}"

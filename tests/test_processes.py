@@ -93,7 +93,8 @@ def assert_sound_beside_others(folder: Path) -> None:
 def test_workers_die_with_their_parent(folder: Path) -> None:
     script = (
         "import sys, time; from docstore import DocStore; from docstore.testing import HashEmbedder\n"
-        "DocStore(sys.argv[1], embedder=HashEmbedder()).workspace('a').add(b'note'); print('ready', flush=True)\n"
+        "store = DocStore(sys.argv[1], embedder=HashEmbedder()); store.workspace('a').add(b'note')\n"
+        "print('ready', flush=True)\n"
         "time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True)

@@ -57,7 +57,7 @@ def test_any_program_that_deletes_references_keeps_the_counts(raw: sqlite3.Conne
         "UPDATE refs SET document_id = 9",
         "UPDATE refs SET workspace_id = 9",
         "INSERT INTO refs SELECT * FROM refs LIMIT 1",
-        "INSERT INTO refs SELECT 77, document_id, name, metadata, added_at, reused FROM refs LIMIT 1",
+        "INSERT INTO refs SELECT 77, document_id, name, metadata, added_at, avoided FROM refs LIMIT 1",
         "INSERT INTO totals (id) VALUES (2)",
     ],
 )

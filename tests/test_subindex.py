@@ -105,6 +105,19 @@ def test_a_lost_file_is_not_deduplicated_onto(store: DocStore, alice: Workspace,
     assert alice.search("topic 3", k=1) == bob.search("topic 3", k=1)
 
 
+def test_a_lost_document_is_healed_under_any_name(store: DocStore, alice: Workspace, folder: Path) -> None:
+    # The ending decides between Markdown and plain text, and so the text that extraction gives.
+    data = b"# Title\n\nsome *words*\n"
+    alice.add(data, name="a.txt")
+    (blob,) = files(folder, "documents")
+    (folder / blob).unlink()
+    document = alice.add(data, name="a.md")
+    assert (document.media_type, document.reused) == ("text/plain", True)
+    assert files(folder, "documents") == [blob]
+    assert store.verify().ok
+    assert alice.search("words")[0].text == data.decode()
+
+
 def test_a_missing_index_says_what_to_do(folder: Path, embedder: HashEmbedder) -> None:
     with DocStore(folder, embedder=embedder) as store:
         store.workspace("alice").add(TEXT.encode())

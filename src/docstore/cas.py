@@ -7,6 +7,7 @@ under the catalog's write lock.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,7 +86,8 @@ class ContentStore:
         if blake3(data).hexdigest() != file_hash:
             raise IntegrityError(
                 f"{path} does not hold the bytes that were published there: it was changed or damaged. "
-                "Run `docstore verify` to see what is affected, then add the document again or restore a backup."
+                "Run `docstore verify` to see what is affected; delete the file and add the document again, or "
+                "restore a backup."
             )
         return data
 
@@ -99,20 +101,33 @@ class ContentStore:
 
     def shards(self) -> list[str]:
         """Names of the directories that hold the files, at most 256 of them."""
-        if not self.root.is_dir():
-            return []
-        return sorted(entry.name for entry in self.root.iterdir() if entry.is_dir())
+        return [name for name, is_directory in _listed(self.root) if is_directory]
 
     def strays(self) -> list[Path]:
         """What lies beside the shards and is none."""
-        if not self.root.is_dir():
-            return []
-        return sorted(entry for entry in self.root.iterdir() if not entry.is_dir())
+        return [self.root / name for name, is_directory in _listed(self.root) if not is_directory]
 
     def files(self, shard: str) -> Iterator[tuple[str, str, Path]]:
         """Every file of one shard as (hash, suffix, path). What is not named like ours has an empty hash."""
-        for path in sorted((self.root / shard).rglob("*")):
-            if not path.is_dir():
-                name = path.relative_to(self.root / shard).as_posix()
-                ours = is_hash(name[:64]) and name.startswith(shard)
-                yield (name[:64], name[64:], path) if ours else ("", name, path)
+        root = self.root / shard
+        for name in _below(root):
+            ours = is_hash(name[:64]) and name.startswith(shard)
+            yield (name[:64], name[64:], root / name) if ours else ("", name, root / name)
+
+
+def _listed(directory: Path) -> list[tuple[str, bool]]:
+    """(name, is a directory) of all entries. Nothing, for a directory that is gone: a collection may run beside."""
+    try:
+        with os.scandir(directory) as entries:
+            return sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+    except FileNotFoundError:
+        return []
+
+
+def _below(directory: Path) -> Iterator[str]:
+    """Relative names of all files below a directory."""
+    for name, is_directory in _listed(directory):
+        if is_directory:
+            yield from (f"{name}/{inner}" for inner in _below(directory / name))
+        else:
+            yield name

@@ -1,8 +1,9 @@
 """Claims: who is computing what is not stored yet, so that everybody else waits instead of doing it again.
 
-A claim is a row; its owner is alive while it holds the lock of its scratch folder. Deadlock is impossible because
-of two rules that `ingest.add` keeps: whoever holds an embedding claim finishes and releases it without waiting for
-anything, and a document claim is waited for only by operations that hold no embedding claim.
+A claim is a row; its owner is alive while it holds the lock of its scratch folder. Deadlock is impossible because of
+two rules that `ingest.add` keeps for each document: whoever holds an embedding claim waits for nothing until it is
+released, and a document claim is waited for only by those who hold no claim. So a wait leads to the holder of a
+document claim at most once, from there to the holder of an embedding claim, and ends.
 """
 
 from __future__ import annotations
@@ -56,13 +57,14 @@ def request_sweep(db: Database) -> None:
     db.execute("UPDATE totals SET sweeps_wanted = sweeps_wanted + 1")
 
 
-def sweep_due(db: Database) -> int | None:
-    """What to pass to `sweep_done` after a sweep, or None when nothing crashed since the last one."""
-    found = row(db, "SELECT sweeps_wanted FROM totals WHERE sweeps_wanted > sweeps_done")
-    return None if found is None else int(found["sweeps_wanted"])
+def sweeps(db: Database) -> tuple[int, int]:
+    """(how often a sweep was asked for, how many of those requests are met). Equal: nothing is to be swept."""
+    found = row(db, "SELECT sweeps_wanted, sweeps_done FROM totals")
+    assert found is not None
+    return found["sweeps_wanted"], found["sweeps_done"]
 
 
 def sweep_done(db: Database, wanted: int) -> None:
-    """Notes that what `sweep_due` had seen was swept. Two numbers, not a flag: a request made while the sweep ran,
-    for a folder it had passed already, must not be cleared with it."""
+    """Notes that so many requests are met. Two numbers, not a flag: a request made while the sweep ran, for a folder it
+    had passed already, must not be cleared with it."""
     db.execute("UPDATE totals SET sweeps_done = max(sweeps_done, ?)", (wanted,))

@@ -70,8 +70,20 @@ def find_document(db: Database, hash: str) -> DocumentRow | None:
 
 
 def documents_of_text(db: Database, text: TextRow) -> list[DocumentRow]:
-    """All documents that share a text."""
+    """All documents that share a text: there may be as many as there are documents."""
     return [_document(db, found) for found in rows(db, "SELECT * FROM documents WHERE text_id = ?", text.id)]
+
+
+def is_last_of_text(db: Database, document: DocumentRow) -> bool:
+    """Whether no other document has this one's text."""
+    query = "SELECT 1 FROM documents WHERE text_id = ? AND id <> ? LIMIT 1"
+    return row(db, query, document.text.id, document.id) is None
+
+
+def is_first_of_text(db: Database, document: DocumentRow) -> bool:
+    """Whether it is the first of the documents with its text that are not doomed."""
+    query = "SELECT 1 FROM documents WHERE text_id = ? AND doomed = 0 AND id < ? LIMIT 1"
+    return row(db, query, document.text.id, document.id) is None
 
 
 def find_subindex(db: Database, text: TextRow, fingerprint: str) -> SubindexRow | None:

@@ -8,9 +8,9 @@ since closing it could checkpoint and delete the write-ahead log under the paren
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ from docstore.errors import (
     StoreReadOnly,
     StoreVersionError,
 )
+from docstore.forking import in_child
 
 _MINIMUM_SQLITE = (3, 37, 0)  # STRICT tables
 
+_RETRY_SECONDS = 0.002
 _VACUUM_PAGES = 1000  # 4 MB a transaction
 
 # SQLite's primary result codes (https://sqlite.org/rescode.html): which of our errors each one is.
@@ -69,19 +71,24 @@ class CatalogDatabase:
         self.path = path
         self._readonly = readonly
         self._timeout = timeout
-        self._reset()
+        self._closed = False
+        self._idle: list[sqlite3.Connection] = []
+        self._make_locks()
+        in_child(self._leave_parent)
         if not readonly:
             self._create()
         with self._connection() as connection:
             self._check_version(connection)
 
-    def _reset(self) -> None:
-        self._pid = os.getpid()
-        self._idle: list[sqlite3.Connection] = []
+    def _make_locks(self) -> None:
         self._guard = threading.Lock()
         # SQLite lets waiters sleep and retry, which starves some. Threads of one process queue here instead.
         self._writing = threading.Lock()
-        self._closed = False
+
+    def _leave_parent(self) -> None:
+        _inherited.extend(self._idle)
+        self._idle = []
+        self._make_locks()
 
     def _create(self) -> None:
         if sqlite3.sqlite_version_info < _MINIMUM_SQLITE:
@@ -100,8 +107,10 @@ class CatalogDatabase:
         if new:
             with storage_errors("creating the store"):
                 sync_directory(self.path.parent)
-        with self.write() as db:
-            if not schema.unknown_migrations(db):
+        with self.read() as db:
+            up_to_date = not schema.migrations.pending(db) or schema.unknown_migrations(db)
+        if not up_to_date:  # else opening need not wait for writers
+            with self.write() as db:
                 schema.migrations.apply(db)
 
     def _check_version(self, connection: sqlite3.Connection) -> None:
@@ -134,12 +143,11 @@ class CatalogDatabase:
         """
         if self._readonly:
             raise StoreReadOnly(f"{self.path.parent} was opened with readonly=True. Open it without to change it.")
-        self._enter_process()
         if not self._writing.acquire(timeout=self._timeout):
             raise StoreLocked(f"A thread of this process has held {self.path} for {self._timeout:.0f} s. Try again.")
         try:
             with self._connection() as connection:
-                connection.execute("BEGIN IMMEDIATE")
+                self._begin(connection)
                 try:
                     yield _wrap(connection)
                     connection.execute("COMMIT")
@@ -150,33 +158,43 @@ class CatalogDatabase:
         finally:
             self._writing.release()
 
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Takes the write lock. Our own short waits, not SQLite's: those grow to 100 ms, and whoever writes in many
+        small transactions, as a collection does, would take the lock again before anybody else has woken."""
+        deadline = time.monotonic() + self._timeout
+        connection.execute("PRAGMA busy_timeout = 0")
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                break
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(_RETRY_SECONDS)
+        connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
+
     def compact(self) -> None:
-        """Gives the catalog's free pages and its write-ahead log back to the file system, as far as readers let."""
-        with self._connection() as connection:
+        """Gives the catalog's free pages and its write-ahead log back to the file system, as far as others let."""
+        # Whoever reads or writes keeps us from it, and must not be made to wait for a convenience: the next
+        # collection tries again.
+        with contextlib.suppress(StoreLocked), self._connection() as connection:
+            connection.execute("PRAGMA busy_timeout = 0")
             for _ in range(0, int(connection.execute("PRAGMA freelist_count").fetchone()[0]), _VACUUM_PAGES):
                 # executescript, because the pragma frees one page for each step and execute() takes only one. A part
                 # at a time, because writers wait meanwhile.
                 connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
 
     def close(self) -> None:
         """Closes all connections. Later use raises StoreClosed."""
-        self._enter_process()
         with self._guard:
             self._closed = True
             while self._idle:
                 self._idle.pop().close()
 
-    def _enter_process(self) -> None:
-        if self._pid != os.getpid():
-            _inherited.extend(self._idle)
-            closed = self._closed
-            self._reset()
-            self._closed = closed
-
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        self._enter_process()
         with sqlite_errors(self.path):
             with self._guard:
                 if self._closed:
@@ -208,6 +226,7 @@ class CatalogDatabase:
             "foreign_keys = ON",
             "synchronous = FULL",  # NORMAL may lose the last commits, and our next step may be an unlink
             "fullfsync = ON",  # macOS: see durable.sync_file
+            "recursive_triggers = ON",  # else REPLACE would delete rows without the triggers that count them
             "trusted_schema = OFF",  # a catalog that was tampered with cannot make us call functions
         ):
             connection.execute(f"PRAGMA {pragma}")
@@ -215,7 +234,7 @@ class CatalogDatabase:
 
 
 def _wrap(connection: sqlite3.Connection) -> Database:
-    return Database(connection, execute_plugins=False)
+    return Database(connection, recursive_triggers=False, execute_plugins=False)
 
 
 def rows(db: Database, sql: str, *arguments: Any) -> list[dict[str, Any]]:

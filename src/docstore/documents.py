@@ -21,7 +21,7 @@ def document_of(row: ReferenceRow) -> Document:
         pages=row.pages,
         metadata=row.metadata,
         added_at=datetime.fromisoformat(row.added_at),
-        reused=row.reused,
+        reused=row.avoided > 0,
     )
 
 

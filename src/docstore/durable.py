@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -122,18 +122,16 @@ class Publication:
 
     def place(self, staged: Path, target: Path, keep: Path) -> None:
         """Moves `staged` to `target`, making directories below `keep`, which exists, as needed."""
-        self._make_directory(target.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(staged, target)
         self._placed.append((target, keep))
-        self._directories.add(target.parent)
-
-    def _make_directory(self, directory: Path) -> None:
-        if directory.is_dir():
-            return
-        self._make_directory(directory.parent)
-        directory.mkdir(exist_ok=True)
-        # The new directory's own entry lives in its parent: syncing only the directory would lose both.
-        self._directories.add(directory.parent)
+        # A directory's own entry lives in its parent: syncing only the directory may lose both. All of them up to
+        # `keep`, new or not: whoever made one may have died before syncing its entry.
+        directory = target.parent
+        self._directories.add(directory)
+        while directory != keep:
+            directory = directory.parent
+            self._directories.add(directory)
 
     def sync(self) -> None:
         """After this returns, everything placed survives a power cut. The rows may be committed."""
@@ -155,6 +153,19 @@ def unlink(path: Path, keep: Path) -> None:
     """
     path.unlink(missing_ok=True)
     prune(path.parent, keep)
+
+
+def sync_entries(directories: Iterable[Path], keep: Path) -> None:
+    """Makes removals durable: syncs each directory or, where that is gone, the nearest one above that is left."""
+    left: set[Path] = set()
+    for directory in directories:
+        above = directory
+        while above != keep and not above.is_dir():
+            above = above.parent
+        left.add(above)
+    for directory in left:
+        with contextlib.suppress(FileNotFoundError):  # removed since we looked, by someone who syncs it himself
+            sync_directory(directory)
 
 
 def prune(directory: Path, keep: Path) -> None:

@@ -28,7 +28,8 @@ class ReferenceRow:
     name: str
     metadata: Mapping[str, Any]
     added_at: str
-    reused: bool
+    avoided: int
+    """Chunks whose vectors were there when the reference was made."""
     media_type: str
     size: int
     pages: int | None
@@ -41,7 +42,7 @@ class ReferenceRow:
 
 
 _REFERENCE = """
-    SELECT d.hash AS document, r.name, r.metadata, r.added_at, r.reused, d.media_type, d.size, d.pages,
+    SELECT d.hash AS document, r.name, r.metadata, r.added_at, r.avoided, d.media_type, d.size, d.pages,
            t.hash AS text, s.chunks, s.index_hash, s.spans_hash
     FROM refs r
     JOIN documents d ON d.id = r.document_id
@@ -88,19 +89,20 @@ def refer(
     document: DocumentRow,
     name: str | None,
     fallback_name: str,
-    metadata: Mapping[str, Any] | None,
-    reused: bool,
+    metadata: str | None,
+    avoided: int,
 ) -> None:
     """Makes the reference if it is missing.
 
-    Where it exists, a name or metadata that is not None replaces what is there; None leaves it.
+    Where it exists, a name or metadata (as `metadata.encode` spells it) that is not None replaces what is there;
+    None leaves it.
     """
     db.execute(
-        f"""INSERT INTO refs (workspace_id, document_id, name, metadata, added_at, reused)
+        f"""INSERT INTO refs (workspace_id, document_id, name, metadata, added_at, avoided)
             VALUES (?, ?, ?, ?, {_NOW}, ?) ON CONFLICT DO NOTHING""",
-        (workspace, document.id, fallback_name if name is None else name, _json(metadata or {}), reused),
+        (workspace, document.id, fallback_name if name is None else name, metadata or "{}", avoided),
     )
-    for column, value in (("name", name), ("metadata", None if metadata is None else _json(metadata))):
+    for column, value in (("name", name), ("metadata", metadata)):
         if value is not None:
             # Only where it differs: an idempotent add must not invalidate the workspace's cached view.
             db.execute(
@@ -171,9 +173,4 @@ def _documents(db: Database, found: list[dict[str, Any]]) -> list[DocumentRow]:
 
 
 def _reference(found: dict[str, Any]) -> ReferenceRow:
-    return ReferenceRow(**{**found, "metadata": json.loads(found["metadata"]), "reused": bool(found["reused"])})
-
-
-def _json(metadata: Mapping[str, Any]) -> str:
-    # The one spelling of a value: equal metadata compare equal as text.
-    return json.dumps(metadata, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return ReferenceRow(**{**found, "metadata": json.loads(found["metadata"])})

@@ -69,7 +69,7 @@ CREATE TABLE documents (
     CHECK ((refcount = 0) = (unreferenced_at IS NOT NULL)),
     CHECK (doomed = 0 OR refcount = 0)
 ) STRICT""",
-    "CREATE INDEX documents_by_text ON documents(text_id)",
+    "CREATE INDEX documents_by_text ON documents(text_id, doomed)",
     # Partial indexes: collection looks only at what it may delete, however large the store is.
     "CREATE INDEX documents_unreferenced ON documents(unreferenced_at) WHERE refcount = 0 AND doomed = 0",
     "CREATE INDEX documents_doomed ON documents(id) WHERE doomed = 1",
@@ -90,7 +90,7 @@ CREATE TABLE refs (
     name TEXT NOT NULL,                 -- what this workspace calls the document
     metadata TEXT NOT NULL,             -- a JSON object, this workspace's own
     added_at TEXT NOT NULL,             -- when the reference was made; adding again does not change it
-    reused INTEGER NOT NULL CHECK (reused IN (0, 1)), -- 1: making it embedded nothing
+    avoided INTEGER NOT NULL CHECK (avoided >= 0), -- chunks whose vectors were there; 0: making it embedded them
     PRIMARY KEY (workspace_id, document_id)
 ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX refs_by_document ON refs(document_id)",
@@ -112,9 +112,9 @@ CREATE TABLE totals (
     file_bytes INTEGER NOT NULL DEFAULT 0, -- sizes of all published files
     logical_bytes INTEGER NOT NULL DEFAULT 0, -- the same, each file counted once for every reference that needs it
     embedded INTEGER NOT NULL DEFAULT 0,   -- chunks ever embedded; never falls
-    requested INTEGER NOT NULL DEFAULT 0,  -- chunks that references ever asked for; never falls
+    avoided INTEGER NOT NULL DEFAULT 0,    -- sum of refs.avoided ever inserted; never falls
     sweeps_wanted INTEGER NOT NULL DEFAULT 0, -- grows when a crash may have left files without rows
-    sweeps_done INTEGER NOT NULL DEFAULT 0 -- value of sweeps_wanted when the last finished sweep began
+    sweeps_done INTEGER NOT NULL DEFAULT 0 -- how many of those requests are met
 ) STRICT""",
     "INSERT INTO totals (id) VALUES (1)",
 )
@@ -133,9 +133,7 @@ BEGIN SELECT RAISE(ABORT, 'a doomed document cannot be referenced'); END""",
 CREATE TRIGGER refs_insert AFTER INSERT ON refs BEGIN
     UPDATE documents SET refcount = refcount + 1, unreferenced_at = NULL WHERE id = NEW.document_id;
     UPDATE workspaces SET version = version + 1, refs = refs + 1 WHERE id = NEW.workspace_id;
-    UPDATE totals SET refs = refs + 1, requested = requested + (
-        SELECT coalesce(sum(s.chunks), 0) FROM documents d JOIN subindexes s ON s.text_id = d.text_id
-        WHERE d.id = NEW.document_id);
+    UPDATE totals SET refs = refs + 1, avoided = avoided + NEW.avoided;
 END""",
     f"""
 CREATE TRIGGER refs_delete AFTER DELETE ON refs BEGIN
@@ -184,8 +182,6 @@ END""",
 CREATE TRIGGER subindexes_insert AFTER INSERT ON subindexes BEGIN
     UPDATE totals SET chunks = chunks + NEW.chunks, embedded = embedded + NEW.chunks,
         file_bytes = file_bytes + NEW.index_size + NEW.spans_size,
-        requested = requested + NEW.chunks
-            * (SELECT coalesce(sum(refcount), 0) FROM documents WHERE text_id = NEW.text_id),
         logical_bytes = logical_bytes + (NEW.index_size + NEW.spans_size)
             * (SELECT coalesce(sum(refcount), 0) FROM documents WHERE text_id = NEW.text_id);
 END""",

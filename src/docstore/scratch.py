@@ -16,6 +16,7 @@ import threading
 from pathlib import Path
 
 from docstore.durable import storage_errors
+from docstore.forking import in_child
 
 _LOCK = ".lock"
 
@@ -31,6 +32,13 @@ class Scratch:
         self._numbers = itertools.count()
         self._opening = threading.Lock()
         self._held: tuple[int, Path] | None = None
+        in_child(self._leave_parent)
+
+    def _leave_parent(self) -> None:
+        # The lock belongs to the open file, which a child shares: it would keep a dead parent's claims alive.
+        if self._held is not None:
+            os.close(self._held[0])
+            self._held = None
 
     @property
     def token(self) -> str:

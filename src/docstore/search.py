@@ -7,7 +7,9 @@ changed, and the search starts again on what the workspace references now.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import json
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -26,6 +28,7 @@ from docstore.errors import (
     WorkspaceNotFound,
 )
 from docstore.ingest.pipeline import normalise
+from docstore.metadata import encode
 from docstore.model import Hit
 from docstore.parts import Parts
 from docstore.refcount import ReferenceRow
@@ -46,17 +49,35 @@ _T = TypeVar("_T")
 class Filter:
     """Which documents take part. Acts before the top k are chosen."""
 
-    documents: Collection[str] | None = None
+    documents: frozenset[str] | None = None
     """Hashes; None for all of the workspace's."""
     where: Mapping[str, Any] | None = None
     """Metadata keys and the JSON values they must have; None for any."""
+
+    @classmethod
+    def of(cls, documents: Iterable[str] | None, where: Mapping[str, Any] | None) -> Filter:
+        """The filter, from what a caller passed.
+
+        Raises:
+            InvalidArgument: it is no collection of hashes, or no metadata.
+        """
+        if documents is not None:
+            if isinstance(documents, str) or not isinstance(documents, Iterable):
+                raise InvalidArgument("`documents` takes a list of hashes")
+            documents = list(documents)
+            if not all(isinstance(each, str) for each in documents):
+                raise InvalidArgument("`documents` takes hashes, which are text: for a Document, its `.hash`")
+            documents = frozenset(documents)
+        # Encoded and decoded, the values compare as stored ones do: a tuple is a list.
+        encoded = encode(where)
+        return cls(documents, None if encoded is None else json.loads(encoded))
 
     def mask(self, view: View) -> npt.NDArray[np.bool_] | None:
         """The rows of a view that pass, or None when all do."""
         if self.documents is None and self.where is None:
             return None
         if self.documents is not None:
-            unknown = set(self.documents) - {each.document for each in view.references}
+            unknown = self.documents - {each.document for each in view.references}
             if unknown:
                 raise DocumentNotFound(f"This workspace has no document {min(unknown)}. `documents` takes hashes of "
                                        "what the workspace references.")  # fmt: skip
@@ -83,25 +104,38 @@ class Diversity:
     fetch_k: int
     lambda_mult: float
 
+    @classmethod
+    def of(cls, fetch_k: int, lambda_mult: float) -> Diversity:
+        """The parameters, from what a caller passed.
+
+        Raises:
+            InvalidArgument: they are out of range.
+        """
+        if isinstance(lambda_mult, bool) or not isinstance(lambda_mult, float | int) or not 0 <= lambda_mult <= 1:
+            raise InvalidArgument(f"lambda_mult is {lambda_mult!r}; it must be a number from 0 to 1")
+        return cls(_count("fetch_k", fetch_k), float(lambda_mult))
+
+
+def _count(name: str, value: Any) -> int:
+    try:
+        count = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise InvalidArgument(f"{name} is {value!r}; it must be a whole number of at least 1")
+    return count
+
 
 def find(
     parts: Parts, workspace: int, queries: Vectors, k: int, filter: Filter, diversity: Diversity | None
 ) -> list[list[Hit]]:
     """The k best hits for each query vector, shape (n, dimension) float32."""
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise InvalidArgument(f"k is {k!r}; it must be a whole number of at least 1")
-    if diversity is not None and not (diversity.fetch_k >= 1 and 0 <= diversity.lambda_mult <= 1):
-        raise InvalidArgument(f"fetch_k is {diversity.fetch_k} and lambda_mult is {diversity.lambda_mult}; need "
-                              "fetch_k >= 1 and 0 <= lambda_mult <= 1")  # fmt: skip
+    k = _count("k", k)
     queries = _checked(queries, parts.pipeline.dimension)
     return _with_view(parts, workspace, partial(_find, parts, queries, k, filter, diversity))
 
 
 def _checked(queries: Vectors, dimension: int) -> Vectors:
-    try:
-        queries = np.asarray(queries, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise InvalidArgument(f"The query vector is not made of numbers: {error}") from error
     if queries.ndim != 2 or queries.shape[1] != dimension:
         raise InvalidArgument(f"A query vector has shape {queries.shape[1:]}; this store's vectors have shape "
                               f"({dimension},)")  # fmt: skip

@@ -14,7 +14,7 @@ from docstore.contents import DocumentRow
 from docstore.database import CatalogDatabase, row
 from docstore.documents import stored_document
 from docstore.durable import storage_errors, sync_directory
-from docstore.errors import DocumentNotFound, IntegrityError, StoreVersionError, WorkspaceNotFound
+from docstore.errors import DocumentNotFound, IntegrityError, InvalidArgument, StoreVersionError, WorkspaceNotFound
 from docstore.ingest.embed import Embedder, SentenceTransformerEmbedder
 from docstore.ingest.extract import SUFFIXES
 from docstore.ingest.extractor import Extractor
@@ -29,6 +29,7 @@ from docstore.views import ViewCache
 from docstore.workspace import Workspace, check_hash, check_name
 
 CATALOG = "catalog.db"
+_MOST = 1 << 60
 
 
 class DocStore:
@@ -75,6 +76,13 @@ class DocStore:
             StoreVersionError: the folder holds something else, or a newer docstore wrote it.
             StorageError: the folder cannot be made or opened.
         """
+        if not isinstance(folder, str | os.PathLike) or "\0" in os.fspath(folder):
+            raise InvalidArgument(f"The folder is {folder!r}; it must be a path")
+        for name, value in (("cache_bytes", cache_bytes), ("timeout", timeout)):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
+                raise InvalidArgument(f"{name} is {value!r}; it must be a number that is not negative")
+        if limits is not None and not isinstance(limits, Limits):
+            raise InvalidArgument(f"limits is a {type(limits).__name__}; it must be docstore.Limits")
         root = Path(folder).absolute()
         _prepare_folder(root, readonly)
         pipeline = Pipeline(embedder or SentenceTransformerEmbedder(), codec, chunk_size, chunk_overlap)
@@ -132,6 +140,7 @@ class DocStore:
         Raises:
             WorkspaceNotFound: there is none of this name.
         """
+        check_name(name, "The workspace's name")
         with self._parts.database.write() as db:
             id = refcount.workspace_id(db, name)
             if id is None:
@@ -204,7 +213,7 @@ class DocStore:
             logical_bytes=totals["logical_bytes"],
             saved_bytes=totals["logical_bytes"] - physical,
             embeddings_computed=totals["embedded"],
-            embeddings_avoided=max(0, totals["requested"] - totals["embedded"]),
+            embeddings_avoided=totals["avoided"],
         )
 
     def collect(

@@ -82,7 +82,7 @@ def _damage(hash: str) -> Iterator[None]:
     except (ZstdError, SeekableFormatError, EOFError, ValueError, RuntimeError) as error:
         raise IntegrityError(
             f"Stored text {hash} is damaged ({error or 'it ends early'}). Run `docstore verify` to see what is "
-            "affected, then add the document again."
+            "affected; delete the file and add the document again."
         ) from error
 
 

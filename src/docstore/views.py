@@ -14,8 +14,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from docstore.forking import in_child
 from docstore.refcount import ReferenceRow
 from docstore.vectors import SPAN, Codec, MergedIndex
+
+_VIEW_BYTES = 4_000  # Python objects of a view without documents
+_REFERENCE_BYTES = 2_000  # and of each document; a guess where metadata is large
 
 Codes = npt.NDArray[np.uint8]
 Spans = npt.NDArray[np.void]
@@ -41,8 +45,8 @@ class View:
 
     @property
     def nbytes(self) -> int:
-        """Memory it takes, in bytes, as far as that grows with the number of chunks."""
-        return self.index.nbytes + int(self.spans.nbytes)
+        """Memory it takes, in bytes: codes and spans, and an estimate for the rest."""
+        return self.index.nbytes + int(self.spans.nbytes) + _VIEW_BYTES + _REFERENCE_BYTES * len(self.references)
 
     def _range(self, position: int) -> tuple[int, int]:
         return int(self._ends[position - 1]) if position else 0, int(self._ends[position])
@@ -71,8 +75,13 @@ class ViewCache:
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
-        self._guard = threading.Lock()
+        self._used = 0
         self._views: OrderedDict[int, View] = OrderedDict()
+        self._make_lock()
+        in_child(self._make_lock)
+
+    def _make_lock(self) -> None:
+        self._guard = threading.Lock()
 
     def get(self, workspace: int) -> View | None:
         """The cached view of a workspace, of whatever version."""
@@ -85,13 +94,17 @@ class ViewCache:
     def put(self, workspace: int, view: View) -> None:
         """Caches a view, dropping those not used for longest. One larger than the budget is not kept."""
         with self._guard:
+            self._forget(workspace)
             self._views[workspace] = view
-            self._views.move_to_end(workspace)
-            used = sum(each.nbytes for each in self._views.values())
-            while used > self._budget and self._views:
-                used -= self._views.popitem(last=False)[1].nbytes
+            self._used += view.nbytes
+            while self._used > self._budget:
+                self._forget(next(iter(self._views)))
 
     def drop(self, workspace: int) -> None:
         """Forgets the view of a workspace that is gone."""
         with self._guard:
-            self._views.pop(workspace, None)
+            self._forget(workspace)
+
+    def _forget(self, workspace: int) -> None:
+        if (view := self._views.pop(workspace, None)) is not None:
+            self._used -= view.nbytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import islice
 from typing import Any
@@ -24,6 +24,7 @@ from docstore.errors import (
 from docstore.ingest import source
 from docstore.ingest.add import Addition, Incoming
 from docstore.ingest.source import AnySource
+from docstore.metadata import encode
 from docstore.model import AddReport, Document, Failure, Hit, Progress
 from docstore.parts import Parts
 from docstore.scratch import Scratch
@@ -33,7 +34,6 @@ _GROUP_DOCUMENTS = 64  # documents that share transactions, directory syncs and 
 _GROUP_BYTES = 64 << 20  # and what they may weigh together, so that memory stays bounded
 
 _MAX_NAME = 1000
-_MAX_METADATA = 64 << 10
 
 
 class Workspace:
@@ -80,10 +80,10 @@ class Workspace:
         """
         if name is not None:
             check_name(name, "name")
-        _check_metadata(metadata)
+        encoded = encode(metadata)
         with self._scratch() as scratch:
             read = source.read(document, scratch, name)
-            incoming = Incoming(read.hash, read, read.name, read.label, name, metadata)
+            incoming = Incoming(read.hash, read, read.name, read.label, name, encoded)
             return self._run(incoming, scratch)
 
     def add_many(
@@ -104,12 +104,14 @@ class Workspace:
             metadata: what every one of these references gets; see `add`.
             progress: called after every document, and between batches of chunks.
         """
-        _check_metadata(metadata)
+        if isinstance(documents, str | bytes | os.PathLike) or not isinstance(documents, Iterable):
+            raise InvalidArgument("add_many takes many documents: pass a list, or one to add")
+        encoded = encode(metadata)
         total = len(documents) if isinstance(documents, Sized) else None
         counter = _Counter(total, progress)
         outcomes: list[tuple[str, Document | DocStoreError]] = []
         remaining = iter(documents)
-        while group := self._add_group(remaining, metadata, counter):
+        while group := self._add_group(remaining, encoded, counter):
             outcomes += group
         return AddReport(
             added=tuple(each for _, each in outcomes if isinstance(each, Document) and not each.reused),
@@ -118,7 +120,7 @@ class Workspace:
         )
 
     def _add_group(
-        self, remaining: Iterator[AnySource], metadata: Mapping[str, Any] | None, counter: _Counter
+        self, remaining: Iterator[AnySource], metadata: str | None, counter: _Counter
     ) -> list[tuple[str, Document | DocStoreError]]:
         outcomes: list[tuple[str, Incoming | DocStoreError]] = []
         with self._scratch() as scratch:
@@ -149,10 +151,10 @@ class Workspace:
         """
         if name is not None:
             check_name(name, "name")
-        _check_metadata(metadata)
         check_hash(hash)
+        encoded = encode(metadata)
         with self._scratch() as scratch:
-            return self._run(Incoming(hash, None, hash, hash, name, metadata), scratch)
+            return self._run(Incoming(hash, None, hash, hash, name, encoded), scratch)
 
     def remove(self, hash: str) -> None:
         """Drops this workspace's reference. The document goes when no workspace has one, with the next collection.
@@ -202,8 +204,8 @@ class Workspace:
             DocumentNotFound: `documents` names one this workspace does not have.
             IntegrityError: stored bytes are damaged.
         """
-        diversity = Diversity(fetch_k, lambda_mult) if mmr else None
-        return find(self._parts, self._id, self._embed([query]), k, Filter(documents, where), diversity)[0]
+        diversity = Diversity.of(fetch_k, lambda_mult) if mmr else None
+        return find(self._parts, self._id, self._embed([query]), k, Filter.of(documents, where), diversity)[0]
 
     def search_vector(
         self,
@@ -217,9 +219,9 @@ class Workspace:
         lambda_mult: float = 0.5,
     ) -> list[Hit]:
         """As `search`, for a vector of shape (dimension,); it is normalised here."""
-        diversity = Diversity(fetch_k, lambda_mult) if mmr else None
+        diversity = Diversity.of(fetch_k, lambda_mult) if mmr else None
         queries = _row(vector)
-        return find(self._parts, self._id, queries, k, Filter(documents, where), diversity)[0]
+        return find(self._parts, self._id, queries, k, Filter.of(documents, where), diversity)[0]
 
     def search_many(
         self,
@@ -230,11 +232,11 @@ class Workspace:
         where: Mapping[str, Any] | None = None,
     ) -> list[list[Hit]]:
         """As `search`, for many queries in one pass: one list of hits for each, in their order."""
-        if isinstance(queries, str):
+        if isinstance(queries, str) or not isinstance(queries, Sequence):
             raise InvalidArgument("search_many takes a list of queries; for one, use search")
         if not queries:
             return []
-        return find(self._parts, self._id, self._embed(list(queries)), k, Filter(documents, where), None)
+        return find(self._parts, self._id, self._embed(list(queries)), k, Filter.of(documents, where), None)
 
     def _embed(self, queries: list[str]) -> npt.NDArray[np.float32]:
         for query in queries:
@@ -281,8 +283,9 @@ def _finished(item: Incoming | DocStoreError) -> Document | DocStoreError:
 
 def _row(vector: npt.ArrayLike) -> npt.NDArray[np.float32]:
     try:
-        row = np.asarray(vector, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+        with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused as that
+            row = np.asarray(vector, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidArgument(f"The query vector is not made of numbers: {error}") from error
     if row.ndim != 1:
         raise InvalidArgument(f"The query vector has shape {row.shape}; it must have one dimension")
@@ -316,16 +319,3 @@ def check_name(name: object, what: str) -> None:
         raise InvalidArgument(f"{what} is {name!r}, which is no valid Unicode: {error.reason}") from error
     if "\0" in name:
         raise InvalidArgument(f"{what} is {name!r}; it must not hold NUL")
-
-
-def _check_metadata(metadata: Mapping[str, Any] | None) -> None:
-    if metadata is None:
-        return
-    if not isinstance(metadata, Mapping) or not all(isinstance(key, str) for key in metadata):
-        raise InvalidArgument(f"metadata is {type(metadata).__name__}; it must be a dictionary with text keys")
-    try:
-        size = len(json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False).encode())
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArgument(f"metadata cannot be written as JSON: {error}") from error
-    if size > _MAX_METADATA:
-        raise InvalidArgument(f"metadata takes {size:,} bytes as JSON; at most {_MAX_METADATA:,} are allowed")

@@ -10,12 +10,12 @@ references. See docs/architecture.md for why each order is the one that is safe.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import Any
 
 from sqlite_utils import Database
 
@@ -71,7 +71,8 @@ class Incoming:
     label: str
     """What to call it in errors."""
     name: str | None = None
-    metadata: Mapping[str, Any] | None = None
+    metadata: str | None = None
+    """As `metadata.encode` spells it."""
     held: set[str] = field(default_factory=set)
     """Keys of the claims it holds."""
     blob: Staged | None = None
@@ -110,9 +111,22 @@ class Addition:
         self._progress = progress
         self._fingerprint = parts.pipeline.fingerprint
         self._embeddings = parts.embeddings(self._fingerprint)
+        # While publishing, and for ever after it failed: files may be in place without rows. The claims are then left
+        # behind; their dead owner is what tells the next collection to look for such files.
+        self._unsure = False
 
     def run(self, incoming: list[Incoming]) -> None:
         """Adds documents; afterwards each has its `outcome`. Raises what is not one document's own failure."""
+        try:
+            with storage_errors("adding a document"):
+                self._run(incoming)
+        except BaseException:
+            if not self._unsure:
+                with contextlib.suppress(DocStoreError):
+                    self._release(incoming)
+            raise
+
+    def _run(self, incoming: list[Incoming]) -> None:
         while pending := [item for item in incoming if item.outcome is None]:
             steps = self._plan(pending)
             work: dict[Step, list[Incoming]] = {step: [] for step in Step}
@@ -124,7 +138,7 @@ class Addition:
                 self._embed(batch)
                 self._publish([item for item in batch if item.outcome is None])
                 self._report(batch)
-            self._release_failed(pending)
+            self._release([item for item in pending if isinstance(item.outcome, DocStoreError)])
             self._report(pending)
             if len(work[Step.WAIT]) == len(pending):
                 time.sleep(_POLL_SECONDS)
@@ -146,7 +160,10 @@ class Addition:
             item.outcome = DocumentNotFound(f"The store has no document {item.label}. Add its bytes first.")
             return Step.DONE
         elif item.blob is None:
-            return Step.PREPARE if self._claim(db, item, claims.document_key(item.hash)) else Step.WAIT
+            # Who holds a claim does not wait for another: it may be the one that the other's holder waits for. To
+            # extract a second time is then only slow.
+            may_prepare = item.held or self._claim(db, item, claims.document_key(item.hash))
+            return Step.PREPARE if may_prepare else Step.WAIT
         else:
             text = self._extracted_text(db, item)
         has_vectors = text is not None and self._has_vectors(db, text)
@@ -212,7 +229,9 @@ class Addition:
         for item in items:
             if item.text is None:
                 self._load_text(item)
-        items = [item for item in items if item.outcome is None]
+        items = [item for item in items if item.outcome is None and item.text is not None]
+        if not items:
+            return
         try:
             self._embed_together(items)
         except EmbeddingError as error:
@@ -232,13 +251,13 @@ class Addition:
     def _load_text(self, item: Incoming) -> None:
         """The stored text of a document that is there, for vectors that are not."""
         with self._parts.database.read() as db:
-            document = contents.find_document(db, item.hash)
+            text = contents.find_text(db, item.text_hash)
+        if text is None or not self._parts.text_is_intact(text):
+            return  # collected since we looked: the next round looks again
         try:
-            if document is None:
-                raise DocumentNotFound(f"The document {item.label} was collected meanwhile. Add its bytes again.")
             with storage_errors("reading a stored text"):
-                data = self._parts.texts.read_checked(document.text.hash, text_files.SUFFIX, document.text.file_hash)
-            item.text = text_files.decompress(data, document.text.hash)
+                data = self._parts.texts.read_checked(text.hash, text_files.SUFFIX, text.file_hash)
+            item.text = text_files.decompress(data, text.hash)
         except DocStoreError as error:
             item.outcome = error
 
@@ -248,9 +267,10 @@ class Addition:
         if not items:
             return
         publication = Publication()
+        self._unsure = True
         with self._parts.database.write() as db:
-            self._require_workspace(db)
             try:
+                self._require_workspace(db)
                 with storage_errors("publishing a document"):
                     for item in items:
                         self._publish_one(db, item, publication)
@@ -259,6 +279,9 @@ class Addition:
             except BaseException:
                 publication.undo()
                 raise
+            # When COMMIT itself fails nothing is undone: after a failed fsync the commit may yet turn out to be on the
+            # disk, and its rows must then find their files.
+        self._unsure = False
 
     def _publish_one(self, db: Database, item: Incoming, publication: Publication) -> None:
         document = contents.find_document(db, item.hash)
@@ -266,9 +289,12 @@ class Addition:
             # A link, or an add whose document was there: removed and collected since we looked. Look again.
             return
         if document is not None and document.doomed:
-            reap(self._parts, db, [document])
+            self._reap(db, [document])
             document = None
-        text = self._publish_text(db, item, document, publication)
+        if document is not None and document.text.hash != item.text_hash:
+            self._keep_text(db, item, document.text)
+            return
+        text = self._publish_text(db, item, publication)
         if text is None:
             return
         if document is None or not self._parts.documents.intact(
@@ -278,19 +304,29 @@ class Addition:
         self._refer(db, item, document)
         claims.release(db, item.held)
 
-    def _publish_text(
-        self, db: Database, item: Incoming, document: DocumentRow | None, publication: Publication
-    ) -> TextRow | None:
+    def _reap(self, db: Database, documents: list[DocumentRow]) -> None:
+        # Its unlinks are not synced before the commit: after a power cut a file may be back without a row.
+        claims.request_sweep(db)
+        reap(self._parts, db, documents, set())
+
+    def _keep_text(self, db: Database, item: Incoming, text: TextRow) -> None:
+        """The document is known with another text than extraction gave now (under another name, or version)."""
+        if self._parts.text_is_intact(text):
+            item.adopt(text.hash)
+            claims.release(db, item.held)  # they are on the other text
+            item.held.clear()
+        else:
+            item.outcome = IntegrityError(
+                f"{item.label} is stored with text {text.hash}, which is lost, and extraction now gives another. "
+                "Remove the document from every workspace, collect, and add it again."
+            )
+
+    def _publish_text(self, db: Database, item: Incoming, publication: Publication) -> TextRow | None:
         """Text and sub-index. None when what was there in the first transaction is gone: the next round has it."""
         text = contents.find_text(db, item.text_hash)
         if text is not None and text.condemned:
-            reap(self._parts, db, contents.documents_of_text(db, text))
+            self._reap(db, contents.documents_of_text(db, text))
             text = None
-        if document is not None and (text is None or text.id != document.text.id):
-            raise IntegrityError(
-                f"{item.label} is stored with text {document.text.hash}, which is lost, and extraction now gives "
-                "another. Remove the document from every workspace, collect, and add it again."
-            )
         has_vectors = text is not None and self._has_vectors(db, text)
         text_is_intact = text is not None and self._parts.text_is_intact(text)
         if not (has_vectors or item.subindex) or not (text_is_intact or item.text_file):
@@ -325,19 +361,20 @@ class Addition:
     # -- both -----------------------------------------------------------------------------------------------------
 
     def _refer(self, db: Database, item: Incoming, document: DocumentRow) -> None:
-        reused = not item.embedded
-        refcount.refer(db, self._workspace, document, item.name, item.fallback_name, item.metadata, reused)
+        row = contents.find_subindex(db, document.text, self._fingerprint)
+        avoided = 0 if item.embedded or row is None else row.chunks
+        refcount.refer(db, self._workspace, document, item.name, item.fallback_name, item.metadata, avoided)
         claims.release(db, item.held)
         found = refcount.reference(db, self._workspace, document.hash, self._fingerprint)
         assert found is not None
-        item.outcome = replace(document_of(found), reused=reused)
+        item.outcome = replace(document_of(found), reused=not item.embedded)
 
     def _require_workspace(self, db: Database) -> None:
         if refcount.workspace_state(db, self._workspace) is None:
             raise WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")
 
-    def _release_failed(self, items: list[Incoming]) -> None:
-        held = {key for item in items if isinstance(item.outcome, DocStoreError) for key in item.held}
+    def _release(self, items: list[Incoming]) -> None:
+        held = {key for item in items for key in item.held}
         if held:
             with self._parts.database.write() as db:
                 claims.release(db, held)

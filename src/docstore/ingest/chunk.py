@@ -23,6 +23,7 @@ from docstore.vectors import SPAN
 REVISION = 1
 """Grows when the same text would give other chunks. Part of the pipeline's fingerprint."""
 
+_LEAST_TOKENS = 8  # special tokens and one character, whatever the tokenizer
 _WINDOW = 50  # chunk sizes handed to the splitter at once: on text without sentences its time grows with the square
 
 # Page breaks belong to the page that follows, those at the end to the last page: nothing is left uncovered.
@@ -45,8 +46,10 @@ class Chunker:
         Raises:
             InvalidArgument: sizes that make no sense.
         """
-        if size < 1 or not 0 <= overlap < size:
+        if not (isinstance(size, int) and isinstance(overlap, int)) or size < 1 or not 0 <= overlap < size:
             raise InvalidArgument(f"chunk_size is {size} and chunk_overlap is {overlap}: need 0 <= overlap < size")
+        if max_tokens is not None and max_tokens < _LEAST_TOKENS:
+            raise InvalidArgument(f"max_tokens is {max_tokens}; an embedder must read at least {_LEAST_TOKENS}")
         self._size = size
         self._max_tokens = max_tokens
         # Without a tokenizer there is still a safe bound: no tokenizer makes more than one token of a byte.

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from blake3 import blake3
 
 from docstore.errors import EmbeddingError
+from docstore.forking import in_child
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -65,9 +66,13 @@ class SentenceTransformerEmbedder:
         self._name = model
         self._device = device
         self._batch_size = batch_size
-        self._lock = threading.Lock()
+        self._make_lock()
+        in_child(self._make_lock)
         self._model: SentenceTransformer | None = None
         self._count: Callable[[str], int] | None = None
+
+    def _make_lock(self) -> None:
+        self._lock = threading.Lock()
 
     @property
     def _is_default(self) -> bool:

@@ -13,11 +13,13 @@ import select
 import subprocess
 import sys
 import threading
+import weakref
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from docstore.errors import DocStoreError, StorageError
+from docstore.errors import DocStoreError, StorageError, StoreClosed
+from docstore.forking import in_child
 from docstore.ingest.extract import Extraction, Unreadable
 from docstore.ingest.limits import Limits
 
@@ -25,14 +27,31 @@ CONCURRENCY = os.cpu_count() or 1
 """Worker processes at most: extraction is bound by the processor."""
 
 
+_LONGEST_POLL = 2**31 - 1  # milliseconds; poll(2) takes an int
+
+# Workers of the process we were forked from: theirs to stop, so never finalised here.
+_inherited: list[_Worker] = []
+
+
 class Extractor:
     """A pool of worker processes, started when first needed and kept for the next document."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._closed = False
+        self._idle: list[_Worker] = []
+        self._make_locks()
+        in_child(self._leave_parent)
+        weakref.finalize(self, _kill_all, self._idle)  # a store that is dropped without close() leaves no process
+
+    def _make_locks(self) -> None:
         self._guard = threading.Lock()
         self._slots = threading.BoundedSemaphore(CONCURRENCY)
-        self._idle: list[_Worker] = []
+
+    def _leave_parent(self) -> None:
+        self._make_locks()
+        _inherited.extend(self._idle)
+        self._idle.clear()
 
     def extract(self, path: Path, name: str, output: Path) -> Extraction:
         """The text of the document at `path`. `output` is a temporary file that may be written and is removed.
@@ -42,8 +61,7 @@ class Extractor:
             StorageError: the temporary file could not be written.
         """
         with self._slots:
-            with self._guard:
-                worker = self._idle.pop() if self._idle and self._idle[-1].usable() else _Worker()
+            worker = self._take()
             try:
                 answer = worker.ask(
                     {"path": str(path), "name": name, "output": str(output), "limits": asdict(self._limits)},
@@ -52,20 +70,36 @@ class Extractor:
             except BaseException:
                 worker.kill()
                 raise
-            with self._guard:
-                self._idle.append(worker)
+            self._give_back(worker)
         return _extraction(answer, output)
 
-    def close(self) -> None:
-        """Stops the idle workers."""
+    def _take(self) -> _Worker:
         with self._guard:
+            if self._closed:
+                raise StoreClosed("The store was closed. Open it again.")
             while self._idle:
-                self._idle.pop().kill()
+                worker = self._idle.pop()
+                if worker.is_alive():
+                    return worker
+                worker.kill()
+        return _Worker()
+
+    def _give_back(self, worker: _Worker) -> None:
+        with self._guard:
+            if not self._closed:
+                self._idle.append(worker)
+                return
+        worker.kill()
+
+    def close(self) -> None:
+        """Stops the workers: the idle ones now, the others when they have answered."""
+        with self._guard:
+            self._closed = True
+            _kill_all(self._idle)
 
 
 class _Worker:
     def __init__(self) -> None:
-        self._parent = os.getpid()
         self._ready = False
         self._process = subprocess.Popen(
             # -P: a json.py in the working directory must not be imported for the standard library's.
@@ -78,9 +112,8 @@ class _Worker:
             bufsize=1,
         )
 
-    def usable(self) -> bool:
-        """False when it died, or belongs to the process we were forked from."""
-        return self._parent == os.getpid() and self._process.poll() is None
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
 
     def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -95,7 +128,7 @@ class _Worker:
             self._process.stdin.flush()
         ready = select.poll()
         ready.register(self._process.stdout, select.POLLIN)
-        if not ready.poll(seconds * 1000):
+        if not ready.poll(min(seconds * 1000, _LONGEST_POLL)):
             raise Unreadable("limit", f"reading it takes longer than Limits.seconds, {seconds:g} s. "
                                       "It may be hostile; or open the store with larger limits.")  # fmt: skip
         line = self._process.stdout.readline()
@@ -113,6 +146,11 @@ class _Worker:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+
+def _kill_all(workers: list[_Worker]) -> None:
+    while workers:
+        workers.pop().kill()
 
 
 def _cause(code: int) -> str:

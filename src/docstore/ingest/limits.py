@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
+
+from docstore.errors import InvalidArgument
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +23,9 @@ class Limits:
     """Bytes of address space of the process that extracts."""
     characters: int = 50_000_000
     """Characters of extracted text."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise InvalidArgument(f"Limits.{field.name} is {value!r}; it must be a positive number")

@@ -52,7 +52,10 @@ class Pipeline:
     @cached_property
     def dimension(self) -> int:
         """Numbers in a vector."""
-        return self.embedder.dimension
+        dimension = self.embedder.dimension
+        if isinstance(dimension, bool) or not isinstance(dimension, int) or dimension < 1:
+            raise InvalidArgument(f"The embedder's dimension is {dimension!r}; it must be a positive whole number")
+        return dimension
 
     @cached_property
     def description(self) -> str:
@@ -61,6 +64,8 @@ class Pipeline:
         Versions of libraries are left out: spans and texts are stored, so an upgrade changes nothing that exists,
         and must not make every user embed everything again.
         """
+        if not isinstance(self.embedder.fingerprint, str):
+            raise InvalidArgument(f"The embedder's fingerprint is {self.embedder.fingerprint!r}; it must be text")
         return json.dumps({
             "extractor": extract.REVISION,
             "chunker": {"revision": chunk.REVISION, "size": self._size, "overlap": self._overlap,
@@ -90,7 +95,7 @@ class Pipeline:
         Raises:
             EmbeddingError: the embedder failed.
         """
-        spans = [self._chunker.spans(content) for content in contents]
+        spans = [self._cut(content) for content in contents]
         chunks = [
             content[span["start"] : span["end"]] for content, cut in zip(contents, spans, strict=True) for span in cut
         ]
@@ -108,6 +113,14 @@ class Pipeline:
             )
             for cut, end in zip(spans, ends, strict=True)
         ]
+
+    def _cut(self, content: str) -> npt.NDArray[np.void]:
+        try:
+            return self._chunker.spans(content)
+        except DocStoreError:
+            raise
+        except Exception as error:  # count_tokens is the caller's code
+            raise EmbeddingError(f"The embedder failed to count tokens: {type(error).__name__}: {error}") from error
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Normalised vectors, shape (len(texts), dimension), float32, of an embedder that is not trusted.

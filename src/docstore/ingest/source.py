@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from docstore.cas import Staged
-from docstore.durable import SourceError, copy_durably, hash_stream
-from docstore.errors import InvalidArgument, UnreadableDocument
+from docstore.durable import copy_durably, hash_stream
+from docstore.errors import DocStoreError, InvalidArgument, UnreadableDocument
 from docstore.scratch import Scratch
+
+_MAX_NAME = 255
 
 AnySource = str | os.PathLike[str] | bytes | BinaryIO
 
@@ -61,7 +63,9 @@ def read(given: AnySource, scratch: Scratch, name: str | None = None) -> Source:
             path = scratch.file()
             hash, size = copy_durably(origin, path)
             staged = Staged(path, hash, size)
-    except (OSError, SourceError) as error:
+    except DocStoreError:
+        raise
+    except Exception as error:  # whatever a caller's path or file object comes up with
         raise _unreadable(label, error) from error
     if size == 0:
         raise UnreadableDocument(label, "empty", "it has no bytes. There is nothing to store.")
@@ -80,7 +84,9 @@ def stage(source: Source, scratch: Scratch) -> Staged:
         try:
             with _opened(source.origin, source.position) as stream:
                 hash, size = copy_durably(stream, path)
-        except (OSError, SourceError) as error:
+        except DocStoreError:
+            raise
+        except Exception as error:
             raise _unreadable(source.label, error) from error
         if hash != source.hash:
             raise UnreadableDocument(source.label, "missing", "it changed while it was read. Add it again once it is "
@@ -90,22 +96,35 @@ def stage(source: Source, scratch: Scratch) -> Staged:
 
 
 def label_of(given: AnySource) -> str:
-    """What to call a source in errors: its path as given, so that two of one file name can be told apart."""
-    name = name_of(given)
-    return os.fsencode(given).decode(errors="replace") if isinstance(given, str | os.PathLike) else name
+    """What to call a source in errors: its path as given, so that two of one file name can be told apart.
+
+    Raises:
+        InvalidArgument: it is no source at all.
+    """
+    if isinstance(given, str | os.PathLike):
+        return _readable(given)
+    if isinstance(given, bytes):
+        return "untitled"
+    if isinstance(given, type) or not callable(getattr(given, "read", None)):
+        raise InvalidArgument(f"Cannot add a {type(given).__name__}: pass a path, bytes or a binary file object")
+    return name_of(given)
 
 
 def name_of(given: AnySource) -> str:
-    """What to call a source that has no name from the caller: its file name, or `untitled`."""
-    if isinstance(given, bytes):
-        return "untitled"
+    """The name of a source whose caller gave none: its file's, or `untitled`."""
     path = given if isinstance(given, str | os.PathLike) else getattr(given, "name", None)
-    if isinstance(path, str | os.PathLike):
-        # A file's name may hold bytes that are no text; they show as replacement characters.
-        return os.fsencode(Path(path).name or path).decode(errors="replace")
-    if not hasattr(given, "read"):
-        raise InvalidArgument(f"Cannot add a {type(given).__name__}: pass a path, bytes or a binary file object")
-    return "untitled"
+    if not isinstance(path, str | os.PathLike):
+        return "untitled"
+    name = _readable(path).rstrip("/").rpartition("/")[2].replace("\0", "")
+    return name[-_MAX_NAME:].strip() or "untitled"
+
+
+def _readable(path: str | os.PathLike[str]) -> str:
+    """A path as text. It may hold bytes that are none; they show as replacement characters."""
+    try:
+        return os.fsencode(path).decode(errors="replace")
+    except Exception as error:  # lone surrogates, or an __fspath__ that fails
+        raise InvalidArgument(f"Cannot add {path!r:.100}: it is no valid path ({error})") from error
 
 
 def _require_file(path: Path, name: str) -> None:

@@ -8,6 +8,7 @@ operation crashed since the last time: look through the folders for files withou
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from sqlite_utils import Database
 from docstore import claims, contents, refcount, scratch
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow, TextRow
-from docstore.durable import storage_errors, unlink
+from docstore.durable import storage_errors, sync_entries, unlink
 from docstore.errors import InvalidArgument
 from docstore.ingest.extract import SUFFIXES
 from docstore.model import CollectReport, Progress
@@ -25,6 +26,7 @@ from docstore.parts import Parts
 from docstore.texts import SUFFIX
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
+_BREATH_SECONDS = 0.01  # between batches, for writers of other processes to get their turn
 _BATCH = 64  # documents a transaction deletes: writers wait for one batch at most, some milliseconds
 
 
@@ -32,6 +34,8 @@ def collect(
     parts: Parts, grace: timedelta, dry_run: bool, progress: Callable[[Progress], object] | None
 ) -> CollectReport:
     """See `DocStore.collect`."""
+    if not isinstance(grace, timedelta):
+        raise InvalidArgument(f"grace is a {type(grace).__name__}; it must be a datetime.timedelta")
     if grace < timedelta(0):
         raise InvalidArgument(f"grace is {grace}; it cannot be negative")
     try:
@@ -41,65 +45,83 @@ def collect(
     if dry_run:
         return _preview(parts, before)
     with storage_errors("collecting"):
-        _doom(parts, before)
-        documents, freed = _reap_doomed(parts, progress)
-        leftovers = scratch.sweep(parts.tmp) + _sweep_if_due(parts)
+        with parts.database.write() as db:
+            claims.discard_dead(db, parts.owner_is_alive)
+            wanted, met = claims.sweeps(db)
+        requested = _doom(parts, before)
+        touched: set[Path] = set()
+        documents, freed = _reap_doomed(parts, touched, progress)
+        sync_entries(touched, parts.folder)
+        leftovers = scratch.sweep(parts.tmp) + (_sweep(parts) if wanted > met else 0)
+        _settle(parts, wanted + requested)
     parts.database.compact()
     return CollectReport(documents, freed, leftovers)
 
 
-def reap(parts: Parts, db: Database, documents: Iterable[DocumentRow]) -> int:
+def reap(parts: Parts, db: Database, documents: Iterable[DocumentRow], touched: set[Path]) -> int:
     """Deletes doomed documents, files before rows, and their texts when no other document has them.
 
-    Under the write lock. Returns the bytes of the files. A crash in between leaves the rows, still doomed: unlinking
-    what is gone already is no error, so running it again completes it.
+    Under the write lock. Returns the bytes of the files, and adds the directories they were in to `touched`. A crash in
+    between leaves the rows, still doomed: unlinking what is gone already is no error, so running it again completes it.
     """
     freed = 0
     for document in documents:
         assert document.doomed
-        parts.documents.unlink(document.hash, SUFFIXES[document.media_type])
         freed += document.size
+        _unlink(parts.documents, document.hash, SUFFIXES[document.media_type], touched)
         # A condemned text's files may go, and its row after the last of its documents' rows.
-        last = [each.id for each in contents.documents_of_text(db, document.text)] == [document.id]
-        freed += _unlink_text(parts, db, document.text) if last else 0
+        last = contents.is_last_of_text(db, document)
+        freed += _unlink_text(parts, db, document.text, touched) if last else 0
         contents.delete_document(db, document)
         if last:
             contents.delete_text(db, document.text)
     return freed
 
 
-def _unlink_text(parts: Parts, db: Database, text: TextRow) -> int:
+def _unlink_text(parts: Parts, db: Database, text: TextRow, touched: set[Path]) -> int:
     freed = text.file_size
-    parts.texts.unlink(text.hash, SUFFIX)
+    _unlink(parts.texts, text.hash, SUFFIX, touched)
     for fingerprint, subindex in contents.subindexes_of_text(db, text):
-        files = parts.embeddings(fingerprint)
-        files.unlink(text.hash, INDEX_SUFFIX)
-        files.unlink(text.hash, SPANS_SUFFIX)
+        _unlink(parts.embeddings(fingerprint), text.hash, INDEX_SUFFIX, touched)
+        _unlink(parts.embeddings(fingerprint), text.hash, SPANS_SUFFIX, touched)
         freed += subindex.index_size + subindex.spans_size
     return freed
 
 
-def _doom(parts: Parts, before: str) -> None:
+def _unlink(files: ContentStore, hash: str, suffix: str, touched: set[Path]) -> None:
+    files.unlink(hash, suffix)
+    touched.add(files.path(hash, suffix).parent)
+
+
+def _doom(parts: Parts, before: str) -> int:
+    """Returns how many sweeps it asked for."""
+    requests = 0
     while True:
         with parts.database.write() as db:
-            documents = refcount.unreferenced(db, before, 1000)
+            documents = refcount.unreferenced(db, before, _BATCH)
             for document in documents:
                 refcount.doom(db, document)
+            if documents:
+                # Until their directories are synced: after a power cut, unlinked files may be back without rows.
+                claims.request_sweep(db)
+                requests += 1
         if not documents:
-            return
+            return requests
+        time.sleep(_BREATH_SECONDS)
 
 
-def _reap_doomed(parts: Parts, progress: Callable[[Progress], object] | None) -> tuple[int, int]:
+def _reap_doomed(parts: Parts, touched: set[Path], progress: Callable[[Progress], object] | None) -> tuple[int, int]:
     count = freed = 0
     while True:
         with parts.database.write() as db:
             documents = refcount.doomed(db, _BATCH)
-            freed += reap(parts, db, documents)
+            freed += reap(parts, db, documents, touched)
         if not documents:
             return count, freed
         count += len(documents)
         if progress is not None:
             progress(Progress(count, None, 0, documents[-1].hash))
+        time.sleep(_BREATH_SECONDS)
 
 
 def _preview(parts: Parts, before: str) -> CollectReport:
@@ -115,12 +137,7 @@ def _preview(parts: Parts, before: str) -> CollectReport:
     return CollectReport(len(going), freed, 0)
 
 
-def _sweep_if_due(parts: Parts) -> int:
-    with parts.database.write() as db:
-        claims.discard_dead(db, parts.owner_is_alive)
-        wanted = claims.sweep_due(db)
-    if wanted is None:
-        return 0
+def _sweep(parts: Parts) -> int:
     swept = 0
     for files in content_stores(parts):
         for shard in files.shards():
@@ -129,16 +146,20 @@ def _sweep_if_due(parts: Parts) -> int:
                 for path in orphans(parts, db, files, shard):
                     unlink(path, parts.folder)
                     swept += 1
-    with parts.database.write() as db:
-        claims.sweep_done(db, wanted)
     return swept
+
+
+def _settle(parts: Parts, wanted: int) -> None:
+    """Notes that all requests to sweep are met; unless others were made meanwhile, which the next collection meets."""
+    with parts.database.write() as db:
+        if claims.sweeps(db)[0] == wanted:
+            claims.sweep_done(db, wanted)
 
 
 def content_stores(parts: Parts) -> list[ContentStore]:
     """The roots of all published files, of pipelines this version never heard of too."""
-    pipelines = parts.folder / "embeddings"
-    names = sorted(each.name for each in pipelines.iterdir() if each.is_dir()) if pipelines.is_dir() else []
-    return [parts.documents, parts.texts, *(parts.embeddings(name) for name in names)]
+    pipelines = ContentStore(parts.folder, "embeddings").shards()
+    return [parts.documents, parts.texts, *(parts.embeddings(name) for name in pipelines)]
 
 
 def orphans(parts: Parts, db: Database, files: ContentStore, shard: str) -> list[Path]:

@@ -6,6 +6,7 @@ have been collected in between. What a crash left behind is no problem, and coun
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from sqlite_utils import Database
 from docstore import claims, contents, refcount, scratch
 from docstore.contents import DocumentRow
 from docstore.database import rows
-from docstore.durable import SourceError, hash_stream
+from docstore.durable import SourceError, hash_stream, storage_errors
+from docstore.errors import StorageError, StoreLocked
 from docstore.ingest.extract import SUFFIXES
 from docstore.lifecycle.collect import content_stores, orphans
 from docstore.model import Problem, Progress, VerifyReport
@@ -90,9 +92,11 @@ def verify(parts: Parts, readonly: bool, progress: Callable[[Progress], object] 
                 problems.append(problem)
         if progress is not None:
             progress(Progress(done, total, 0, document.hash))
-    foreign, leftovers = _strangers(parts)
+    with storage_errors("listing the store's folders"):
+        foreign, leftovers = _strangers(parts)
     if leftovers and not readonly:
-        with parts.database.write() as db:
+        # A full disk or a busy store must not cost the report.
+        with contextlib.suppress(StorageError, StoreLocked), parts.database.write() as db:
             claims.request_sweep(db)
     return VerifyReport(tuple(problems + foreign), files, size, leftovers)
 
@@ -115,7 +119,7 @@ def _expected(parts: Parts, db: Database, document: DocumentRow) -> list[_Expect
     path = parts.documents.path(document.hash, SUFFIXES[document.media_type])
     blob = _Expected(path, document.hash, document.size, is_blob=True)
     text = document.text
-    if min(each.id for each in contents.documents_of_text(db, text) if not each.doomed) != document.id:
+    if not contents.is_first_of_text(db, document):
         return [blob]
     expected = [blob, _Expected(parts.texts.path(text.hash, SUFFIX), text.file_hash, text.file_size, is_blob=False)]
     for fingerprint, found in contents.subindexes_of_text(db, text):

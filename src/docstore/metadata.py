@@ -1,0 +1,47 @@
+"""Metadata of references: JSON objects, checked and spelled in one way before anything else happens."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from docstore.errors import InvalidArgument
+
+_MAX_BYTES = 64 << 10
+_MAX_DEPTH = 32  # far below the recursion limit of whoever reads it back
+
+
+def encode(metadata: Mapping[str, Any] | None) -> str | None:
+    """The one JSON spelling of metadata: equal objects compare equal as text. None stays None.
+
+    Raises:
+        InvalidArgument: it is no JSON object, nests too deep or is too large.
+    """
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping):
+        raise InvalidArgument(f"metadata is {type(metadata).__name__}; it must be a dictionary with text keys")
+    text = json.dumps(_plain(metadata, 0), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"metadata holds text that is no valid Unicode: {error.reason}") from error
+    if size > _MAX_BYTES:
+        raise InvalidArgument(f"metadata takes {size:,} bytes as JSON; at most {_MAX_BYTES:,} are allowed")
+    return text
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if depth > _MAX_DEPTH:
+        raise InvalidArgument(f"metadata nests deeper than {_MAX_DEPTH} levels")
+    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise InvalidArgument("metadata has a key that is not text; JSON knows no other")
+        return {key: _plain(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each, depth + 1) for each in value]
+    raise InvalidArgument(f"metadata holds {value!r:.60}, a {type(value).__name__}, which JSON cannot hold")

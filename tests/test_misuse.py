@@ -1,0 +1,208 @@
+"""Wrong arguments: each is a clear error of ours, never a traceback from NumPy, FAISS or SQLite."""
+
+from __future__ import annotations
+
+import collections
+import gc
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from docstore import DocStore, DocStoreError, EmbeddingError, InvalidArgument, Limits, Workspace
+from docstore.testing import HashEmbedder
+from tests.folders import hash_of
+
+NOTE = b"A note."
+
+Use = Callable[[DocStore, Workspace], object]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda _, a: a.search("x", mmr=True, fetch_k=None),
+        lambda _, a: a.search("x", mmr=True, fetch_k=2.5),
+        lambda _, a: a.search("x", mmr=True, lambda_mult=None),
+        lambda _, a: a.search("x", mmr=True, lambda_mult=[0.5]),
+        lambda _, a: a.search("x", mmr=True, lambda_mult=float("nan")),
+        lambda _, a: a.search("x", documents=5),
+        lambda _, a: a.search("x", documents="x"),
+        lambda _, a: a.search("x", documents=[["x"]]),
+        lambda _, a: a.search("x", documents=a.documents()),
+        lambda _, a: a.search("x", documents=[None, "a", 5]),
+        lambda _, a: a.search("x", where=5),
+        lambda _, a: a.search("x", where="x"),
+        lambda _, a: a.search("x", where=[("a", 1)]),
+        lambda _, a: a.search("x", where={"a": np.zeros(3)}),
+        lambda _, a: a.search_vector([10**400] * 64),
+        lambda _, a: a.search_vector([1e300] * 64),
+        lambda _, a: a.search_many(5),
+        lambda _, a: a.search_many(None),
+        lambda _, a: a.search_many(0),
+        lambda _, a: a.add_many("path"),
+        lambda _, a: a.add_many(b"bytes"),
+        lambda _, a: a.add_many(Path("path")),
+        lambda _, a: a.add_many(7),
+        lambda _, a: a.add(io.BytesIO),
+        lambda _, a: a.add("\ud800x"),
+        lambda s, _: s.collect(grace=None),
+        lambda s, _: s.collect(grace=5),
+        lambda s, _: s.delete_workspace("\ud800"),
+        lambda s, _: s.delete_workspace(["x"]),
+        lambda s, _: s.document(7),
+        lambda s, _: s.read("x"),
+        lambda s, _: s.refcount(None),
+        lambda _s, _a: DocStore(None),  # type: ignore[arg-type]
+        lambda _s, _a: DocStore(5),  # type: ignore[arg-type]
+        lambda _s, _a: DocStore("a\0b"),
+        lambda _s, _a: DocStore(b"bytes"),  # type: ignore[arg-type]
+        lambda _s, _a: DocStore("x", chunk_size="x"),  # type: ignore[arg-type]
+        lambda _s, _a: DocStore("x", chunk_overlap=None),  # type: ignore[arg-type]
+        lambda _s, _a: DocStore("x", timeout="x"),  # type: ignore[arg-type]
+        lambda _s, _a: DocStore("x", cache_bytes=None),  # type: ignore[arg-type]
+        lambda _s, _a: DocStore("x", limits=5),  # type: ignore[arg-type]
+        lambda _s, _a: Limits(seconds=float("inf")),
+        lambda _s, _a: Limits(pages="x"),  # type: ignore[arg-type]
+        lambda _s, _a: Limits(memory=0),
+    ],
+)
+def test_wrong_arguments(
+    store: DocStore, alice: Workspace, use: Use, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    alice.add(NOTE)
+    with pytest.raises(InvalidArgument):
+        use(store, alice)
+    assert len(alice) == 1
+
+
+class Broken(io.BytesIO):
+    """Says it can seek, and cannot."""
+
+    def tell(self) -> int:
+        raise AttributeError("no tell")
+
+
+class BadPath:
+    """A path whose text is bytes, or nothing."""
+
+    def __fspath__(self) -> Any:
+        raise RuntimeError("no path today")
+
+
+def closed() -> io.BytesIO:
+    file = io.BytesIO(NOTE)
+    file.close()
+    return file
+
+
+@pytest.mark.parametrize("source", [closed(), "a\0b", "\ud800x", BadPath(), Broken(NOTE), "x" * 5000])
+def test_sources_that_fail_are_failures_of_their_own(alice: Workspace, source: Any) -> None:
+    with pytest.raises(DocStoreError):
+        alice.add(source)
+    report = alice.add_many([NOTE, source, b"another"])
+    assert len(report.added) == 2
+    assert isinstance(report.failed[0].error, DocStoreError)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("", "untitled"), ("a\0b", "ab"), ("/x/y.txt/", "y.txt"), ("z" * 999, "z" * 255), (7, "untitled")],
+)
+def test_names_of_file_objects_are_cleaned(alice: Workspace, name: Any, expected: str) -> None:
+    file = io.BytesIO(NOTE)
+    file.name = name
+    assert alice.add(file).name == expected
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        MappingProxyType({"a": 1}),
+        collections.UserDict({"a": 1}),
+        collections.ChainMap({"a": 1}),
+        {"a": (1, [2, {"b": None}])},
+    ],
+)
+def test_any_mapping_is_metadata(alice: Workspace, metadata: Any) -> None:
+    document = alice.add(NOTE, metadata=metadata)
+    assert alice.add(NOTE, metadata=document.metadata).metadata == document.metadata
+    assert alice.search("note", where=metadata)
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"a": {1: 2, "b": 3}}, {1: 1, "1": 2}, nested(40), nested(990), {"a": "\ud800"}, {"a": {1, 2}}]
+)
+def test_metadata_that_json_cannot_hold(alice: Workspace, metadata: Any, embedder: HashEmbedder) -> None:
+    with pytest.raises(InvalidArgument, match="metadata"):
+        alice.add(NOTE, metadata=metadata)
+    assert embedder.embedded == 0
+
+
+def test_numpy_counts_and_iterators_are_welcome(alice: Workspace) -> None:
+    hash = alice.add(NOTE).hash
+    assert len(alice.search("note", k=np.int64(3))) == 1  # type: ignore[arg-type]
+    assert len(alice.search("note", documents=iter([hash]))) == 1  # type: ignore[arg-type]
+    assert hash == hash_of(NOTE)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"count_tokens": lambda _: 1 // 0, "max_tokens": 9},
+        {"max_tokens": 0},
+        {"fingerprint": b"x"},
+        {"dimension": "64"},
+        {"dimension": 0},
+    ],
+)
+def test_embedders_that_break_their_contract(folder: Path, attributes: dict[str, Any]) -> None:
+    embedder = type("Custom", (HashEmbedder,), {"fingerprint": "custom", "dimension": 64, "max_tokens": None})
+    for name, value in attributes.items():
+        setattr(embedder, name, value)
+    instance: Any = object.__new__(embedder)
+    instance.embedded = 0
+    with DocStore(folder, embedder=instance) as store, pytest.raises((InvalidArgument, EmbeddingError)):
+        store.workspace("alice").add(NOTE)
+
+
+def test_a_store_that_is_dropped_leaves_no_process(folder: Path) -> None:
+    script = f"""
+import gc, os, time
+from pathlib import Path
+from docstore import DocStore
+from docstore.testing import HashEmbedder
+store = DocStore({str(folder)!r}, embedder=HashEmbedder())
+store.workspace("a").add(b"note")
+children = Path(f"/proc/{{os.getpid()}}/task/{{os.getpid()}}/children")
+before = len(children.read_text().split())
+del store
+gc.collect()
+print(before, len(children.read_text().split()))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "0"]
+    gc.collect()
+
+
+def test_after_close_nothing_starts(folder: Path) -> None:
+    store = DocStore(folder, embedder=HashEmbedder())
+    alice = store.workspace("alice")
+    store.close()
+    with pytest.raises(DocStoreError, match="closed"):
+        alice.add_many([NOTE])
+    assert store._parts.extractor._idle == []
