@@ -22,7 +22,8 @@ from docstore.errors import (
     WorkspaceNotFound,
 )
 from docstore.ingest import source
-from docstore.ingest.add import Addition, Incoming
+from docstore.ingest.add import Addition
+from docstore.ingest.incoming import Incoming
 from docstore.ingest.source import AnySource
 from docstore.metadata import encode
 from docstore.model import AddReport, Document, Failure, Hit, Progress

@@ -14,25 +14,24 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from enum import Enum, auto
 
 from sqlite_utils import Database
 
 from docstore import claims, contents, refcount
 from docstore import texts as text_files
-from docstore.cas import Staged
 from docstore.cas import stage as stage_bytes
 from docstore.contents import DocumentRow, SubindexRow, TextRow
 from docstore.documents import document_of
 from docstore.durable import Publication, storage_errors
 from docstore.errors import DocStoreError, DocumentNotFound, EmbeddingError, IntegrityError, WorkspaceNotFound
-from docstore.ingest.extract import SUFFIXES, Extraction, Unreadable
+from docstore.ingest.extract import SUFFIXES, Unreadable
 from docstore.ingest.extractor import CONCURRENCY
+from docstore.ingest.incoming import Incoming
 from docstore.ingest.pipeline import StagedSubindex
-from docstore.ingest.source import Source, stage
+from docstore.ingest.source import stage
 from docstore.lifecycle.collect import reap
-from docstore.model import Document
 from docstore.parts import Parts
 from docstore.scratch import Scratch
 from docstore.texts import Text
@@ -57,42 +56,6 @@ class Step(Enum):
     """Everything that was missing is staged."""
     WAIT = auto()
     """Somebody else is computing what it needs."""
-
-
-@dataclass(eq=False, slots=True)
-class Incoming:
-    """A document on its way into a workspace."""
-
-    hash: str
-    source: Source | None
-    """None for `link`: the store must have the document."""
-    fallback_name: str
-    """Display name of a new reference unless `name` says otherwise."""
-    label: str
-    """What to call it in errors."""
-    name: str | None = None
-    metadata: str | None = None
-    """As `metadata.encode` spells it."""
-    held: set[str] = field(default_factory=set)
-    """Keys of the claims it holds."""
-    blob: Staged | None = None
-    extraction: Extraction | None = None
-    text_hash: str = ""
-    text: Text | None = None
-    text_file: Staged | None = None
-    subindex: StagedSubindex | None = None
-    outcome: Document | DocStoreError | None = None
-    reported: bool = False
-
-    def adopt(self, text_hash: str) -> None:
-        """Goes on with the text of this hash; what was made of another one is void."""
-        if self.text_hash != text_hash:
-            self.text_hash, self.text, self.text_file, self.subindex = text_hash, None, None, None
-
-    @property
-    def embedded(self) -> bool:
-        """Whether this add computed vectors."""
-        return self.subindex is not None
 
 
 class Addition:

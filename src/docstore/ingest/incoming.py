@@ -1,0 +1,49 @@
+"""A document on its way in: what was asked, and what has been made of it so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from docstore.cas import Staged
+from docstore.errors import DocStoreError
+from docstore.ingest.extract import Extraction
+from docstore.ingest.pipeline import StagedSubindex
+from docstore.ingest.source import Source
+from docstore.model import Document
+from docstore.texts import Text
+
+
+@dataclass(eq=False, slots=True)
+class Incoming:
+    """A document on its way into a workspace."""
+
+    hash: str
+    source: Source | None
+    """None for `link`: the store must have the document."""
+    fallback_name: str
+    """Display name of a new reference unless `name` says otherwise."""
+    label: str
+    """What to call it in errors."""
+    name: str | None = None
+    metadata: str | None = None
+    """As `metadata.encode` spells it."""
+    held: set[str] = field(default_factory=set)
+    """Keys of the claims it holds."""
+    blob: Staged | None = None
+    extraction: Extraction | None = None
+    text_hash: str = ""
+    text: Text | None = None
+    text_file: Staged | None = None
+    subindex: StagedSubindex | None = None
+    outcome: Document | DocStoreError | None = None
+    reported: bool = False
+
+    def adopt(self, text_hash: str) -> None:
+        """Goes on with the text of this hash; what was made of another one is void."""
+        if self.text_hash != text_hash:
+            self.text_hash, self.text, self.text_file, self.subindex = text_hash, None, None, None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this add computed vectors."""
+        return self.subindex is not None
