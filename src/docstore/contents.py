@@ -11,6 +11,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from docstore.database import row, rows
+from docstore.schema import NOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +123,8 @@ def put_text(db: Database, hash: str, characters: int, file_hash: str, file_size
 
 def put_subindex(db: Database, text: TextRow, fingerprint: str, description: str, new: SubindexRow) -> None:
     """Inserts a sub-index and, when it is the first under it, the pipeline. Replaces the row of one that was lost."""
-    now = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
     db.execute(
-        f"""INSERT INTO pipelines (fingerprint, description, created_at) VALUES (?, ?, {now})
+        f"""INSERT INTO pipelines (fingerprint, description, created_at) VALUES (?, ?, {NOW})
             ON CONFLICT (fingerprint) DO NOTHING""",
         (fingerprint, description),
     )
@@ -142,10 +142,9 @@ def insert_document(
     db: Database, hash: str, media_type: str, size: int, text: TextRow, pages: int | None
 ) -> DocumentRow:
     """Inserts a document that nothing references yet."""
-    now = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
     db.execute(
         f"""INSERT INTO documents (hash, media_type, size, text_id, pages, stored_at, unreferenced_at)
-            VALUES (?, ?, ?, ?, ?, {now}, {now})""",
+            VALUES (?, ?, ?, ?, ?, {NOW}, {NOW})""",
         (hash, media_type, size, text.id, pages),
     )
     document = find_document(db, hash)

@@ -15,8 +15,7 @@ from sqlite_utils import Database
 
 from docstore.contents import DocumentRow, find_document
 from docstore.database import row, rows
-
-_NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+from docstore.schema import NOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def workspace_id(db: Database, name: str) -> int | None:
 
 def create_workspace(db: Database, name: str) -> int:
     """Creates a workspace unless it exists. Returns its id."""
-    db.execute(f"INSERT INTO workspaces (name, created_at) VALUES (?, {_NOW}) ON CONFLICT (name) DO NOTHING", (name,))
+    db.execute(f"INSERT INTO workspaces (name, created_at) VALUES (?, {NOW}) ON CONFLICT (name) DO NOTHING", (name,))
     found = workspace_id(db, name)
     assert found is not None
     return found
@@ -99,7 +98,7 @@ def refer(
     """
     db.execute(
         f"""INSERT INTO refs (workspace_id, document_id, name, metadata, added_at, avoided)
-            VALUES (?, ?, ?, ?, {_NOW}, ?) ON CONFLICT DO NOTHING""",
+            VALUES (?, ?, ?, ?, {NOW}, ?) ON CONFLICT DO NOTHING""",
         (workspace, document.id, fallback_name if name is None else name, metadata or "{}", avoided),
     )
     for column, value in (("name", name), ("metadata", metadata)):

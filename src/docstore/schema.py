@@ -20,7 +20,7 @@ from sqlite_utils import Database, Migrations
 
 APPLICATION_ID = 0x444F4353  # 'DOCS', what file(1) and we know a catalog by
 
-_NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
 
 _TABLES = (
     """
@@ -138,7 +138,7 @@ END""",
     f"""
 CREATE TRIGGER refs_delete AFTER DELETE ON refs BEGIN
     UPDATE documents SET refcount = refcount - 1,
-        unreferenced_at = CASE WHEN refcount = 1 THEN {_NOW} END WHERE id = OLD.document_id;
+        unreferenced_at = CASE WHEN refcount = 1 THEN {NOW} END WHERE id = OLD.document_id;
     UPDATE workspaces SET version = version + 1, refs = refs - 1 WHERE id = OLD.workspace_id;
     UPDATE totals SET refs = refs - 1;
 END""",
