@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import faiss
@@ -28,9 +28,9 @@ SPANS_SUFFIX = "/chunks.npy"
 SPAN = np.dtype([("start", "<u4"), ("end", "<u4"), ("first_byte", "<u4"), ("last_byte", "<u4"), ("page", "<u4")])
 """One chunk: offsets in characters and in UTF-8 bytes, ends exclusive; page from 1."""
 
-# FAISS multiplies matrices from 20 queries on; the sums then depend on what else is in the batch, in the last bit.
-# Below that every score is computed on its own, which exactness (invariant 7) needs.
-_QUERIES_AT_ONCE = 16
+# From 128,000 queries on FAISS 1.15 multiplies matrices, and the last bit of a score then depends on the rest of the
+# batch, which exactness (invariant 7) must not allow. Far below that, so that results stay small in memory too.
+_QUERIES_AT_ONCE = 1024
 
 
 def empty_index(dimension: int, codec: Codec) -> Any:
@@ -132,12 +132,11 @@ class MergedIndex:
         population = len(self) if allowed is None else int(np.count_nonzero(allowed))
         if population == 0:
             return [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in queries]
-        with _one_thread() if len(queries) == 1 else _nothing():
-            return [
-                found
-                for first in range(0, len(queries), _QUERIES_AT_ONCE)
-                for found in self._search(queries[first : first + _QUERIES_AT_ONCE], k, allowed, population)
-            ]
+        return [
+            found
+            for first in range(0, len(queries), _QUERIES_AT_ONCE)
+            for found in self._search(queries[first : first + _QUERIES_AT_ONCE], k, allowed, population)
+        ]
 
     def _search(
         self, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_] | None, population: int
@@ -145,16 +144,26 @@ class MergedIndex:
         parameters = _selection(allowed)
         # A few more than asked for: equal scores at the k-th place then show, instead of being cut by accident.
         fetch = min(k + 8, population)
-        scores, rows = self._index.search(queries, fetch, params=parameters)
+        scores, rows = self._scan(queries, fetch, parameters)
         for query in range(len(queries)):
             found, numbers, reach = scores[query], rows[query], fetch
             while reach < population and found[-1] == found[k - 1]:
                 reach = min(2 * reach, population)
                 # FAISS may return any of equal scores, so fetch until the last one is worse than the k-th.
-                more, where = self._index.search(queries[query : query + 1], reach, params=parameters)
+                more, where = self._scan(queries[query : query + 1], reach, parameters)
                 found, numbers = more[0], where[0]
             order = np.lexsort((numbers, -found))[:k]
             yield found[order], numbers[order]
+
+    def _scan(self, queries: Vectors, k: int, parameters: Any) -> tuple[Vectors, npt.NDArray[np.int64]]:
+        """FAISS's search; a single query on one thread.
+
+        Waking a second thread costs several times what the query does. And from some 16,000 rows on `IndexFlat` splits
+        a single query between threads with another kernel, whose scores differ in the last bit from a batch's.
+        """
+        with _one_thread() if len(queries) == 1 else nullcontext():
+            scores, rows = self._index.search(queries, k, params=parameters)
+        return scores, rows
 
 
 def _selection(allowed: npt.NDArray[np.bool_] | None) -> Any:
@@ -171,18 +180,13 @@ def _selection(allowed: npt.NDArray[np.bool_] | None) -> Any:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """FAISS on one OpenMP thread: waking a second one for a single query costs several times the query."""
+    """FAISS on one OpenMP thread. The setting is the calling thread's own."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
         yield
     finally:
         faiss.omp_set_num_threads(before)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def maximal_marginal_relevance(query: Vectors, candidates: Vectors, k: int, lambda_mult: float) -> list[int]:
