@@ -31,8 +31,8 @@ def main(
     ask: Annotated[str | None, typer.Option(help="What to search for in them.")] = None,
 ) -> None:
     """Stores, shares, searches, removes."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
     paths = _documents(docs)
+    shutil.rmtree(FOLDER / "store", ignore_errors=True)  # its own of the last time, and nothing else
     size = sum(path.stat().st_size for path in paths)
     console.print(f"[bold]{len(paths)} documents[/], {_human(size)}, into {FOLDER / 'store'}\n")
     with DocStore(FOLDER / "store") as store:

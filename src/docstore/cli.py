@@ -92,7 +92,8 @@ def add(
     workspace: WorkspaceName,
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILES...", help="Files, or folders of files.", show_default=False),
+        # Not readable: the library says of each file what is wrong, and goes on with the others.
+        typer.Argument(metavar="FILES...", help="Files, or folders of files.", show_default=False, readable=False),
     ],
     as_json: AsJson = False,
 ) -> None:

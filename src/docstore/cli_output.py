@@ -221,6 +221,7 @@ def stats_table(stats: StorageStats) -> RenderableType:
         ("References", f"{stats.references:,}"),
         ("Chunks", f"{stats.chunks:,}"),
         ("On disk", size(stats.physical_bytes)),
+        ("  of it catalog", size(stats.catalog_bytes)),
         ("Without sharing", size(stats.logical_bytes)),
         ("Saved", size(stats.saved_bytes) + share),
         ("Embeddings computed", f"{stats.embeddings_computed:,}"),
@@ -239,8 +240,17 @@ def collected(report: CollectReport, dry_run: bool) -> str:
 def problems_table(report: VerifyReport) -> RenderableType:
     """What `verify` found wrong."""
     return _table(
-        [Column("Kind", no_wrap=True), _wide("Path"), _wide("Detail"), _wide("Workspaces")],
-        ((each.kind, each.path, each.detail, ", ".join(each.workspaces)) for each in report.problems),
+        [Column("Kind", no_wrap=True), _wide("Path"), _wide("Detail"), _wide("Documents"), _wide("Workspaces")],
+        (
+            (
+                each.kind,
+                each.path,
+                each.detail,
+                " ".join(hash[:12] for hash in each.documents),
+                ", ".join(each.workspaces),
+            )
+            for each in report.problems
+        ),
     )
 
 

@@ -139,6 +139,8 @@ class Problem:
     detail: str
     workspaces: tuple[str, ...]
     """Names of the workspaces whose documents it affects."""
+    documents: tuple[str, ...] = ()
+    """Hashes of the documents it affects: what to add again, once a damaged file is deleted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,7 +169,7 @@ class Workspace:
                 raise DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")
 
     def documents(self) -> list[Document]:
-        """The documents this workspace references, in the order they were added."""
+        """The documents this workspace references, in the order their references were made."""
         with self._parts.database.read() as db:
             found = refcount.references(db, self._id, self._parts.pipeline.fingerprint)
             if not found and refcount.workspace_state(db, self._id) is None:

@@ -142,7 +142,13 @@ def _check(parts: Parts, document: DocumentRow, expected: _Expected) -> Problem 
             return None  # removed, collected or replaced while we read
         affected = [document] if expected.is_blob else contents.documents_of_text(db, document.text)
         names = {name for each in affected for name in refcount.referencing_workspaces(db, each)}
-    return Problem(kind, str(expected.path.relative_to(parts.folder)), detail, tuple(sorted(names)))
+    return Problem(
+        kind,
+        str(expected.path.relative_to(parts.folder)),
+        detail,
+        tuple(sorted(names)),
+        tuple(each.hash for each in affected),
+    )
 
 
 def _fault(expected: _Expected) -> tuple[str, str]:
