@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -12,8 +11,6 @@ import typer
 from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.table import Table
-
-os.environ.setdefault("TQDM_DISABLE", "1")  # transformers draws a bar of its own while it loads weights
 
 from docstore import AddReport, DocStore, Progress, StorageStats, Workspace
 from examples.project_pdfs import make_pdfs

@@ -277,7 +277,6 @@ def test_what_embeds_nothing_loads_no_model(filled: dict[str, str], monkeypatch:
         raise AssertionError("the model was loaded")
 
     monkeypatch.setattr(cli, "_embedder", REAL_EMBEDDER)
-    monkeypatch.setenv("TQDM_DISABLE", "1")  # which the real one sets: it must not outlive this test
     monkeypatch.setattr(SentenceTransformerEmbedder, "_load", refuse)
     for words in (["ls"], ["ls", "alice"], ["stats"], ["verify"], ["rm", "alice", "tax.txt"], ["collect"]):
         assert Run(*words).code == 0

@@ -30,6 +30,11 @@ def test_what_it_says_before_loading_is_what_it_loads(minilm: SentenceTransforme
         assert hashlib.file_digest(file, "sha256").hexdigest() == embed.DEFAULT_MODEL_SHA256
 
 
+def test_loading_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    SentenceTransformerEmbedder().embed(["one"])
+    assert capfd.readouterr() == ("", "")
+
+
 def test_vectors_mean_something(minilm: SentenceTransformerEmbedder) -> None:
     vectors = minilm.embed(
         ["A cat sleeps on the sofa.", "A kitten naps on the couch.", "The tax return is due in May."]

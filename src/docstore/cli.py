@@ -320,8 +320,6 @@ def verify(context: typer.Context, as_json: AsJson = False) -> None:
 def _embedder(model: str | None) -> Embedder:
     from docstore.ingest.embed import SentenceTransformerEmbedder
 
-    # Loading a model draws bars of its own on standard error, among ours and where --json promises JSON.
-    os.environ.setdefault("TQDM_DISABLE", "1")
     return SentenceTransformerEmbedder() if model is None else SentenceTransformerEmbedder(model)
 
 

