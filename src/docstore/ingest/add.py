@@ -265,7 +265,6 @@ class Addition:
         ):
             document = self._publish_blob(db, item, document, text, publication)
         self._refer(db, item, document)
-        claims.release(db, item.held)
 
     def _reap(self, db: Database, documents: list[DocumentRow]) -> None:
         # Its unlinks are not synced before the commit: after a power cut a file may be back without a row.
