@@ -100,7 +100,8 @@ class CatalogDatabase:
             if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 # Only possible before the first table, and wanted so that collect can give pages back.
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-                mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+                # With our own waits: of two who create at once SQLite refuses one immediately, whatever the timeout.
+                mode = self._patiently(connection, "PRAGMA journal_mode = WAL").fetchone()[0]
                 if mode != "wal":
                     raise StorageError(f"{self.path} cannot use write-ahead logging (it says {mode!r}): is it on a "
                                        "network file system? Put the store on a local disk.")  # fmt: skip
@@ -161,17 +162,20 @@ class CatalogDatabase:
     def _begin(self, connection: sqlite3.Connection) -> None:
         """Takes the write lock. Our own short waits, not SQLite's: those grow to 100 ms, and whoever writes in many
         small transactions, as a collection does, would take the lock again before anybody else has woken."""
-        deadline = time.monotonic() + self._timeout
         connection.execute("PRAGMA busy_timeout = 0")
+        self._patiently(connection, "BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
+
+    def _patiently(self, connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+        """Executes a statement that takes a lock, trying again until the timeout."""
+        deadline = time.monotonic() + self._timeout
         while True:
             try:
-                connection.execute("BEGIN IMMEDIATE")
-                break
+                return connection.execute(statement)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
             time.sleep(_RETRY_SECONDS)
-        connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
 
     def compact(self) -> None:
         """Gives the catalog's free pages and its write-ahead log back to the file system, as far as others let."""

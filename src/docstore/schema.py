@@ -14,7 +14,6 @@ characters.
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
 
 from sqlite_utils import Database, Migrations
 
@@ -221,6 +220,7 @@ def unknown_migrations(db: Database) -> list[str]:
 
 def is_foreign(connection: sqlite3.Connection) -> bool:
     """Whether the file is a SQLite database that somebody else made."""
-    application: Any = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables: Any = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    # One statement sees one moment: another process may be creating the catalog between two.
+    query = "SELECT application_id, (SELECT count(*) FROM sqlite_master) FROM pragma_application_id"
+    application, tables = connection.execute(query).fetchone()
     return bool(tables) and application != APPLICATION_ID

@@ -250,7 +250,7 @@ def _prepare_folder(root: Path, readonly: bool) -> None:
             return
         if readonly:
             raise StoreVersionError(f"{root} is no store, and readonly=True creates none. Check the path.")
-        if found:
+        if found and not (root / CATALOG).exists():  # another process may have created the store since we listed
             # Collecting sweeps the folders it manages: it must never be let loose among somebody's own files.
             raise StoreVersionError(f"{root} holds files and is no store. Choose an empty or a new folder.")
         root.mkdir(parents=True, exist_ok=True)
