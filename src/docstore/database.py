@@ -49,6 +49,10 @@ _TRANSLATION: dict[int, tuple[type[DocStoreError], str]] = {
     sqlite3.SQLITE_CONSTRAINT: (IntegrityError, "It contradicts itself. Please report this with the message."),
 }
 
+# No table of that name, text that is no UTF-8: our statements are right for a catalog that is as we made it.
+_UNEXPECTED = (IntegrityError, "It is damaged or was changed by others: run `docstore verify`, or restore a backup. "
+                               "Please report it if it is not.")  # fmt: skip
+
 # A child of fork must not close these: see the module's first lines.
 _inherited: list[sqlite3.Connection] = []
 
@@ -60,8 +64,10 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None) or 0
-        kind, advice = _TRANSLATION.get(code & 0xFF, (StorageError, "Please report this with the message."))
+        kind, advice = _TRANSLATION.get(code & 0xFF, _UNEXPECTED)
         raise kind(f"The catalog {path} refused: {error}. {advice}") from error
+    except UnicodeDecodeError as error:  # in a message of SQLite's that quotes damaged bytes
+        raise IntegrityError(f"The catalog {path} cannot be read ({error}). {_UNEXPECTED[1]}") from error
 
 
 class CatalogDatabase:
@@ -179,9 +185,9 @@ class CatalogDatabase:
 
     def compact(self) -> None:
         """Gives the catalog's free pages and its write-ahead log back to the file system, as far as others let."""
-        # Whoever reads or writes keeps us from it, and must not be made to wait for a convenience: the next
-        # collection tries again.
-        with contextlib.suppress(StoreLocked), self._connection() as connection:
+        # Whoever reads or writes keeps us from it, and must not be made to wait for a convenience; a full disk has no
+        # room for the log of it. The next collection tries again.
+        with contextlib.suppress(StoreLocked, StorageError), self._connection() as connection:
             connection.execute("PRAGMA busy_timeout = 0")
             for _ in range(0, int(connection.execute("PRAGMA freelist_count").fetchone()[0]), _VACUUM_PAGES):
                 # executescript, because the pragma frees one page for each step and execute() takes only one. A part

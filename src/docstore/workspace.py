@@ -164,6 +164,9 @@ class Workspace:
             DocumentNotFound: this workspace does not reference it.
         """
         check_hash(hash)
+        self._parts.reserve.lend(lambda: self._unrefer(hash))
+
+    def _unrefer(self, hash: str) -> None:
         with self._parts.database.write() as db:
             if not refcount.unrefer(db, self._id, hash):
                 raise DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")

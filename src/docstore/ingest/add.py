@@ -142,7 +142,7 @@ class Addition:
         """Whether a document can be referenced as it is. A row whose file was lost is not deduplicated onto."""
         return (
             not document.doomed
-            and self._parts.documents.intact(document.hash, SUFFIXES[document.media_type], document.size)
+            and self._parts.documents.intact(document.hash, document.suffix, document.size)
             and self._parts.text_is_intact(document.text)
         )
 
@@ -220,7 +220,7 @@ class Addition:
         try:
             with storage_errors("reading a stored text"):
                 data = self._parts.texts.read_checked(text.hash, text_files.SUFFIX, text.file_hash)
-            item.text = text_files.decompress(data, text.hash)
+            item.text = text_files.decompress(data, text.hash, text.characters)
         except DocStoreError as error:
             item.outcome = error
 
@@ -260,9 +260,7 @@ class Addition:
         text = self._publish_text(db, item, publication)
         if text is None:
             return
-        if document is None or not self._parts.documents.intact(
-            document.hash, SUFFIXES[document.media_type], document.size
-        ):
+        if document is None or not self._parts.documents.intact(document.hash, document.suffix, document.size):
             document = self._publish_blob(db, item, document, text, publication)
         self._refer(db, item, document)
 
