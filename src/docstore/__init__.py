@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from docstore.errors import EmbeddingError as EmbeddingError
     from docstore.errors import IntegrityError as IntegrityError
     from docstore.errors import InvalidArgument as InvalidArgument
+    from docstore.errors import LinkForbidden as LinkForbidden
     from docstore.errors import PipelineMismatch as PipelineMismatch
     from docstore.errors import QuotaExceeded as QuotaExceeded
     from docstore.errors import StorageError as StorageError
@@ -43,8 +44,8 @@ __version__ = "0.2.0"
 _HOMES = {
     "docstore.errors": (
         "DocStoreError", "DocumentNotFound", "EmbeddingError", "IntegrityError", "InvalidArgument",
-        "PipelineMismatch", "QuotaExceeded", "StorageError", "StoreClosed", "StoreLocked", "StoreReadOnly",
-        "StoreVersionError", "UnreadableDocument", "WorkspaceNotFound",
+        "LinkForbidden", "PipelineMismatch", "QuotaExceeded", "StorageError", "StoreClosed", "StoreLocked",
+        "StoreReadOnly", "StoreVersionError", "UnreadableDocument", "WorkspaceNotFound",
     ),
     "docstore.ingest.embed": ("Embedder", "SentenceTransformerEmbedder"),
     "docstore.ingest.limits": ("Limits",),

@@ -29,6 +29,7 @@ from docstore.errors import (
     StoreVersionError,
 )
 from docstore.forking import in_child
+from docstore.frozen import FrozenCatalog
 
 _MINIMUM_SQLITE = (3, 37, 0)  # STRICT tables
 
@@ -79,6 +80,7 @@ class CatalogDatabase:
         self._timeout = timeout
         self._closed = False
         self._idle: list[sqlite3.Connection] = []
+        self._frozen = FrozenCatalog(path, timeout) if readonly else None
         self._make_locks()
         in_child(self._leave_parent)
         if not readonly:
@@ -202,6 +204,8 @@ class CatalogDatabase:
             self._closed = True
             while self._idle:
                 self._idle.pop().close()
+        if self._frozen is not None:
+            self._frozen.close()
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -210,6 +214,10 @@ class CatalogDatabase:
                 if self._closed:
                     raise StoreClosed(f"The store {self.path.parent} was closed. Open it again.")
                 connection = self._idle.pop() if self._idle else None
+            if self._frozen is not None:
+                with self._frozen.connection() as frozen:
+                    yield frozen
+                    return
             connection = connection or self._connect()
             try:
                 yield connection
@@ -224,10 +232,8 @@ class CatalogDatabase:
             connection.close()
 
     def _connect(self) -> sqlite3.Connection:
-        mode = "ro" if self._readonly else "rwc"
         connection = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode={mode}",
-            uri=True,
+            self.path,
             timeout=self._timeout,
             isolation_level=None,  # transactions are ours to begin: sqlite3's implicit ones are never IMMEDIATE
             check_same_thread=False,

@@ -33,6 +33,8 @@ class Parts:
     extractor: Extractor
     views: ViewCache
     reserve: Reserve
+    demand_bytes: bool
+    """Whether a workspace gets only documents whose bytes it brings. See `DocStore`."""
 
     @property
     def known_names(self) -> set[str]:

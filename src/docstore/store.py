@@ -15,6 +15,7 @@ from docstore.database import CatalogDatabase, row
 from docstore.documents import stored_document
 from docstore.durable import storage_errors, sync_directory
 from docstore.errors import DocumentNotFound, IntegrityError, InvalidArgument, StoreVersionError, WorkspaceNotFound
+from docstore.filesystem import refuse_network
 from docstore.ingest.embed import Embedder, SentenceTransformerEmbedder
 from docstore.ingest.extractor import Extractor
 from docstore.ingest.limits import Limits
@@ -60,6 +61,7 @@ class DocStore:
         cache_bytes: int = 1 << 30,
         timeout: float = 60.0,
         readonly: bool = False,
+        demand_bytes: bool = False,
     ) -> None:
         """Opens the store in a folder, creating both unless `readonly`.
 
@@ -71,11 +73,15 @@ class DocStore:
             limits: what extracting one document may use.
             cache_bytes: memory for merged indexes of the workspaces searched last.
             timeout: seconds to wait while another process holds the catalog's write lock.
-            readonly: refuse every change.
+            readonly: refuse every change, and never write a byte to the folder, not even SQLite's own files.
+            demand_bytes: nobody gets a document by its hash. `link` is refused; an `add` of what its workspace does not
+                have yet extracts and embeds as if nobody had it, and `Document.reused` says nothing of others. For
+                applications whose users may `add` and must not learn what others hold; costs them the embedding, and
+                still stores everything once.
 
         Raises:
             StoreVersionError: the folder holds something else, or a newer docstore wrote it.
-            StorageError: the folder cannot be made or opened.
+            StorageError: the folder cannot be made or opened, or is on a network file system.
         """
         if not isinstance(folder, str | os.PathLike) or "\0" in os.fspath(folder):
             raise InvalidArgument(f"The folder is {folder!r}; it must be a path")
@@ -85,6 +91,8 @@ class DocStore:
         if limits is not None and not isinstance(limits, Limits):
             raise InvalidArgument(f"limits is a {type(limits).__name__}; it must be docstore.Limits")
         root = Path(folder).absolute()
+        if not readonly:
+            refuse_network(root)
         _prepare_folder(root, readonly)
         pipeline = Pipeline(embedder or SentenceTransformerEmbedder(), codec, chunk_size, chunk_overlap)
         self._readonly = readonly
@@ -101,6 +109,7 @@ class DocStore:
             extractor=Extractor(limits or Limits()),
             views=ViewCache(cache_bytes),
             reserve=reserve,
+            demand_bytes=demand_bytes,
         )
 
     def __enter__(self) -> DocStore:

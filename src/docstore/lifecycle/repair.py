@@ -8,9 +8,11 @@ damaged blob has no source but its owner: it is moved to `quarantine/`, and addi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from docstore import contents
 from docstore import texts as text_files
@@ -115,7 +117,7 @@ def _by_text(findings: list[Finding]) -> Iterable[list[Finding]]:
 
 def _repair_files(parts: Parts, findings: list[Finding], dry_run: bool) -> list[Repair]:
     """Repairs the files of one text and of the documents that have it."""
-    with Scratch(parts.tmp) as scratch:
+    with _workplace(parts, dry_run) as tmp, Scratch(tmp) as scratch:
         blobs = [each for each in findings if each.expected.is_blob]
         text = [each for each in findings if not each.expected.is_blob and not each.expected.fingerprint]
         ours = [each for each in findings if each.expected.fingerprint == parts.pipeline.fingerprint]
@@ -143,6 +145,16 @@ def _repair_files(parts: Parts, findings: list[Finding], dry_run: bool) -> list[
         if not dry_run:
             _publish(parts, findings[0].document, restored)
         return repairs
+
+
+@contextmanager
+def _workplace(parts: Parts, dry_run: bool) -> Iterator[Path]:
+    """Where temporary files go: a dry run writes nothing to the store's folder, which may be read-only."""
+    if not dry_run:
+        yield parts.tmp
+        return
+    with storage_errors("making a temporary folder"), TemporaryDirectory(prefix="docstore-") as folder:
+        yield Path(folder)
 
 
 def _extract_again(parts: Parts, document: DocumentRow, scratch: Scratch) -> Text | None:
