@@ -83,10 +83,14 @@ class CatalogDatabase:
         self._frozen = FrozenCatalog(path, timeout) if readonly else None
         self._make_locks()
         in_child(self._leave_parent)
-        if not readonly:
-            self._create()
-        with self._connection() as connection:
-            self._check_version(connection)
+        try:
+            if not readonly:
+                self._create()
+            with self._connection() as connection:
+                self._check_version(connection)
+        except BaseException:
+            self.close()
+            raise
 
     def _make_locks(self) -> None:
         self._guard = threading.Lock()
@@ -102,9 +106,15 @@ class CatalogDatabase:
         if sqlite3.sqlite_version_info < _MINIMUM_SQLITE:
             raise StoreVersionError(f"docstore needs SQLite 3.37 or newer; Python has {sqlite3.sqlite_version}.")
         new = not self.path.exists()
+        # Looked for before the tables: documents that another process adds meanwhile come after its tables.
+        has_documents = any((self.path.parent / name).exists() for name in ("documents", "texts", "embeddings"))
         with self._connection() as connection:
             if schema.is_foreign(connection):
                 raise StoreVersionError(f"{self.path} is a database of another program. Choose another folder.")
+            if has_documents and schema.is_empty(connection):
+                # To a new catalog they would all be leftovers of a crash, which the next collection deletes.
+                raise IntegrityError(f"{self.path} is empty, and there are documents beside it: it was lost. Restore "
+                                     "it from a backup.")  # fmt: skip
             if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 # Only possible before the first table, and wanted so that collect can give pages back.
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -141,7 +151,8 @@ class CatalogDatabase:
             try:
                 yield _wrap(connection)
             finally:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite ends it itself where it cannot read
+                    connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Database]:

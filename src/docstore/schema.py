@@ -271,13 +271,20 @@ def expected(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
 
 def found(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
     """What the schema of a catalog is, as (type, name, SQL)."""
-    return set(connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master"))
+    # As text: in a damaged schema they may be of any type.
+    rows = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master")
+    return {(str(type), str(name), str(sql)) for type, name, sql in rows}
 
 
 def unknown_migrations(db: Database) -> list[str]:
     """Migrations the catalog has seen and this version has not: a newer docstore wrote it."""
     known = {migration.name for migration in migrations._migrations}
     return [applied.name for applied in migrations.applied(db) if applied.name not in known]
+
+
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether the catalog has no tables: it is new, or a crash left it so, or it was lost."""
+    return bool(connection.execute("SELECT count(*) = 0 FROM sqlite_master").fetchone()[0])
 
 
 def is_foreign(connection: sqlite3.Connection) -> bool:

@@ -1,0 +1,82 @@
+"""Stores that released versions wrote are opened, migrated and whole; those of newer versions are refused."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+import docstore
+from docstore import DocStore, StoreVersionError, schema
+from docstore.testing import HashEmbedder
+from tests.folders import execute, files, problems, query
+from tests.formats import make
+
+ARCHIVES = sorted((Path(__file__).parent / "formats").glob("*.tar.gz"))
+
+
+@pytest.fixture(params=ARCHIVES, ids=lambda path: path.name.removesuffix(".tar.gz"))
+def released(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A store as a released version wrote it."""
+    with tarfile.open(request.param) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "store"
+
+
+def test_every_release_but_the_present_one_has_an_archive() -> None:
+    changelog = (Path(__file__).parent.parent / "CHANGELOG.md").read_text()
+    releases = {line.split()[1] for line in changelog.splitlines() if line.startswith("## ")}
+    archived = {path.name.removesuffix(".tar.gz") for path in ARCHIVES}
+    assert releases - archived <= {docstore.__version__}
+    assert archived <= releases
+
+
+def test_a_released_store_migrates_and_is_whole(released: Path) -> None:
+    with DocStore(released, embedder=HashEmbedder()) as store:
+        assert store.verify().problems == ()
+        assert store.workspaces() == ["alice", "bob"]
+        alice, bob = store.workspace("alice"), store.workspace("bob")
+        assert {each.name: dict(each.metadata) for each in alice.documents()} == {
+            "note.txt": {"year": 2024, "tags": ["keys", "doors"]},
+            "report.html": {},
+        }
+        assert {hit.text.strip() for hit in bob.search("machine button", k=9)} >= set(make.MANUAL)
+        assert alice.search("key", where={"year": 2024})[0].text == make.NOTE
+        assert bob.add(make.REPORT.encode()).reused
+        assert store.collect().documents == 1
+        assert store.verify().problems == ()
+    assert problems(released) == []
+    assert query(released, "SELECT count(*) FROM _sqlite_migrations") == [(len(schema.migrations._migrations),)]
+
+
+def test_a_migrated_store_is_like_a_new_one(released: Path, tmp_path: Path) -> None:
+    DocStore(released, embedder=HashEmbedder()).close()
+    DocStore(tmp_path / "new", embedder=HashEmbedder()).close()
+    sql = "SELECT type, name, sql FROM sqlite_master ORDER BY type, name"
+    assert query(released, sql) == query(tmp_path / "new", sql)
+    with DocStore(released, embedder=HashEmbedder()) as store:
+        for name in store.workspaces():
+            store.delete_workspace(name)
+        store.collect()
+    assert files(released) == []
+
+
+def test_an_older_store_is_not_migrated_by_a_reader(released: Path) -> None:
+    before = {path: (released / path).read_bytes() for path in files(released)}, (released / "catalog.db").read_bytes()
+    if len(query(released, "SELECT name FROM _sqlite_migrations")) < len(schema.migrations._migrations):
+        with pytest.raises(StoreVersionError, match="Open it once without readonly"):
+            DocStore(released, embedder=HashEmbedder(), readonly=True)
+    after = {path: (released / path).read_bytes() for path in files(released)}, (released / "catalog.db").read_bytes()
+    assert after == before
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_newer_store_is_refused_and_untouched(folder: Path, readonly: bool) -> None:
+    DocStore(folder, embedder=HashEmbedder()).close()
+    execute(folder, "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) "
+                    "VALUES ('docstore', 'm999_from_the_future', 'x')")  # fmt: skip
+    before = (folder / "catalog.db").read_bytes()
+    with pytest.raises(StoreVersionError, match=r"newer docstore.*m999.*Upgrade"):
+        DocStore(folder, embedder=HashEmbedder(), readonly=readonly)
+    assert (folder / "catalog.db").read_bytes() == before
