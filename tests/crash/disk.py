@@ -17,12 +17,9 @@ may have reached the medium or not:
 SQLite's documented assumptions hold: a torn write harms no byte outside of it (powersafe overwrite), and fsync tells
 the truth. Its `-shm` is not durable by design and never part of an image.
 
-**The bounds.** Images are taken at every barrier: before each sync, and at each mark of the recording (an
-acknowledged call). Between two barriers nothing becomes durable, so whatever a crash there can leave is also a
-subset at the next barrier. Of n pending operations a `Bounds` takes all 2^n subsets if n is small, and beyond that
-every prefix of the order in which they were made, all that lose at most some few, and all that keep at most some few;
-and each write torn in each way, as the last that reached the medium, or with all others kept too. Subsets that lose
-three and keep three at once, and several torn writes at once, are left to the random part.
+Images are taken at every barrier: before each sync, and when a call was acknowledged. Between two barriers nothing
+becomes durable, so whatever a crash there can leave is also a subset at the next barrier. Which subsets are tried is
+`choices.py`'s.
 """
 
 from __future__ import annotations
@@ -98,14 +95,17 @@ class Image:
     @cached_property
     def key(self) -> bytes:
         """Equal for images that are equal in every byte."""
-        return self.key_without("")
+        return self.key_without()
 
-    def key_without(self, beginning: str) -> bytes:
-        """The key of what is not a file whose path begins so."""
-        hasher = blake3("\0".join(self.directories).encode())
+    def key_without(self, *beginnings: str) -> bytes:
+        """The key of what remains without the paths that begin so."""
+        hasher = blake3()
+        for path in self.directories:
+            if not path.startswith(beginnings):
+                hasher.update(path.encode() + b"\0")
         for path, content in self.files:
-            if not beginning or not path.startswith(beginning):
-                hasher.update(b"\0\0" + path.encode() + b"\0" + content.digest)
+            if not path.startswith(beginnings):
+                hasher.update(b"\0" + path.encode() + b"\0" + content.digest)
         return hasher.digest(16)
 
 
@@ -149,6 +149,11 @@ class Disk:
                 self._remove(event)
             case Kind.RENAME | Kind.LINK:
                 self._rename(event)
+
+    def is_pending(self, handle: int) -> bool:
+        """Whether a sync of this descriptor would make anything durable."""
+        inode = self._handles.get(handle)
+        return any(operation.inode == inode for operation in self.pending)
 
     def _open(self, event: Event) -> None:
         inode = self._find(event.path)

@@ -126,7 +126,9 @@ def library() -> Path:
 def environment() -> dict[str, str]:
     """What a process needs to be interposed and to find this source tree."""
     paths = [str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "LD_PRELOAD": str(library()), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    # A fixed hash seed: sets of paths are synced in the same order in every run, so faults hit the same call.
+    added = {"LD_PRELOAD": str(library()), "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONHASHSEED": "0"}
+    return {**os.environ, **added}
 
 
 def run_interposed(module: str, arguments: Sequence[str], timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -197,7 +199,7 @@ class Interposer:
         return int(self._library.interpose_fired())
 
     def set_clock(self, seconds: float) -> None:
-        """What this process takes for the time of day while it tracks; 0 for the real one."""
+        """What this process takes for the time of day from now on; 0 for the real one."""
         self._library.interpose_clock(ctypes.c_int64(int(seconds * 1_000_000)))
 
     def _arm(self, action: int, nth: int, kinds: Iterable[Kind], error: int, forever: bool, path: str) -> None:

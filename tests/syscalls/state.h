@@ -40,6 +40,7 @@ static char root[PATH_MAX];
 static size_t root_length;
 static volatile pid_t owner; /* 0: track nothing */
 static volatile int64_t clock_us;
+static volatile pid_t clock_owner;
 
 static int recording;
 static char *log_bytes;
@@ -213,7 +214,10 @@ void interpose_arm(int action, uint64_t nth, uint64_t kinds, int error, int fore
 }
 
 uint64_t interpose_fired(void) { return plan.fired; }
-void interpose_clock(int64_t microseconds) { clock_us = microseconds; }
+void interpose_clock(int64_t microseconds) {
+    clock_owner = getpid();
+    clock_us = microseconds;
+}
 
 /* A child forked while another thread held the lock could never take it. */
 static void renew_lock(void) { pthread_mutex_init(&mutex, NULL); }
