@@ -5,8 +5,8 @@ from there is decided by each byte of the recovered catalog and of all other fil
 recovered folder, and for one image in 256 again, whatever came before it:
 
 - `verify()` finds nothing, nor does the tests' own witness; a search finds what is referenced and nothing else;
-  what the history added can be added again, which heals. Nothing here reads `tmp/`, so what lies there does not count
-  in 'each such recovered folder';
+  what the history added can be added again, which heals. Nothing here looks at `tmp/`, so what lies there does not
+  count in 'each such recovered folder'; nor, below, does what a temporary file holds, for only its name is looked at;
 - once all workspaces are deleted, a collection leaves no file, no folder and no row: after the additions, and again
   of the image as it was.
 """
@@ -28,12 +28,13 @@ from docstore.lifecycle import collect
 from docstore.testing import HashEmbedder
 from tests import folders
 from tests.crash.disk import Content, Image
-from tests.crash.sequences import DOCUMENTS, EMPTY, FIRST, State
+from tests.crash.sequences import DOCUMENTS, FIRST, State
 from tests.crash.workers import Workers
 from tests.folders import hash_of
 
 _CATALOG = "store/catalog.db"
 _TMP = "store/tmp"
+_EMPTY_FOLDERS = "empty folders"
 _KEPT_FOLDER = "tmp"  # made when the store first works, and reused
 _KEPT_TABLES = ("totals", "pipelines", "_sqlite_migrations", "sqlite_sequence")
 
@@ -46,9 +47,15 @@ class EmptyFoldersError(AssertionError):
 class Outcome:
     """What an image turned out to be."""
 
-    state: State
+    state: State | None
+    """None if it cannot be opened."""
     failure: str
     """Empty if nothing is wrong."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether nothing else is wrong than folders that stay."""
+        return not self.failure or self.failure.startswith(_EMPTY_FOLDERS)
 
 
 class Checker:
@@ -62,7 +69,7 @@ class Checker:
         self._known: dict[bytes, Outcome] = {}
         self._states: dict[bytes, State] = {}  # by catalog
         self._used: dict[bytes, Outcome] = {}  # by catalog and published files
-        self._collected: dict[bytes, Outcome] = {}  # by catalog and all files
+        self._collected: dict[bytes, Outcome] = {}  # by catalog, published files, and names in tmp
         self._present: dict[str, Content | None] = {}  # what the folder holds; None for a directory
         self._history: list[bytes] = []
         self.trials: dict[str, int] = {}
@@ -83,7 +90,12 @@ class Checker:
         found = self._known.get(image.key)
         if found is None:
             self._history = [DOCUMENTS[hash] for hash in sorted(history)] or [FIRST]
-            found = self._known[image.key] = self._check(image)
+            try:
+                found = self._check(image)
+            except Exception:  # noqa: BLE001  (a damaged catalog shows wherever it is read)
+                self._present = {}
+                found = Outcome(None, f"listing: {_last_lines()}")
+            self._known[image.key] = found
         return found
 
     @property
@@ -98,7 +110,7 @@ class Checker:
             with store._parts.database._connection() as connection:
                 catalog = blake3(connection.serialize()).digest(16)
             published = catalog + image.key_without(_CATALOG, _TMP)
-            recovered = catalog + image.key_without(_CATALOG)
+            recovered = published + image.names_of(_TMP)
             again = image.key[0] == 0
             if recovered in self._collected and not again:
                 return self._collected[recovered]
@@ -109,9 +121,9 @@ class Checker:
             if used:
                 self._used[published] = self._trial("using", state, store, self._use)
             outcome = self._used[published]
-            if not used and not outcome.failure:
+            if not used and outcome.is_usable:
                 outcome = self._trial("collecting", state, store, self._collect)
-        if used and not outcome.failure:
+        if used and outcome.is_usable:
             with self._opened(image) as store:
                 assert isinstance(store, DocStore)
                 outcome = self._trial("collecting", state, store, self._collect)
@@ -124,7 +136,7 @@ class Checker:
         try:
             store = DocStore(self._folder, embedder=self._embedder)
         except Exception:  # noqa: BLE001  (whatever it is, the image must not raise it)
-            yield Outcome(EMPTY, f"opening: {_last_lines()}")
+            yield Outcome(None, f"opening: {_last_lines()}")
             return
         self._workers.lend(store)
         try:
@@ -139,7 +151,7 @@ class Checker:
         try:
             trial(state, store)
         except EmptyFoldersError as error:
-            return Outcome(state, f"empty folders: {name} left {error}")
+            return Outcome(state, f"{_EMPTY_FOLDERS}: {name} left {error}")
         except Exception:  # noqa: BLE001
             return Outcome(state, f"{name}: {_last_lines()}")
         return Outcome(state, "")

@@ -108,6 +108,12 @@ class Image:
                 hasher.update(b"\0" + path.encode() + b"\0" + content.digest)
         return hasher.digest(16)
 
+    def names_of(self, beginning: str) -> bytes:
+        """A key of the names that begin so, whatever they hold."""
+        directories = [path for path in self.directories if path.startswith(beginning)]
+        files = [path for path, _ in self.files if path.startswith(beginning)]
+        return blake3("\0".join([*directories, "", *files]).encode()).digest(16)
+
 
 class Disk:
     """The medium, and what is pending on its way there."""

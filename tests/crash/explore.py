@@ -151,11 +151,9 @@ class Explorer:
     def _verdict(self, barrier: Barrier, image: Image) -> str:
         history = frozenset(hash for state in barrier.history for _, held in state for hash in held)
         outcome = self.checker.outcome(image, history)
-        if outcome.failure:
-            return outcome.failure
-        if outcome.state not in barrier.allowed:
+        if outcome.state is not None and outcome.state not in barrier.allowed:
             return f"acknowledged: it holds {_shown(outcome.state)}, not {' or '.join(map(_shown, barrier.allowed))}"
-        return ""
+        return outcome.failure
 
 
 def kind_of(why: str) -> str:
