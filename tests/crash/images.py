@@ -123,14 +123,11 @@ def plan(levels: Sequence[tuple[str, int]], seed: int) -> Iterator[tuple[Task, s
 class Run:
     """A crowd of processes working through levels of tasks."""
 
-    def __init__(
-        self, processes: int, *, seconds: float, seed: int = 0, breakage: str = "", quiet: bool = False
-    ) -> None:
+    def __init__(self, processes: int, *, seconds: float, breakage: str = "", quiet: bool = False) -> None:
         # In memory where there is a file system for that: nothing here needs a medium, the simulated disk is it.
         memory = Path("/dev/shm")
         self._folder = Path(tempfile.mkdtemp(prefix="crash-images-", dir=memory if memory.is_dir() else None))
         self._processes = [Process(self._folder / str(number), breakage) for number in range(processes)]
-        self._seed = seed
         self._quiet = quiet
         self._started = time.monotonic()
         self._end = self._started + seconds
@@ -140,10 +137,9 @@ class Run:
         self.complete = True
         """Whether everything that was asked for was done in time."""
 
-    def work(self, levels: Sequence[tuple[str, int]], at_least: int = sys.maxsize) -> None:
-        """Does levels of tasks until they, the time, or the number of images wanted, are done."""
+    def work(self, waiting: Iterator[tuple[Task, str, int]], at_least: int = sys.maxsize) -> None:
+        """Does tasks until they, the time, or the number of images wanted, are done."""
         todo: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
-        waiting = plan(levels, self._seed)
         threads = [
             threading.Thread(target=self._drive, args=(each, waiting, at_least, todo)) for each in self._processes
         ]
@@ -229,11 +225,11 @@ def main() -> int:
             [sys.executable, "-c", command, arguments.replay], env=environment(), check=False
         ).returncode
     print(f"seed {arguments.seed}", flush=True)
-    run = Run(arguments.processes, seconds=arguments.seconds, seed=arguments.seed, breakage=arguments.breakage)
+    run = Run(arguments.processes, seconds=arguments.seconds, breakage=arguments.breakage)
     try:
-        run.work(EXHAUSTIVE)
+        run.work(plan(EXHAUSTIVE, arguments.seed))
         exhaustive = run.complete
-        run.work(DEEPER, arguments.at_least)
+        run.work(plan(DEEPER, arguments.seed), arguments.at_least)
     finally:
         run.close()
     report = str(run.summary)
