@@ -140,6 +140,8 @@ def _digest(w: World, groups: list[list[int]]) -> int:
 
     Where two do the same, either order may come out. Such states are then looked at twice, which costs only time.
     """
+    if not groups:
+        return int.from_bytes(blake2b(w.key(), digest_size=8).digest())
     order = list(range(len(w.procs)))
     for group in groups:
         rank = {pid: repr((w.procs[pid], w.scratch[pid])) for pid in group}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.protocol.world import Scenario
 
-TWINS = Scenario("twins", errors=1)
+TWINS = Scenario("twins")
 """Two documents with one text come at once; one is dropped and collected meanwhile."""
 
 CROWD = Scenario("crowd", texts=(0,), adders=((0, 0),), stored=((0, 2),), collectors=2)
@@ -29,7 +29,7 @@ READ = Scenario("read", texts=(0,), adders=((0, 0),), stored=((0, 0),), readers=
 SHORT = (TWINS, CROWD, REVIVED, APART, SEARCHED, READ)
 
 LONG = (
-    replace(TWINS, kills=2, powers=2, removals=2, collectors=2),
+    replace(TWINS, kills=2, powers=2, removals=2, collectors=2, errors=1),
     replace(CROWD, kills=2, powers=2, removals=2, errors=1, adders=((0, 0), (0, 1))),
     replace(REVIVED, kills=2, powers=2, removals=2, collectors=2),
     replace(APART, kills=2, powers=2, removals=2, errors=1),

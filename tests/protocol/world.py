@@ -11,6 +11,7 @@ from __future__ import annotations
 import marshal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -52,7 +53,7 @@ class Scenario:
     variation: str = ""
     """A deliberate mistake, by name (see `variations`); empty for the protocol as the code has it."""
 
-    @property
+    @cached_property
     def kinds(self) -> tuple[str, ...]:
         """What each process is, in the order of their numbers."""
         counts = (("add", len(self.adders)), ("collect", self.collectors))
