@@ -30,6 +30,9 @@ _ADVICE = re.compile(r"try again|[Cc]heck|[Rr]estore|[Ff]ree|[Rr]un `|[Uu]pgrade
 _KEPT = {"reserve"}
 """Files at the top that belong to the store, not to documents."""
 
+_INTERRUPTIBLE = {Kind.OPEN, Kind.CLOSE, Kind.READ, Kind.WRITE, Kind.SYNC, Kind.TRUNCATE, Kind.ALLOCATE}
+"""What Linux's manual says a signal may interrupt; looking at names and changing them it may not."""
+
 
 class Hang(BaseException):
     """The watchdog's."""
@@ -120,6 +123,8 @@ class Bench:
         # wait 10 s and give up. So only our own locks are spoiled, by the one error that they know.
         locks = fault.error == errno.ENOLCK
         kinds, path = ({Kind.LOCK}, ".lock") if locks else (set(Kind) - {Kind.LOCK}, "")
+        if fault.error == errno.EINTR:
+            kinds = _INTERRUPTIBLE
         self.calls.fail(fault.nth, fault.error, kinds=kinds, path=path, forever=fault.forever)
         try:
             with _watchdog():
@@ -157,7 +162,8 @@ class Bench:
         elif caught is not None and now == after != before and _is_commit(spoiled):
             self.undecided += 1
         elif now != (after if caught is None else before) and (caught is None or any(now.values())):
-            yield f"effect: it {'raised' if caught else 'succeeded'}, and there is {_difference(before, now)}"
+            did, part = "raised" if caught else "succeeded", "its" if now == after else "a part of its"
+            yield f"effect: it {did} and has {part} effect"
 
     def _goes_on(self, name: str, store: DocStore | None, caught: BaseException | None) -> Iterator[str]:
         """With the fault gone, the same handle works, and the operation does what it is for."""
@@ -222,7 +228,7 @@ def share_workers() -> None:
 @contextlib.contextmanager
 def _watchdog() -> Iterator[None]:
     def bark(number: int, frame: FrameType | None) -> None:
-        raise Hang("".join(traceback.format_stack(frame)[-4:]))
+        raise Hang(f"longer than {_HANGS_AFTER:g} s")
 
     signal.signal(signal.SIGALRM, bark)
     signal.setitimer(signal.ITIMER_REAL, _HANGS_AFTER)
