@@ -92,9 +92,10 @@ def stored_chunks(folder: Path) -> dict[str, Chunks]:
 
 
 def _chunks(folder: Path, text: str, pipeline: str) -> Chunks:
-    content = decompress((folder / "texts" / text[:2] / f"{text}.zst").read_bytes(), text).content
     subindex = folder / "embeddings" / pipeline / text[:2] / text
     spans = np.load(subindex / "chunks.npy", allow_pickle=False)
+    characters = int(spans["end"].max()) + 1_000_000  # no chunk covers the white space at the end
+    content = decompress((folder / "texts" / text[:2] / f"{text}.zst").read_bytes(), text, characters).content
     index: Any = faiss.read_index(str(subindex / "index.faiss"))
     return Chunks(
         [content[span["start"] : span["end"]] for span in spans],

@@ -10,11 +10,11 @@ from blake3 import blake3
 
 
 def files(folder: Path, below: str = "") -> list[Path]:
-    """Every file below a folder, relative to the store, without the catalog."""
+    """Every file below a folder, relative to the store, without the catalog and the reserve."""
     return sorted(
         path.relative_to(folder)
         for path in (folder / below).rglob("*")
-        if path.is_file() and not path.name.startswith("catalog.db")
+        if path.is_file() and not path.name.startswith("catalog.db") and path != folder / "reserve"
     )
 
 

@@ -18,7 +18,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from docstore import cli, cli_arguments, cli_output, errors
+from docstore import cli, cli_arguments, cli_output, cli_store, errors
 from docstore.cli_output import ExitCode
 from docstore.errors import DocStoreError, InvalidArgument
 from docstore.ingest.embed import SentenceTransformerEmbedder
@@ -27,7 +27,7 @@ from docstore.testing import HashEmbedder
 
 PAGE = Path(__file__).parent.parent / "docs" / "command-line.md"
 SCRIPT = Path(sys.executable).parent / "docstore"
-REAL_EMBEDDER = cli._embedder
+REAL_EMBEDDER = cli_store.embedder_of
 FOX, TAX = "The quick red fox jumps over the dog.", "Income tax is due in spring."
 
 
@@ -51,7 +51,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("DOCSTORE_FOLDER", "DOCSTORE_MODEL", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(cli, "_embedder", lambda _model: HashEmbedder())
+    monkeypatch.setattr(cli_store, "embedder_of", lambda _model: HashEmbedder())
     return tmp_path
 
 
@@ -226,7 +226,7 @@ def test_rm_all_asks_on_a_terminal(folder: Path, filled: dict[str, str], answer:
 
 def test_link(folder: Path, filled: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     embedder = HashEmbedder()
-    monkeypatch.setattr(cli, "_embedder", lambda _model: embedder)
+    monkeypatch.setattr(cli_store, "embedder_of", lambda _model: embedder)
     assert Run("link", "carol", filled["tax"], "--name", "t", "--json").json[0]["name"] == "t"
     assert Run("link", "bob", *filled.values()).code == 0
     assert workspaces(folder)["carol"] == ["t"] and len(workspaces(folder)["bob"]) == 2
@@ -275,7 +275,7 @@ def test_what_embeds_nothing_loads_no_model(filled: dict[str, str], monkeypatch:
     def refuse(_: object) -> None:
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr(cli, "_embedder", REAL_EMBEDDER)
+    monkeypatch.setattr(cli_store, "embedder_of", REAL_EMBEDDER)
     monkeypatch.setattr(SentenceTransformerEmbedder, "_load", refuse)
     for words in (["ls"], ["ls", "alice"], ["stats"], ["verify"], ["rm", "alice", "tax.txt"], ["collect"]):
         assert Run(*words).code == 0
@@ -308,7 +308,7 @@ def test_a_model_that_cannot_be_loaded_has_its_exit_code(
     def broken(_model: str | None) -> None:
         raise errors.EmbeddingError("No such model:\nx.")
 
-    monkeypatch.setattr(cli, "_embedder", broken)
+    monkeypatch.setattr(cli_store, "embedder_of", broken)
     run = Run("search", "alice", "fox")
     assert (run.code, run.err) == (ExitCode.EMBEDDING, "error: No such model: x.\n")
 
@@ -319,7 +319,7 @@ def test_interrupting_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
         # Raised here, not by a signal: that may arrive in a finaliser, where Python drops what it raises.
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_embedder", interrupted)
+    monkeypatch.setattr(cli_store, "embedder_of", interrupted)
     assert Run("search", "alice", "fox").code == 130
 
 

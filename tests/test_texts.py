@@ -52,7 +52,7 @@ def test_pieces_equal_slices(seed: str, repeat: int, data: st.DataObject) -> Non
         return
     text = Text.of(content)
     file = compress(text)
-    assert decompress(file, text.hash) == text
+    assert decompress(file, text.hash, len(text.content)) == text
     start = data.draw(st.integers(0, len(content)))
     end = data.draw(st.integers(start, len(content)))
     first, last = len(content[:start].encode()), len(content[:end].encode())
@@ -95,7 +95,7 @@ def test_every_damaged_byte_is_noticed() -> None:
     for position in range(len(file)):
         damaged = bytes(file[:position]) + bytes([file[position] ^ 1]) + bytes(file[position + 1 :])
         try:
-            found = decompress(damaged, text.hash)
+            found = decompress(damaged, text.hash, len(text.content))
         except IntegrityError:
             continue
         assert found == text  # a byte that the format does not use, such as a checksum of the frame table

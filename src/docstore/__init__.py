@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from docstore.errors import EmbeddingError as EmbeddingError
     from docstore.errors import IntegrityError as IntegrityError
     from docstore.errors import InvalidArgument as InvalidArgument
+    from docstore.errors import LinkForbidden as LinkForbidden
     from docstore.errors import PipelineMismatch as PipelineMismatch
     from docstore.errors import QuotaExceeded as QuotaExceeded
     from docstore.errors import StorageError as StorageError
@@ -30,25 +31,27 @@ if TYPE_CHECKING:
     from docstore.model import Hit as Hit
     from docstore.model import Problem as Problem
     from docstore.model import Progress as Progress
+    from docstore.model import Repair as Repair
+    from docstore.model import RepairReport as RepairReport
     from docstore.model import StorageStats as StorageStats
     from docstore.model import VerifyReport as VerifyReport
     from docstore.store import DocStore as DocStore
     from docstore.workspace import Workspace as Workspace
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Loaded when first used (PEP 562): the processes that only extract text start without FAISS, NumPy and SQLite.
 _HOMES = {
     "docstore.errors": (
         "DocStoreError", "DocumentNotFound", "EmbeddingError", "IntegrityError", "InvalidArgument",
-        "PipelineMismatch", "QuotaExceeded", "StorageError", "StoreClosed", "StoreLocked", "StoreReadOnly",
-        "StoreVersionError", "UnreadableDocument", "WorkspaceNotFound",
+        "LinkForbidden", "PipelineMismatch", "QuotaExceeded", "StorageError", "StoreClosed", "StoreLocked",
+        "StoreReadOnly", "StoreVersionError", "UnreadableDocument", "WorkspaceNotFound",
     ),
     "docstore.ingest.embed": ("Embedder", "SentenceTransformerEmbedder"),
     "docstore.ingest.limits": ("Limits",),
     "docstore.model": (
-        "AddReport", "CollectReport", "Document", "Failure", "Hit", "Problem", "Progress", "StorageStats",
-        "VerifyReport",
+        "AddReport", "CollectReport", "Document", "Failure", "Hit", "Problem", "Progress", "Repair",
+        "RepairReport", "StorageStats", "VerifyReport",
     ),
     "docstore.store": ("DocStore",),
     "docstore.workspace": ("Workspace",),

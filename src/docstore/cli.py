@@ -1,4 +1,4 @@
-"""The command line: `docstore add | search | ls | rm | link | stats | collect | verify`."""
+"""The command line: `docstore add | search | ls | rm | link | stats | collect | verify | repair`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import io
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,13 +15,12 @@ import docstore
 from docstore import cli_output as output
 from docstore.cli_arguments import MINIMUM_PREFIX, duration, files_under, metadata, referenced
 from docstore.cli_output import ExitCode, errors_shown, fields_of, progress_bar, show, show_error
-from docstore.errors import InvalidArgument, StoreVersionError, WorkspaceNotFound
+from docstore.cli_store import Access, Settings, existing, opened
+from docstore.errors import InvalidArgument, WorkspaceNotFound
 from docstore.model import AddReport
 
 if TYPE_CHECKING:  # imported where used: `--help` and usage errors need neither FAISS nor SQLite
-    from docstore.ingest.embed import Embedder
     from docstore.store import DocStore
-    from docstore.workspace import Workspace
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,16 +28,8 @@ app = typer.Typer(
     help="Store and embed every document once; share it between workspaces by reference; search each exactly.",
 )
 
-Access = Literal["read", "change", "create"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and errors as JSON too.")]
 WorkspaceName = Annotated[str, typer.Argument(metavar="WORKSPACE", help="Name of the workspace.", show_default=False)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    folder: Path
-    model: str | None
-    timeout: float
 
 
 def _print_version(wanted: bool) -> None:
@@ -83,7 +73,7 @@ def main(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a name the terminal's encoding lacks must not end in a traceback
-    context.obj = _Settings(store, model, timeout)
+    context.obj = Settings(store, model, timeout)
 
 
 @app.command()
@@ -107,7 +97,7 @@ def add(
         if not sources and not unreadable:
             raise InvalidArgument(f"There are no files in {', '.join(map(str, files))}.")
         with (
-            _opened(context, "create", embeds=True) as store,
+            opened(context, "create", embeds=True) as store,
             progress_bar("Adding", "documents", len(sources)) as move,
         ):
             found = store.workspace(workspace).add_many(sources, progress=move)
@@ -166,8 +156,8 @@ def search(
     """Find the chunks of a workspace that are nearest to a query, best first."""
     with errors_shown(as_json):
         conditions = metadata(where or [])
-        with _opened(context, "read", embeds=True) as store:
-            searched = _existing(store, workspace)
+        with opened(context, "read", embeds=True) as store:
+            searched = existing(store, workspace)
             hits = searched.search(
                 query,
                 k,
@@ -196,9 +186,9 @@ def ls(
     as_json: AsJson = False,
 ) -> None:
     """List the workspaces, or the documents of one."""
-    with errors_shown(as_json), _opened(context, "read", embeds=workspace is not None) as store:
+    with errors_shown(as_json), opened(context, "read", embeds=workspace is not None) as store:
         if workspace is not None:
-            documents = _existing(store, workspace).documents()
+            documents = existing(store, workspace).documents()
             shown = output.documents_table(documents) if documents else f"{workspace} has no documents."
             show(as_json, documents, shown)
             return
@@ -230,8 +220,8 @@ def rm(
     with errors_shown(as_json):
         if bool(documents) == all_:
             raise InvalidArgument("Name the documents to drop, or use --all to delete the workspace: one of the two.")
-        with _opened(context, "change") as store:
-            emptied = _existing(store, workspace)
+        with opened(context, "change") as store:
+            emptied = existing(store, workspace)
             removed = emptied.documents() if all_ else referenced(emptied.documents(), documents or [], workspace)
             if not all_:
                 for each in removed:
@@ -265,7 +255,7 @@ def link(
     with errors_shown(as_json):
         if name is not None and len(hashes) > 1:
             raise InvalidArgument(f"--name is for one document, and there are {len(hashes)} hashes.")
-        with _opened(context, "change", embeds=True) as store:
+        with opened(context, "change", embeds=True) as store:
             for each in hashes:
                 store.document(each)  # before the first change: one wrong hash must not leave half of it done
             linked = [store.workspace(workspace).link(each, name=name) for each in hashes]
@@ -275,7 +265,7 @@ def link(
 @app.command()
 def stats(context: typer.Context, as_json: AsJson = False) -> None:
     """Show what the store holds and what sharing saves."""
-    with errors_shown(as_json), _opened(context, "read") as store:
+    with errors_shown(as_json), opened(context, "read") as store:
         found = store.stats()
         show(as_json, found, output.stats_table(found))
 
@@ -298,53 +288,71 @@ def collect(
     with errors_shown(as_json):
         spared = duration(grace)
         access: Access = "read" if dry_run else "change"
-        with _opened(context, access) as store, progress_bar("Deleting", "documents") as move:
+        with opened(context, access) as store, progress_bar("Deleting", "documents") as move:
             report = store.collect(spared, dry_run=dry_run, progress=move)
         show(as_json, {**fields_of(report), "dry_run": dry_run}, output.collected(report, dry_run))
 
 
 @app.command()
-def verify(context: typer.Context, as_json: AsJson = False) -> None:
-    """Read every stored file and compare it with its hash, and the catalog with itself."""
+def verify(
+    context: typer.Context,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            "--rate", metavar="MEGABYTES", show_default=False, help="Read no more megabytes a second than this."
+        ),
+    ] = None,
+    for_: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="DURATION",
+            show_default=False,
+            help="Stop after this time: 30s, 10m, 12h or 7d. The next run goes on from there.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the catalog; of files, only count them.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read every stored file and compare it with its hash, and the catalog with itself.
+
+    What was checked least recently is read first, and what was read is noted.
+    """
     with errors_shown(as_json):
-        # Opened for changes it also notes leftovers for the next collection. A copy on a read-only disk can do without.
-        access: Access = "change" if os.access(context.obj.folder, os.W_OK) else "read"
-        with _opened(context, access) as store, progress_bar("Verifying", "documents") as move:
-            report = store.verify(progress=move)
+        stop = None if for_ is None else duration(for_)
+        # Opened for changes it also notes what it checked. A copy on a read-only disk can do without.
+        access: Access = "change" if not dry_run and os.access(context.obj.folder, os.W_OK) else "read"
+        with opened(context, access) as store, progress_bar("Verifying", "documents") as move:
+            report = store.verify(
+                bytes_per_second=None if rate is None else rate * 1_000_000,
+                duration=stop,
+                dry_run=dry_run,
+                progress=move,
+            )
         table = [output.problems_table(report)] if report.problems else []
-        show(as_json, {"ok": report.ok, **fields_of(report)}, *table, output.verified(report))
+        show(as_json, {"ok": report.ok, **fields_of(report)}, *table, output.verified(report, dry_run))
         if not report.ok:
             raise typer.Exit(ExitCode.INCOMPLETE)
 
 
-def _embedder(model: str | None) -> Embedder:
-    from docstore.ingest.embed import SentenceTransformerEmbedder
+@app.command()
+def repair(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Restore what is damaged and can be restored; move what cannot to the folder quarantine.
 
-    return SentenceTransformerEmbedder() if model is None else SentenceTransformerEmbedder(model)
-
-
-def _opened(context: typer.Context, access: Access, *, embeds: bool = False) -> DocStore:
-    """The store. Only `create` makes one where there is none: a mistyped folder must not look like an empty store.
-
-    Args:
-        embeds: whether vectors matter to the command. Any model but the default one is loaded to be identified.
+    A damaged document is healed by adding it again.
     """
-    from docstore.durable import storage_errors
-    from docstore.store import CATALOG, DocStore
-
-    settings: _Settings = context.obj
-    with storage_errors("opening the store"):
-        if access != "create" and not (settings.folder / CATALOG).exists():
-            raise StoreVersionError(f"{settings.folder} is no store. Check --store; `docstore add` creates a store.")
-    embedder = _embedder(settings.model) if embeds else None
-    return DocStore(settings.folder, embedder=embedder, timeout=settings.timeout, readonly=access == "read")
-
-
-def _existing(store: DocStore, name: str) -> Workspace:
-    """The workspace, which `DocStore.workspace` would create."""
-    if name not in store.workspaces():
-        raise WorkspaceNotFound(f"There is no workspace {name!r}. `docstore ls` lists those there are.")
-    return store.workspace(name)
+    with errors_shown(as_json):
+        access: Access = "read" if dry_run else "change"
+        with opened(context, access, embeds=True) as store, progress_bar("Verifying", "documents") as move:
+            report = store.repair(dry_run=dry_run, progress=move)
+        table = [output.repairs_table(report)] if report.repairs else []
+        show(as_json, {"ok": report.ok, **fields_of(report), "dry_run": dry_run}, *table, output.repaired(report))
+        if not report.ok:
+            raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 def _counts(store: DocStore) -> dict[str, int]:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -22,7 +23,19 @@ from rich.text import Text
 
 from docstore import errors
 from docstore.errors import DocStoreError
-from docstore.model import AddReport, CollectReport, Document, Failure, Hit, Progress, StorageStats, VerifyReport
+from docstore.model import (
+    AddReport,
+    CollectReport,
+    Document,
+    Failure,
+    Hit,
+    Problem,
+    Progress,
+    Repair,
+    RepairReport,
+    StorageStats,
+    VerifyReport,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -33,7 +46,7 @@ class ExitCode(IntEnum):
 
     OK = 0
     INCOMPLETE = 1
-    """Some documents failed, verify found problems, or a question was answered with no."""
+    """Some documents failed, verify found problems, repair left some, or a question was answered with no."""
     USAGE = 2
     """Also what typer returns for options and arguments it cannot read."""
     NOT_FOUND = 3
@@ -241,26 +254,39 @@ def problems_table(report: VerifyReport) -> RenderableType:
     """What `verify` found wrong."""
     return _table(
         [Column("Kind", no_wrap=True), _wide("Path"), _wide("Detail"), _wide("Documents"), _wide("Workspaces")],
-        (
-            (
-                each.kind,
-                each.path,
-                each.detail,
-                " ".join(hash[:12] for hash in each.documents),
-                ", ".join(each.workspaces),
-            )
-            for each in report.problems
-        ),
+        ((each.kind, each.path, each.detail, *_affected(each)) for each in report.problems),
     )
 
 
-def verified(report: VerifyReport) -> str:
+def verified(report: VerifyReport, dry_run: bool) -> str:
     """What `verify` read, as a sentence."""
     found = count(len(report.problems), "problem") if report.problems else "no problems"
     leftovers = (
         f" {count(report.leftovers, 'leftover file')}: docstore collect removes them." if report.leftovers else ""
     )
-    return f"Checked {count(report.files, 'file')}, {size(report.bytes)}: {found}.{leftovers}"
+    remaining = f" {count(report.remaining, 'document')} remain for the next run." if report.remaining else ""
+    verb = "Would check" if dry_run else "Checked"
+    return f"{verb} {count(report.files, 'file')}, {size(report.bytes)}: {found}.{leftovers}{remaining}"
+
+
+def repairs_table(report: RepairReport) -> RenderableType:
+    """What `repair` did."""
+    return _table(
+        [Column("Action", no_wrap=True), _wide("Path"), _wide("Detail"), _wide("Documents"), _wide("Workspaces")],
+        ((each.action, each.path, each.detail, *_affected(each)) for each in report.repairs),
+    )
+
+
+def repaired(report: RepairReport) -> str:
+    """What `repair` did, as a sentence."""
+    if not report.repairs:
+        return "Nothing is damaged."
+    actions = Counter(each.action for each in report.repairs)
+    return ", ".join(f"{number:,} {action}" for action, number in sorted(actions.items())) + "."
+
+
+def _affected(found: Problem | Repair) -> tuple[str, str]:
+    return " ".join(hash[:12] for hash in found.documents), ", ".join(found.workspaces)
 
 
 def counted(report: AddReport) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 from sqlite_utils import Database
 
 from docstore.database import row, rows
+from docstore.errors import IntegrityError
+from docstore.ingest.extract import SUFFIXES
 from docstore.schema import NOW
 
 
@@ -52,7 +54,15 @@ class DocumentRow:
     doomed: bool
     text: TextRow
 
+    @property
+    def suffix(self) -> str:
+        """The ending of the blob's file."""
+        return SUFFIXES[self.media_type]
 
+
+# Columns by name, never `*`: a damaged schema is then SQLite's error, not a missing key.
+_DOCUMENT = "id, hash, media_type, size, pages, stored_at, refcount, doomed, text_id"
+_SUBINDEX = "s.chunks, s.index_hash, s.index_size, s.spans_hash, s.spans_size"
 _TEXT = """
     t.id, t.hash, t.characters, t.file_hash, t.file_size,
     NOT EXISTS (SELECT 1 FROM documents d WHERE d.text_id = t.id AND d.doomed = 0) AS condemned"""
@@ -66,13 +76,13 @@ def find_text(db: Database, hash: str) -> TextRow | None:
 
 def find_document(db: Database, hash: str) -> DocumentRow | None:
     """The document of this hash, doomed or not."""
-    found = row(db, "SELECT * FROM documents WHERE hash = ?", hash)
+    found = row(db, f"SELECT {_DOCUMENT} FROM documents WHERE hash = ?", hash)
     return None if found is None else _document(db, found)
 
 
 def documents_of_text(db: Database, text: TextRow) -> list[DocumentRow]:
     """All documents that share a text: there may be as many as there are documents."""
-    return [_document(db, found) for found in rows(db, "SELECT * FROM documents WHERE text_id = ?", text.id)]
+    return [_document(db, found) for found in rows(db, f"SELECT {_DOCUMENT} FROM documents WHERE text_id = ?", text.id)]
 
 
 def is_last_of_text(db: Database, document: DocumentRow) -> bool:
@@ -91,7 +101,7 @@ def find_subindex(db: Database, text: TextRow, fingerprint: str) -> SubindexRow 
     """The sub-index of a text under a pipeline."""
     found = row(
         db,
-        """SELECT s.* FROM subindexes s JOIN pipelines p ON p.id = s.pipeline_id
+        f"""SELECT {_SUBINDEX} FROM subindexes s JOIN pipelines p ON p.id = s.pipeline_id
            WHERE s.text_id = ? AND p.fingerprint = ?""",
         text.id, fingerprint,
     )  # fmt: skip
@@ -102,7 +112,7 @@ def subindexes_of_text(db: Database, text: TextRow) -> list[tuple[str, SubindexR
     """All sub-indexes of a text, with the fingerprints of their pipelines."""
     found = rows(
         db,
-        """SELECT s.*, p.fingerprint FROM subindexes s JOIN pipelines p ON p.id = s.pipeline_id
+        f"""SELECT {_SUBINDEX}, p.fingerprint FROM subindexes s JOIN pipelines p ON p.id = s.pipeline_id
            WHERE s.text_id = ?""",
         text.id,
     )
@@ -169,7 +179,10 @@ def _text(found: dict[str, Any]) -> TextRow:
 
 def _document(db: Database, found: dict[str, Any]) -> DocumentRow:
     text = row(db, f"SELECT {_TEXT} FROM texts t WHERE t.id = ?", found["text_id"])
-    assert text is not None
+    if text is None or found["media_type"] not in SUFFIXES:
+        lie = "has no text" if text is None else f"is of a type {found['media_type']!r} that docstore never stores"
+        raise IntegrityError(f"The catalog says that document {found['hash']} {lie}: it is damaged. Run "
+                             "`docstore repair`, or restore a backup.")  # fmt: skip
     return DocumentRow(
         found["id"], found["hash"], found["media_type"], found["size"], found["pages"], found["stored_at"],
         found["refcount"], bool(found["doomed"]), _text(text),
@@ -177,6 +190,4 @@ def _document(db: Database, found: dict[str, Any]) -> DocumentRow:
 
 
 def _subindex(found: dict[str, Any]) -> SubindexRow:
-    return SubindexRow(
-        found["chunks"], found["index_hash"], found["index_size"], found["spans_hash"], found["spans_size"]
-    )
+    return SubindexRow(**{name: value for name, value in found.items() if name != "fingerprint"})

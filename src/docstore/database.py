@@ -29,6 +29,7 @@ from docstore.errors import (
     StoreVersionError,
 )
 from docstore.forking import in_child
+from docstore.frozen import FrozenCatalog
 
 _MINIMUM_SQLITE = (3, 37, 0)  # STRICT tables
 
@@ -49,6 +50,10 @@ _TRANSLATION: dict[int, tuple[type[DocStoreError], str]] = {
     sqlite3.SQLITE_CONSTRAINT: (IntegrityError, "It contradicts itself. Please report this with the message."),
 }
 
+# No table of that name, text that is no UTF-8: our statements are right for a catalog that is as we made it.
+_UNEXPECTED = (IntegrityError, "It is damaged or was changed by others: run `docstore verify`, or restore a backup. "
+                               "Please report it if it is not.")  # fmt: skip
+
 # A child of fork must not close these: see the module's first lines.
 _inherited: list[sqlite3.Connection] = []
 
@@ -60,8 +65,10 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None) or 0
-        kind, advice = _TRANSLATION.get(code & 0xFF, (StorageError, "Please report this with the message."))
+        kind, advice = _TRANSLATION.get(code & 0xFF, _UNEXPECTED)
         raise kind(f"The catalog {path} refused: {error}. {advice}") from error
+    except UnicodeDecodeError as error:  # in a message of SQLite's that quotes damaged bytes
+        raise IntegrityError(f"The catalog {path} cannot be read ({error}). {_UNEXPECTED[1]}") from error
 
 
 class CatalogDatabase:
@@ -73,6 +80,7 @@ class CatalogDatabase:
         self._timeout = timeout
         self._closed = False
         self._idle: list[sqlite3.Connection] = []
+        self._frozen = FrozenCatalog(path, timeout) if readonly else None
         self._make_locks()
         in_child(self._leave_parent)
         if not readonly:
@@ -179,9 +187,9 @@ class CatalogDatabase:
 
     def compact(self) -> None:
         """Gives the catalog's free pages and its write-ahead log back to the file system, as far as others let."""
-        # Whoever reads or writes keeps us from it, and must not be made to wait for a convenience: the next
-        # collection tries again.
-        with contextlib.suppress(StoreLocked), self._connection() as connection:
+        # Whoever reads or writes keeps us from it, and must not be made to wait for a convenience; a full disk has no
+        # room for the log of it. The next collection tries again.
+        with contextlib.suppress(StoreLocked, StorageError), self._connection() as connection:
             connection.execute("PRAGMA busy_timeout = 0")
             for _ in range(0, int(connection.execute("PRAGMA freelist_count").fetchone()[0]), _VACUUM_PAGES):
                 # executescript, because the pragma frees one page for each step and execute() takes only one. A part
@@ -196,6 +204,8 @@ class CatalogDatabase:
             self._closed = True
             while self._idle:
                 self._idle.pop().close()
+        if self._frozen is not None:
+            self._frozen.close()
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -204,6 +214,10 @@ class CatalogDatabase:
                 if self._closed:
                     raise StoreClosed(f"The store {self.path.parent} was closed. Open it again.")
                 connection = self._idle.pop() if self._idle else None
+            if self._frozen is not None:
+                with self._frozen.connection() as frozen:
+                    yield frozen
+                    return
             connection = connection or self._connect()
             try:
                 yield connection
@@ -218,10 +232,8 @@ class CatalogDatabase:
             connection.close()
 
     def _connect(self) -> sqlite3.Connection:
-        mode = "ro" if self._readonly else "rwc"
         connection = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode={mode}",
-            uri=True,
+            self.path,
             timeout=self._timeout,
             isolation_level=None,  # transactions are ours to begin: sqlite3's implicit ones are never IMMEDIATE
             check_same_thread=False,

@@ -73,5 +73,9 @@ class StoreReadOnly(DocStoreError):
     """A change was asked of a store that was opened with `readonly=True`."""
 
 
+class LinkForbidden(DocStoreError):
+    """`link` on a store that was opened with `demand_bytes=True`. Says nothing of whether it holds the document."""
+
+
 class StoreClosed(DocStoreError):
     """The store was used after `close()`."""

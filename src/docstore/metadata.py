@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from docstore.errors import InvalidArgument
+from docstore.errors import IntegrityError, InvalidArgument
 
 _MAX_BYTES = 64 << 10
 _MAX_DEPTH = 32  # far below the recursion limit of whoever reads it back
@@ -31,6 +31,22 @@ def encode(metadata: Mapping[str, Any] | None) -> str | None:
     if size > _MAX_BYTES:
         raise InvalidArgument(f"metadata takes {size:,} bytes as JSON; at most {_MAX_BYTES:,} are allowed")
     return text
+
+
+def decode(stored: str) -> Mapping[str, Any]:
+    """The metadata of a reference, as the catalog holds it.
+
+    Raises:
+        IntegrityError: it is none that `encode` wrote.
+    """
+    try:
+        found = json.loads(stored) if len(stored) <= _MAX_BYTES else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise IntegrityError("The catalog holds metadata that is no JSON object of docstore's: it is damaged. Run "
+                             "`docstore verify`, or restore a backup.")  # fmt: skip
+    return found
 
 
 def _plain(value: Any, depth: int) -> Any:

@@ -133,7 +133,7 @@ class Problem:
     """One thing that `verify` found wrong."""
 
     kind: str
-    """`missing`, `damaged`, `count`, `reference`, `catalog` or `foreign`."""
+    """`missing`, `damaged`, `unreadable`, `count`, `reference`, `catalog` or `foreign`."""
     path: str
     """The file, relative to the store's folder, or the catalog table."""
     detail: str
@@ -149,13 +149,45 @@ class VerifyReport:
 
     problems: tuple[Problem, ...]
     files: int
-    """Files read and hashed."""
+    """Files read and hashed; with `dry_run` those that would be."""
     bytes: int
-    """Bytes read and hashed."""
+    """Bytes of these files."""
     leftovers: int
-    """Files that interrupted operations left behind. Harmless; `collect` sweeps them."""
+    """Files that interrupted operations left behind. Harmless; `collect` sweeps them. Looked for only when nothing
+    remains."""
+    remaining: int
+    """Documents not read for lack of time. The next run begins with them."""
 
     @property
     def ok(self) -> bool:
         """True when nothing is wrong."""
         return not self.problems
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What `repair` did, or with `dry_run` would do, about one problem."""
+
+    action: str
+    """`restored`: the bytes that were published are back. `corrected`: the catalog says again what follows from its
+    rows. `quarantined`: moved to `quarantine/`, since nothing here can restore it. `unrepaired`: left as it is."""
+    path: str
+    """The file, relative to the store's folder, or the catalog table."""
+    detail: str
+    """What was wrong, and what to do about it now."""
+    workspaces: tuple[str, ...]
+    """Names of the workspaces whose documents it affects."""
+    documents: tuple[str, ...] = ()
+    """Hashes of the documents it affects."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """What `repair` found and did."""
+
+    repairs: tuple[Repair, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing is left for a person to do."""
+        return all(each.action in ("restored", "corrected") for each in self.repairs)

@@ -8,12 +8,17 @@ from pathlib import Path
 from docstore.cas import ContentStore
 from docstore.contents import SubindexRow, TextRow
 from docstore.database import CatalogDatabase
+from docstore.errors import IntegrityError
 from docstore.ingest.extractor import Extractor
-from docstore.ingest.pipeline import Pipeline
+from docstore.ingest.pipeline import Pipeline, is_fingerprint
+from docstore.reserve import RESERVE, Reserve
 from docstore.scratch import is_alive
 from docstore.texts import SUFFIX
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 from docstore.views import ViewCache
+
+QUARANTINE = "quarantine"
+"""The folder for what is damaged and cannot be restored. Nothing reads it; its files are the user's to delete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,15 @@ class Parts:
     pipeline: Pipeline
     extractor: Extractor
     views: ViewCache
+    reserve: Reserve
+    demand_bytes: bool
+    """Whether a workspace gets only documents whose bytes it brings. See `DocStore`."""
+
+    @property
+    def known_names(self) -> set[str]:
+        """What docstore makes in the folder."""
+        return {"catalog.db", "catalog.db-wal", "catalog.db-shm", "documents", "texts", "embeddings", "tmp",
+                QUARANTINE, RESERVE}  # fmt: skip
 
     @property
     def tmp(self) -> Path:
@@ -38,7 +52,14 @@ class Parts:
         return is_alive(self.tmp, token)
 
     def embeddings(self, fingerprint: str) -> ContentStore:
-        """The sub-index files of one pipeline."""
+        """The sub-index files of one pipeline.
+
+        Raises:
+            IntegrityError: no pipeline has such a fingerprint. It comes from the catalog, and becomes part of a path.
+        """
+        if not is_fingerprint(fingerprint):
+            raise IntegrityError(f"The catalog names a pipeline {fingerprint!r:.100}, which is no fingerprint: it is "
+                                 "damaged. Run `docstore verify`, or restore a backup.")  # fmt: skip
         return ContentStore(self.folder, f"embeddings/{fingerprint}")
 
     def text_is_intact(self, text: TextRow) -> bool:

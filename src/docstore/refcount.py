@@ -6,7 +6,6 @@ Plain functions on a transaction; what changes anything wants one from `CatalogD
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from sqlite_utils import Database
 
 from docstore.contents import DocumentRow, find_document
 from docstore.database import row, rows
+from docstore.metadata import decode
 from docstore.schema import NOW
 
 
@@ -59,10 +59,9 @@ def workspace_id(db: Database, name: str) -> int | None:
 
 def create_workspace(db: Database, name: str) -> int:
     """Creates a workspace unless it exists. Returns its id."""
-    db.execute(f"INSERT INTO workspaces (name, created_at) VALUES (?, {NOW}) ON CONFLICT (name) DO NOTHING", (name,))
-    found = workspace_id(db, name)
-    assert found is not None
-    return found
+    if (found := workspace_id(db, name)) is not None:
+        return found
+    return int(db.execute(f"INSERT INTO workspaces (name, created_at) VALUES (?, {NOW})", (name,)).lastrowid or 0)
 
 
 def delete_workspace(db: Database, workspace: int) -> None:
@@ -172,4 +171,4 @@ def _documents(db: Database, found: list[dict[str, Any]]) -> list[DocumentRow]:
 
 
 def _reference(found: dict[str, Any]) -> ReferenceRow:
-    return ReferenceRow(**{**found, "metadata": json.loads(found["metadata"])})
+    return ReferenceRow(**{**found, "metadata": decode(found["metadata"])})

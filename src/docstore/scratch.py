@@ -89,7 +89,7 @@ def _new_lock(tmp: Path) -> tuple[int, Path]:
 def is_alive(tmp: Path, token: str) -> bool:
     """Whether the operation that owns `token` still runs, in this or any other process."""
     try:
-        fd = os.open(tmp / (token + _LOCK), os.O_RDWR)
+        fd = os.open(tmp / (token + _LOCK), os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:

@@ -15,15 +15,17 @@ from docstore.database import CatalogDatabase, row
 from docstore.documents import stored_document
 from docstore.durable import storage_errors, sync_directory
 from docstore.errors import DocumentNotFound, IntegrityError, InvalidArgument, StoreVersionError, WorkspaceNotFound
+from docstore.filesystem import refuse_network
 from docstore.ingest.embed import Embedder, SentenceTransformerEmbedder
-from docstore.ingest.extract import SUFFIXES
 from docstore.ingest.extractor import Extractor
 from docstore.ingest.limits import Limits
 from docstore.ingest.pipeline import Pipeline
 from docstore.lifecycle.collect import collect
+from docstore.lifecycle.repair import repair
 from docstore.lifecycle.verify import verify
-from docstore.model import CollectReport, Document, Progress, StorageStats, VerifyReport
+from docstore.model import CollectReport, Document, Progress, RepairReport, StorageStats, VerifyReport
 from docstore.parts import Parts
+from docstore.reserve import Reserve
 from docstore.vectors import Codec
 from docstore.views import ViewCache
 from docstore.workspace import Workspace, check_hash, check_name
@@ -59,6 +61,7 @@ class DocStore:
         cache_bytes: int = 1 << 30,
         timeout: float = 60.0,
         readonly: bool = False,
+        demand_bytes: bool = False,
     ) -> None:
         """Opens the store in a folder, creating both unless `readonly`.
 
@@ -70,11 +73,15 @@ class DocStore:
             limits: what extracting one document may use.
             cache_bytes: memory for merged indexes of the workspaces searched last.
             timeout: seconds to wait while another process holds the catalog's write lock.
-            readonly: refuse every change.
+            readonly: refuse every change, and never write a byte to the folder, not even SQLite's own files.
+            demand_bytes: nobody gets a document by its hash. `link` is refused; an `add` of what its workspace does not
+                have yet extracts and embeds as if nobody had it, and `Document.reused` says nothing of others. For
+                applications whose users may `add` and must not learn what others hold; costs them the embedding, and
+                still stores everything once.
 
         Raises:
             StoreVersionError: the folder holds something else, or a newer docstore wrote it.
-            StorageError: the folder cannot be made or opened.
+            StorageError: the folder cannot be made or opened, or is on a network file system.
         """
         if not isinstance(folder, str | os.PathLike) or "\0" in os.fspath(folder):
             raise InvalidArgument(f"The folder is {folder!r}; it must be a path")
@@ -84,17 +91,25 @@ class DocStore:
         if limits is not None and not isinstance(limits, Limits):
             raise InvalidArgument(f"limits is a {type(limits).__name__}; it must be docstore.Limits")
         root = Path(folder).absolute()
+        if not readonly:
+            refuse_network(root)
         _prepare_folder(root, readonly)
         pipeline = Pipeline(embedder or SentenceTransformerEmbedder(), codec, chunk_size, chunk_overlap)
         self._readonly = readonly
+        reserve = Reserve(root)
+        database = reserve.lend(lambda: CatalogDatabase(root / CATALOG, readonly=readonly, timeout=timeout))
+        if not readonly:
+            reserve.fill()
         self._parts = Parts(
             folder=root,
-            database=CatalogDatabase(root / CATALOG, readonly=readonly, timeout=timeout),
+            database=database,
             documents=ContentStore(root, "documents"),
             texts=ContentStore(root, "texts"),
             pipeline=pipeline,
             extractor=Extractor(limits or Limits()),
             views=ViewCache(cache_bytes),
+            reserve=reserve,
+            demand_bytes=demand_bytes,
         )
 
     def __enter__(self) -> DocStore:
@@ -141,12 +156,15 @@ class DocStore:
             WorkspaceNotFound: there is none of this name.
         """
         check_name(name, "The workspace's name")
+        self._parts.views.drop(self._parts.reserve.lend(lambda: self._delete_workspace(name)))
+
+    def _delete_workspace(self, name: str) -> int:
         with self._parts.database.write() as db:
             id = refcount.workspace_id(db, name)
             if id is None:
                 raise WorkspaceNotFound(f"There is no workspace {name!r}. store.workspaces() lists those there are.")
             refcount.delete_workspace(db, id)
-        self._parts.views.drop(id)
+        return id
 
     # -- documents ------------------------------------------------------------------------------------------------
 
@@ -179,7 +197,7 @@ class DocStore:
             found = self._stored(contents.find_document(db, check_hash(hash)), hash)
         with storage_errors("opening a document"):
             try:
-                return self._parts.documents.open(hash, SUFFIXES[found.media_type])
+                return self._parts.documents.open(hash, found.suffix)
             except FileNotFoundError as error:
                 with self._parts.database.read() as db:
                     self._stored(contents.find_document(db, hash), hash)
@@ -195,14 +213,18 @@ class DocStore:
     def stats(self) -> StorageStats:
         """What the store holds and what sharing saves."""
         with self._parts.database.read() as db:
-            totals = row(db, "SELECT * FROM totals")
+            totals = row(
+                db,
+                """SELECT documents, workspaces, refs, chunks, file_bytes, logical_bytes, embedded, avoided
+                   FROM totals""",
+            )
         assert totals is not None
         catalog = sum(
             path.stat().st_size
             for suffix in ("", "-wal", "-shm")
             if (path := self._parts.folder / (CATALOG + suffix)).exists()
         )
-        physical = totals["file_bytes"] + catalog
+        physical = totals["file_bytes"] + catalog + self._parts.reserve.size()
         return StorageStats(
             documents=totals["documents"],
             workspaces=totals["workspaces"],
@@ -232,15 +254,43 @@ class DocStore:
             dry_run: only report what would go.
             progress: called after every group of deletions.
         """
-        return collect(self._parts, grace, dry_run, progress)
+        return self._parts.reserve.lend(lambda: collect(self._parts, grace, dry_run, progress))
 
-    def verify(self, *, progress: Callable[[Progress], object] | None = None) -> VerifyReport:
-        """Reads and hashes every stored file, and checks the catalog against itself. Changes nothing.
+    def verify(
+        self,
+        *,
+        bytes_per_second: float | None = None,
+        duration: timedelta | None = None,
+        dry_run: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> VerifyReport:
+        """Reads and hashes every stored file, and checks the catalog against itself. Repairs nothing.
+
+        What was checked least recently is read first, and what was read is noted, unless the store is read-only: a run
+        that ends early, by `duration` or by being killed, is resumed by the next. It holds no lock, so it can run in a
+        thread or in another process beside readers and writers.
 
         Args:
+            bytes_per_second: read no faster than this.
+            duration: begin no further document after this time.
+            dry_run: check the catalog, but of the files only count what would be read. Notes nothing.
             progress: called after every document.
         """
-        return verify(self._parts, self._readonly, progress)
+        return verify(self._parts, self._readonly, bytes_per_second, duration, dry_run, progress)
+
+    def repair(self, *, dry_run: bool = False, progress: Callable[[Progress], object] | None = None) -> RepairReport:
+        """Verifies, restores what can be restored, and sets aside what cannot.
+
+        A text comes back from its document, a sub-index from its text (under the pipeline this store was opened with),
+        counts and totals from the references. A damaged document is moved to `quarantine/`: adding its bytes again
+        heals it, for every workspace. Nothing is deleted, and nothing is replaced by anything but the very bytes that
+        the catalog names, or vectors computed anew from them.
+
+        Args:
+            dry_run: only say what would be done.
+            progress: called after every document that was checked.
+        """
+        return repair(self._parts, self._readonly, dry_run, progress)
 
 
 def _prepare_folder(root: Path, readonly: bool) -> None:

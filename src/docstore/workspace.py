@@ -17,6 +17,7 @@ from docstore.errors import (
     DocStoreError,
     DocumentNotFound,
     InvalidArgument,
+    LinkForbidden,
     StoreReadOnly,
     UnreadableDocument,
     WorkspaceNotFound,
@@ -146,13 +147,17 @@ class Workspace:
         """References a document that the store holds, by its hash alone.
 
         Whoever can call this with a hash can read the document: hand it to applications, not to their users.
+        `DocStore(…, demand_bytes=True)` forbids it.
 
         Raises:
             DocumentNotFound: the store does not hold it.
+            LinkForbidden: the store demands the bytes.
         """
         if name is not None:
             check_name(name, "name")
         check_hash(hash)
+        if self._parts.demand_bytes:
+            raise LinkForbidden("This store was opened with demand_bytes=True: add the document itself.")
         encoded = encode(metadata)
         with self._scratch() as scratch:
             return self._run(Incoming(hash, None, hash, hash, name, encoded), scratch)
@@ -164,6 +169,9 @@ class Workspace:
             DocumentNotFound: this workspace does not reference it.
         """
         check_hash(hash)
+        self._parts.reserve.lend(lambda: self._unrefer(hash))
+
+    def _unrefer(self, hash: str) -> None:
         with self._parts.database.write() as db:
             if not refcount.unrefer(db, self._id, hash):
                 raise DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")

@@ -114,6 +114,8 @@ class Addition:
             return [self._next_step(db, item) for item in pending]
 
     def _next_step(self, db: Database, item: Incoming) -> Step:
+        if self._must_bring(db, item):
+            return self._next_step_alone(db, item)
         document = contents.find_document(db, item.hash)
         stored = document if document is not None and self._is_live(document) else None
         if stored is not None:
@@ -138,11 +140,25 @@ class Addition:
         key = claims.embedding_key(self._fingerprint, item.text_hash)
         return Step.EMBED if self._claim(db, item, key) else Step.WAIT
 
+    def _must_bring(self, db: Database, item: Incoming) -> bool:
+        """Whether bytes are demanded, and this workspace does not have the document yet."""
+        if not self._parts.demand_bytes:
+            return False
+        return refcount.reference(db, self._workspace, item.hash, self._fingerprint) is None
+
+    def _next_step_alone(self, db: Database, item: Incoming) -> Step:
+        """As if nobody had the document: what others hold must show neither in the answer nor in its time."""
+        if item.blob is not None and item.subindex is not None:
+            return Step.PUBLISH
+        if not self._claim(db, item, claims.document_key(item.hash)):  # only this group can have it: see _claim
+            return Step.WAIT
+        return Step.PREPARE if item.blob is None else Step.EMBED
+
     def _is_live(self, document: DocumentRow) -> bool:
         """Whether a document can be referenced as it is. A row whose file was lost is not deduplicated onto."""
         return (
             not document.doomed
-            and self._parts.documents.intact(document.hash, SUFFIXES[document.media_type], document.size)
+            and self._parts.documents.intact(document.hash, document.suffix, document.size)
             and self._parts.text_is_intact(document.text)
         )
 
@@ -156,6 +172,10 @@ class Addition:
         return row is not None and self._parts.subindex_is_intact(text, self._fingerprint, row)
 
     def _claim(self, db: Database, item: Incoming, key: str) -> bool:
+        if self._parts.demand_bytes:
+            # Nobody waits for anybody, which would tell that others have the same. The claim only tells a collection
+            # that its owner died.
+            key = f"{key}:{self._scratch.token}"
         if key in item.held:
             return True
         # Two documents of one group may need the same: the claim is then held by our own, living operation, and the
@@ -220,7 +240,7 @@ class Addition:
         try:
             with storage_errors("reading a stored text"):
                 data = self._parts.texts.read_checked(text.hash, text_files.SUFFIX, text.file_hash)
-            item.text = text_files.decompress(data, text.hash)
+            item.text = text_files.decompress(data, text.hash, text.characters)
         except DocStoreError as error:
             item.outcome = error
 
@@ -260,9 +280,7 @@ class Addition:
         text = self._publish_text(db, item, publication)
         if text is None:
             return
-        if document is None or not self._parts.documents.intact(
-            document.hash, SUFFIXES[document.media_type], document.size
-        ):
+        if document is None or not self._parts.documents.intact(document.hash, document.suffix, document.size):
             document = self._publish_blob(db, item, document, text, publication)
         self._refer(db, item, document)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from docstore.ingest.embed import Embedder
 from docstore.scratch import Scratch
 from docstore.vectors import Codec, Vectors, encode_index, encode_spans
 
+_FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 _MISSING = object()
 _EMBEDDER = ("fingerprint", "dimension", "max_tokens", "embed")
 EMBED_AT_ONCE = 256
@@ -32,6 +34,11 @@ class StagedSubindex:
     index: Staged
     spans: Staged
     chunks: int
+
+
+def is_fingerprint(value: str) -> bool:
+    """Whether `value` is written like a pipeline's fingerprint."""
+    return _FINGERPRINT.fullmatch(value) is not None
 
 
 class Pipeline:

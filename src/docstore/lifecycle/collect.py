@@ -20,7 +20,6 @@ from docstore.cas import ContentStore
 from docstore.contents import DocumentRow, TextRow
 from docstore.durable import storage_errors, sync_entries, unlink
 from docstore.errors import InvalidArgument
-from docstore.ingest.extract import SUFFIXES
 from docstore.model import CollectReport, Progress
 from docstore.parts import Parts
 from docstore.texts import SUFFIX
@@ -68,7 +67,7 @@ def reap(parts: Parts, db: Database, documents: Iterable[DocumentRow], touched: 
     for document in documents:
         assert document.doomed
         freed += document.size
-        _unlink(parts.documents, document.hash, SUFFIXES[document.media_type], touched)
+        _unlink(parts.documents, document.hash, document.suffix, touched)
         # A condemned text's files may go, and its row after the last of its documents' rows.
         last = contents.is_last_of_text(db, document)
         freed += _unlink_text(parts, db, document.text, touched) if last else 0
@@ -175,7 +174,7 @@ def orphans(parts: Parts, db: Database, files: ContentStore, shard: str) -> list
 def _has_row(parts: Parts, db: Database, files: ContentStore, hash: str, suffix: str) -> bool:
     if files.root == parts.documents.root:
         document = contents.find_document(db, hash)
-        return document is not None and SUFFIXES[document.media_type] == suffix
+        return document is not None and document.suffix == suffix
     text = contents.find_text(db, hash)
     if files.root == parts.texts.root:
         return text is not None and suffix == SUFFIX

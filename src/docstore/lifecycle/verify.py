@@ -1,144 +1,219 @@
 """Verify: reads every published file, compares it with its hash, and the catalog with itself.
 
-Works beside readers and writers: a problem is only believed after a second look at the catalog, since the file may
-have been collected in between. What a crash left behind is no problem, and counted apart.
+The documents that were checked least recently come first, and what was checked is noted, so a run that is stopped is
+resumed by the next. Works beside readers and writers: a problem is only believed after a second look at the catalog,
+since the file may have been collected in between. What a crash left behind is no problem, and counted apart.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from sqlite_utils import Database
 
 from docstore import claims, contents, refcount, scratch
 from docstore.contents import DocumentRow
-from docstore.database import rows
+from docstore.database import row, rows
 from docstore.durable import SourceError, hash_stream, storage_errors
-from docstore.errors import StorageError, StoreLocked
-from docstore.ingest.extract import SUFFIXES
+from docstore.errors import IntegrityError, InvalidArgument, StorageError, StoreLocked
+from docstore.lifecycle import catalog
 from docstore.lifecycle.collect import content_stores, orphans
+from docstore.lifecycle.pace import Pace
 from docstore.model import Problem, Progress, VerifyReport
 from docstore.parts import Parts
+from docstore.schema import NOW
 from docstore.texts import SUFFIX
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
-_PAGE = 256  # documents read from the catalog at a time
-
-# Each query returns one row a contradiction, as a sentence in its column `detail`.
-_CATALOG_CHECKS = (
-    ("count", "documents",
-     """SELECT 'document ' || hash || ' has refcount ' || refcount || ' and '
-               || (SELECT count(*) FROM refs WHERE document_id = d.id) || ' references' AS detail
-        FROM documents d WHERE refcount <> (SELECT count(*) FROM refs WHERE document_id = d.id)"""),
-    ("count", "workspaces",
-     """SELECT 'workspace ' || name || ' counts ' || refs || ' references and has '
-               || (SELECT count(*) FROM refs WHERE workspace_id = w.id) AS detail
-        FROM workspaces w WHERE refs <> (SELECT count(*) FROM refs WHERE workspace_id = w.id)"""),
-    ("count", "totals",
-     """SELECT 'the totals do not add up' AS detail FROM totals WHERE
-            documents <> (SELECT count(*) FROM documents)
-            OR workspaces <> (SELECT count(*) FROM workspaces)
-            OR refs <> (SELECT count(*) FROM refs)
-            OR chunks <> (SELECT coalesce(sum(chunks), 0) FROM subindexes)
-            OR file_bytes <> (SELECT coalesce(sum(size), 0) FROM documents)
-                + (SELECT coalesce(sum(file_size), 0) FROM texts)
-                + (SELECT coalesce(sum(index_size + spans_size), 0) FROM subindexes)
-            OR logical_bytes <> (SELECT coalesce(sum(d.refcount * (d.size + t.file_size
-                + (SELECT coalesce(sum(index_size + spans_size), 0) FROM subindexes WHERE text_id = t.id))), 0)
-                FROM documents d JOIN texts t ON t.id = d.text_id)"""),
-    ("reference", "refs",
-     """SELECT 'a doomed document, ' || d.hash || ', is referenced' AS detail
-        FROM refs r JOIN documents d ON d.id = r.document_id WHERE d.doomed = 1"""),
-    ("catalog", "texts",
-     """SELECT 'text ' || hash || ' belongs to no document' AS detail FROM texts t
-        WHERE NOT EXISTS (SELECT 1 FROM documents WHERE text_id = t.id)"""),
-    ("reference", "catalog.db",
-     """SELECT 'a row of ' || "table" || ' refers to nothing in ' || parent AS detail
-        FROM pragma_foreign_key_check"""),
-    ("catalog", "catalog.db",
-     "SELECT integrity_check AS detail FROM pragma_integrity_check WHERE integrity_check <> 'ok'"),
-)  # fmt: skip
+_PAGE = 256  # documents read from the catalog, and noted as checked, at a time
 
 
 @dataclass(frozen=True, slots=True)
-class _Expected:
+class Expected:
     """A file that a row says is there."""
 
     path: Path
     hash: str
     size: int
-    is_blob: bool
+    fingerprint: str = ""
+    """Of the pipeline, for the files of a sub-index."""
+    is_blob: bool = False
     """Of one document alone; other files serve all documents of a text."""
 
 
-def verify(parts: Parts, readonly: bool, progress: Callable[[Progress], object] | None) -> VerifyReport:
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A file of a document that is not as it was published."""
+
+    problem: Problem
+    document: DocumentRow
+    expected: Expected
+
+
+@dataclass(slots=True)
+class Reading:
+    """What one run has read so far."""
+
+    files: int = 0
+    bytes: int = 0
+    documents: int = 0
+    total: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    """Of the catalog, met while looking for files."""
+
+
+def verify(
+    parts: Parts,
+    readonly: bool,
+    bytes_per_second: float | None,
+    duration: timedelta | None,
+    dry_run: bool,
+    progress: Callable[[Progress], object] | None,
+) -> VerifyReport:
     """See `DocStore.verify`."""
+    pace = Pace(_checked_rate(bytes_per_second), _checked_duration(duration))
     with parts.database.read() as db:
-        problems = [
-            Problem(kind, where, found["detail"], ())
-            for kind, where, query in _CATALOG_CHECKS
-            for found in rows(db, query)
-        ]
-        total = rows(db, "SELECT count(*) AS documents FROM documents")[0]["documents"]
-    files = size = 0
-    for done, (document, expected) in enumerate(_documents(parts), 1):
-        for each in expected:
-            files += 1
-            size += each.size
-            if (problem := _check(parts, document, each)) is not None:
-                problems.append(problem)
-        if progress is not None:
-            progress(Progress(done, total, 0, document.hash))
-    with storage_errors("listing the store's folders"):
-        foreign, leftovers = _strangers(parts)
-    if leftovers and not readonly:
+        problems = catalog.problems(db)
+    reading = Reading()
+    findings = damaged(parts, reading, pace, note=not (readonly or dry_run), read=not dry_run, progress=progress)
+    problems += [each.problem for each in findings] + reading.problems
+    remaining = max(0, reading.total - reading.documents)
+    leftovers = 0
+    if not remaining:
+        with storage_errors("listing the store's folders"):
+            foreign, leftovers = _strangers(parts)
+        problems += foreign
+    if leftovers and not readonly and not dry_run:
         # A full disk or a busy store must not cost the report.
         with contextlib.suppress(StorageError, StoreLocked), parts.database.write() as db:
             claims.request_sweep(db)
-    return VerifyReport(tuple(problems + foreign), files, size, leftovers)
+    return VerifyReport(tuple(problems), reading.files, reading.bytes, leftovers, remaining)
 
 
-def _documents(parts: Parts) -> Iterator[tuple[DocumentRow, list[_Expected]]]:
+def _checked_rate(value: float | None) -> float | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+        raise InvalidArgument(f"bytes_per_second is {value!r}; it must be a number above 0, or None for no limit")
+    return value
+
+
+def _checked_duration(value: timedelta | None) -> timedelta | None:
+    if value is not None and (not isinstance(value, timedelta) or value <= timedelta(0)):
+        raise InvalidArgument(f"duration is {value!r}; it must be a datetime.timedelta above 0, or None for no limit")
+    return value
+
+
+def damaged(
+    parts: Parts,
+    reading: Reading,
+    pace: Pace,
+    *,
+    note: bool,
+    read: bool = True,
+    progress: Callable[[Progress], object] | None = None,
+) -> Iterator[Finding]:
+    """Every file that is not as it was published, of documents in the order they were last checked.
+
+    Args:
+        note: whether to note in the catalog what was checked.
+        read: False to count only what would be read.
+    """
+    checked: list[int] = []
+    for document, expected in _documents(parts, reading):
+        if pace.is_over():
+            break
+        for each in expected:
+            reading.files += 1
+            reading.bytes += each.size
+            if read and (problem := _check(parts, document, each, pace)) is not None:
+                yield Finding(problem, document, each)
+        reading.documents += 1
+        checked.append(document.id)
+        if note and len(checked) >= _PAGE:
+            _note(parts, checked)
+            checked = []
+        if progress is not None:
+            progress(Progress(reading.documents, reading.total, 0, document.hash))
+    if note and checked:
+        _note(parts, checked)
+
+
+def _note(parts: Parts, documents: list[int]) -> None:
+    # Where it cannot be noted, the next run reads these again: no loss, and no reason to lose the report.
+    with contextlib.suppress(StorageError, StoreLocked), parts.database.write() as db:
+        db.conn.executemany(f"UPDATE checks SET checked_at = {NOW} WHERE document_id = ?", [(id,) for id in documents])
+
+
+def _documents(parts: Parts, reading: Reading) -> Iterator[tuple[DocumentRow, list[Expected]]]:
     """Every live document with its files; a text's files come with the first of its documents."""
-    last = 0
-    while True:
+    try:
         with parts.database.read() as db:
-            page = rows(db, "SELECT id, hash FROM documents WHERE id > ? ORDER BY id LIMIT ?", last, _PAGE)
-            found = [contents.find_document(db, each["hash"]) for each in page]
-            work = [(each, _expected(parts, db, each)) for each in found if each is not None and not each.doomed]
-        yield from work
-        if not page:
-            return
-        last = page[-1]["id"]
+            found = row(db, f"SELECT count(*) AS total, {NOW} AS now FROM documents WHERE doomed = 0")
+        assert found is not None
+        reading.total = found["total"]
+        last: tuple[str, int] = ("", 0)
+        # What is checked meanwhile, by us or by others, has a later time than the start, and is not met again.
+        while page := _page(parts, last, found["now"]):
+            for _, _, hash in page:
+                if (work := _work(parts, hash, reading)) is not None:
+                    yield work
+            last = page[-1][:2]
+    except IntegrityError as error:
+        reading.problems.append(Problem("catalog", "catalog.db", str(error), ()))
 
 
-def _expected(parts: Parts, db: Database, document: DocumentRow) -> list[_Expected]:
-    path = parts.documents.path(document.hash, SUFFIXES[document.media_type])
-    blob = _Expected(path, document.hash, document.size, is_blob=True)
+def _page(parts: Parts, last: tuple[str, int], started: str) -> list[tuple[str, int, str]]:
+    with parts.database.read() as db:
+        found = rows(
+            db,
+            """SELECT checked_at, document_id AS id, hash FROM checks JOIN documents ON id = document_id
+               WHERE (checked_at, document_id) > (?, ?) AND checked_at < ? AND doomed = 0
+               ORDER BY checked_at, document_id LIMIT ?""",
+            *last, started, _PAGE,
+        )  # fmt: skip
+    return [(each["checked_at"], each["id"], each["hash"]) for each in found]
+
+
+def _work(parts: Parts, hash: str, reading: Reading) -> tuple[DocumentRow, list[Expected]] | None:
+    try:
+        with parts.database.read() as db:
+            document = contents.find_document(db, hash)
+            if document is None or document.doomed:
+                return None
+            return document, expected_files(parts, db, document)
+    except IntegrityError as error:
+        reading.problems.append(Problem("catalog", "documents", str(error), (), (hash,)))
+        return None
+
+
+def expected_files(parts: Parts, db: Database, document: DocumentRow) -> list[Expected]:
+    """The files of a document: its blob, and its text's when it is the first of the text's documents."""
+    path = parts.documents.path(document.hash, document.suffix)
+    blob = Expected(path, document.hash, document.size, is_blob=True)
     text = document.text
     if not contents.is_first_of_text(db, document):
         return [blob]
-    expected = [blob, _Expected(parts.texts.path(text.hash, SUFFIX), text.file_hash, text.file_size, is_blob=False)]
+    expected = [blob, Expected(parts.texts.path(text.hash, SUFFIX), text.file_hash, text.file_size)]
     for fingerprint, found in contents.subindexes_of_text(db, text):
         files = parts.embeddings(fingerprint)
         for suffix, hash, size in (
             (INDEX_SUFFIX, found.index_hash, found.index_size),
             (SPANS_SUFFIX, found.spans_hash, found.spans_size),
         ):
-            expected.append(_Expected(files.path(text.hash, suffix), hash, size, is_blob=False))
+            expected.append(Expected(files.path(text.hash, suffix), hash, size, fingerprint))
     return expected
 
 
-def _check(parts: Parts, document: DocumentRow, expected: _Expected) -> Problem | None:
-    kind, detail = _fault(expected)
+def _check(parts: Parts, document: DocumentRow, expected: Expected, pace: Pace) -> Problem | None:
+    kind, detail = fault(expected, pace)
     if not kind:
         return None
     with parts.database.read() as db:
         now = contents.find_document(db, document.hash)
-        if now is None or now.doomed or expected not in _expected(parts, db, now):
+        if now is None or now.doomed or expected not in expected_files(parts, db, now):
             return None  # removed, collected or replaced while we read
         affected = [document] if expected.is_blob else contents.documents_of_text(db, document.text)
         names = {name for each in affected for name in refcount.referencing_workspaces(db, each)}
@@ -151,14 +226,15 @@ def _check(parts: Parts, document: DocumentRow, expected: _Expected) -> Problem 
     )
 
 
-def _fault(expected: _Expected) -> tuple[str, str]:
+def fault(expected: Expected, pace: Pace) -> tuple[str, str]:
+    """What is wrong with a file, as (kind, detail); empty when nothing is."""
     try:
-        with open(expected.path, "rb") as file:
-            hash, size = hash_stream(file)
+        with open(expected.path, "rb", buffering=0) as file:
+            hash, size = hash_stream(pace.reading(file))
     except FileNotFoundError:
         return "missing", "the catalog says it is stored, and there is no such file"
     except (OSError, SourceError) as error:
-        return "damaged", f"it cannot be read: {error}"
+        return "unreadable", f"it cannot be read: {error}"
     if size != expected.size:
         return "damaged", f"it has {size} bytes and was published with {expected.size}"
     if hash != expected.hash:
@@ -168,14 +244,13 @@ def _fault(expected: _Expected) -> tuple[str, str]:
 
 def _strangers(parts: Parts) -> tuple[list[Problem], int]:
     """Files that no row names: those that are not ours at all, and how many a crash left."""
-    known = {"catalog.db", "catalog.db-wal", "catalog.db-shm", "documents", "texts", "embeddings", "tmp"}
-    foreign = [_foreign(parts, path) for path in sorted(parts.folder.iterdir()) if path.name not in known]
+    foreign = [_foreign(parts, path) for path in sorted(parts.folder.iterdir()) if path.name not in parts.known_names]
     leftovers = scratch.count_dead(parts.tmp)
     for files in content_stores(parts):
         foreign += [_foreign(parts, path) for path in files.strays()]
         for shard in files.shards():
             foreign += [_foreign(parts, path) for hash, _, path in files.files(shard) if not hash]
-            with parts.database.read() as db:
+            with contextlib.suppress(IntegrityError), parts.database.read() as db:  # a damaged row was reported above
                 leftovers += len(orphans(parts, db, files, shard))
     return foreign, leftovers
 

@@ -1,0 +1,58 @@
+"""Opens the store that a command works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from docstore.errors import StoreVersionError, WorkspaceNotFound
+
+if TYPE_CHECKING:  # imported where used: `--help` and usage errors need neither FAISS nor SQLite
+    from docstore.ingest.embed import Embedder
+    from docstore.store import DocStore
+    from docstore.workspace import Workspace
+
+Access = Literal["read", "change", "create"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options of every command."""
+
+    folder: Path
+    model: str | None
+    timeout: float
+
+
+def embedder_of(model: str | None) -> Embedder:
+    """The model that `--model` names, or the default one."""
+    from docstore.ingest.embed import SentenceTransformerEmbedder
+
+    return SentenceTransformerEmbedder() if model is None else SentenceTransformerEmbedder(model)
+
+
+def opened(context: typer.Context, access: Access, *, embeds: bool = False) -> DocStore:
+    """The store. Only `create` makes one where there is none: a mistyped folder must not look like an empty store.
+
+    Args:
+        embeds: whether vectors matter to the command. Any model but the default one is loaded to be identified.
+    """
+    from docstore.durable import storage_errors
+    from docstore.store import CATALOG, DocStore
+
+    settings: Settings = context.obj
+    with storage_errors("opening the store"):
+        if access != "create" and not (settings.folder / CATALOG).exists():
+            raise StoreVersionError(f"{settings.folder} is no store. Check --store; `docstore add` creates a store.")
+    embedder = embedder_of(settings.model) if embeds else None
+    return DocStore(settings.folder, embedder=embedder, timeout=settings.timeout, readonly=access == "read")
+
+
+def existing(store: DocStore, name: str) -> Workspace:
+    """The workspace, which `DocStore.workspace` would create."""
+    if name not in store.workspaces():
+        raise WorkspaceNotFound(f"There is no workspace {name!r}. `docstore ls` lists those there are.")
+    return store.workspace(name)

@@ -1,0 +1,191 @@
+"""Reading a catalog without writing a byte, not even SQLite's shared memory file: what `readonly=True` opens.
+
+A catalog whose log is empty is opened in place as immutable: SQLite then takes no lock and makes no file. One that
+somebody writes to right now has recent pages in the log, which SQLite cannot read without writing to its index of
+them; its file and log are copied to a temporary folder elsewhere, and opened there. What was opened serves until the
+file or the log changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from docstore.durable import storage_errors
+from docstore.errors import StorageError, StoreLocked
+from docstore.forking import in_child
+
+_HEADER = 32  # bytes of the log that change whenever it is begun anew: the salts are in them
+_TICK_NS = 20_000_000  # clocks of file systems may stand still for this long
+_PAUSE_SECONDS = 0.005
+
+# Of the process we were forked from: closing a connection here would take the parent's temporary files from it.
+_inherited: list[_Image] = []
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What changes when the catalog does."""
+
+    file: tuple[int, int, int]
+    """Inode, size and time of the catalog's file."""
+    log: tuple[int, int, int, bytes] | None
+    """The same of the write-ahead log, and its first bytes; None while it is empty."""
+
+    @classmethod
+    def of(cls, path: Path) -> _State:
+        # Never the file itself: closing any descriptor of it would drop the locks that SQLite holds on it in this
+        # process (POSIX advisory locks). The log has no locks.
+        log = None
+        with contextlib.suppress(FileNotFoundError), open(f"{path}-wal", "rb", buffering=0) as wal:
+            found = os.fstat(wal.fileno())
+            if found.st_size:
+                log = (found.st_ino, found.st_size, found.st_mtime_ns, wal.read(_HEADER))
+        found = path.stat()
+        return cls((found.st_ino, found.st_size, found.st_mtime_ns), log)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a later change would show: what changed within a tick of the clock may change unseen."""
+        newest = max(self.file[2], self.log[2] if self.log is not None else 0)
+        return time.time_ns() - newest > _TICK_NS
+
+
+@dataclass(eq=False, slots=True)
+class _Image:
+    """An openable state of the catalog."""
+
+    state: _State
+    uri: str
+    copied_to: Path | None
+    settled: bool
+    idle: list[sqlite3.Connection] = field(default_factory=list)
+    users: int = 0
+
+    def close(self) -> None:
+        while self.idle:
+            self.idle.pop().close()
+        if self.copied_to is not None:
+            shutil.rmtree(self.copied_to, ignore_errors=True)
+
+
+class FrozenCatalog:
+    """Connections to a catalog that is not ours to change. Safe for threads and after fork."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        self._path, self._timeout = path, timeout
+        self._guard = threading.Lock()
+        self._image: _Image | None = None
+        in_child(self._leave_parent)
+        self._cleanup = weakref.finalize(self, lambda: None)
+
+    def _leave_parent(self) -> None:
+        self._guard = threading.Lock()
+        self._cleanup.detach()
+        if self._image is not None:
+            _inherited.append(self._image)
+        self._image = None
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection to the catalog as it is now.
+
+        Raises:
+            StoreLocked: it was changed under the hands of the block that used it.
+        """
+        with self._guard:
+            image = self._current()
+            connection = image.idle.pop() if image.idle else None
+            image.users += 1
+        try:
+            connection = connection or _connect(image.uri)
+            yield connection
+        except Exception as error:
+            if self._was_overwritten(image):
+                raise self._changed() from error
+            raise
+        else:
+            if self._was_overwritten(image):
+                raise self._changed()
+        finally:
+            with self._guard:
+                image.users -= 1
+                if connection is not None:
+                    image.idle.append(connection)
+                if image is not self._image and not image.users:
+                    image.close()
+
+    def _was_overwritten(self, image: _Image) -> bool:
+        # Pages of an immutable file must not change while they are read. A growing log alone changes none.
+        return image.copied_to is None and _State.of(self._path).file != image.state.file
+
+    def _changed(self) -> StoreLocked:
+        return StoreLocked(f"{self._path} was changed while it was read without locks (readonly=True). Try again.")
+
+    def _current(self) -> _Image:
+        with storage_errors("reading the catalog"):
+            state = _State.of(self._path)
+            if self._image is None or not self._image.settled or self._image.state != state:
+                self.close()
+                self._image = self._open()
+                self._cleanup = weakref.finalize(self, self._image.close)
+        return self._image
+
+    def _open(self) -> _Image:
+        deadline = time.monotonic() + self._timeout
+        while True:
+            settled = (state := _State.of(self._path)).is_settled
+            if state.log is None:
+                return _Image(state, f"{self._path.absolute().as_uri()}?immutable=1", None, settled)
+            if (folder := _copy(self._path, state)) is not None:
+                return _Image(state, (folder / self._path.name).as_uri(), folder, settled)
+            if time.monotonic() > deadline:
+                raise self._changed()
+            time.sleep(_PAUSE_SECONDS)
+
+    def close(self) -> None:
+        """Closes what nobody uses; the rest closes when it is no longer used."""
+        image, self._image = self._image, None
+        self._cleanup.detach()
+        if image is not None and not image.users:
+            image.close()
+
+
+def _copy(path: Path, state: _State) -> Path | None:
+    """A copy of file and log in a new temporary folder, or None when they changed meanwhile.
+
+    File first, log after: whatever a checkpoint moves from the log to the file in between is still in the log, unless
+    the log was begun anew, which changes its first bytes.
+    """
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as immutable:
+        data = immutable.serialize()
+    log = Path(f"{path}-wal").read_bytes()
+    now = _State.of(path).log
+    if now is None or state.log is None or now[3] != state.log[3] or log[:_HEADER] != state.log[3]:
+        return None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="docstore-"))
+        (folder / path.name).write_bytes(data)
+        (folder / f"{path.name}-wal").write_bytes(log)
+    except OSError as error:
+        raise StorageError(
+            f"Copying the catalog to a temporary folder failed: {error}. It is in use by others, and readonly=True "
+            "writes nothing beside it. Set TMPDIR to a folder with space."
+        ) from error
+    return folder
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    for pragma in ("query_only = ON", "trusted_schema = OFF"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection

@@ -1,0 +1,216 @@
+"""What the catalog must say of itself: the checks of `verify`, and the corrections of `repair`, beside each other.
+
+Counts and totals follow from the rows they count, so a wrong one is both found and corrected by the same expression.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+from sqlite_utils import Database
+
+from docstore import claims, schema
+from docstore.database import rows
+from docstore.model import Problem
+
+_REFERENCES = "(SELECT count(*) FROM refs WHERE document_id = documents.id)"
+_MEMBERS = "(SELECT count(*) FROM refs WHERE workspace_id = workspaces.id)"
+
+# What each column of `totals` that can be derived must be.
+_TOTALS = {
+    "documents": "(SELECT count(*) FROM documents)",
+    "workspaces": "(SELECT count(*) FROM workspaces)",
+    "refs": "(SELECT count(*) FROM refs)",
+    "chunks": "(SELECT coalesce(sum(chunks), 0) FROM subindexes)",
+    "file_bytes": """((SELECT coalesce(sum(size), 0) FROM documents) + (SELECT coalesce(sum(file_size), 0) FROM texts)
+        + (SELECT coalesce(sum(index_size + spans_size), 0) FROM subindexes))""",
+    "logical_bytes": """(SELECT coalesce(sum(d.refcount * (d.size + t.file_size
+        + (SELECT coalesce(sum(index_size + spans_size), 0) FROM subindexes WHERE text_id = t.id))), 0)
+        FROM documents d JOIN texts t ON t.id = d.text_id)""",
+}
+_TOTALS_SET = ", ".join(f"{column} = {actual}" for column, actual in _TOTALS.items())
+_TOTALS_WRONG = " OR ".join(f"{column} <> {actual}" for column, actual in _TOTALS.items())
+_SEQUENCE = "(SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'workspaces')"
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """A query for contradictions, and what ends them."""
+
+    kind: str
+    table: str
+    query: str
+    """One row a contradiction: `detail`, a sentence; and `document`, a hash, and `workspace`, a name, or NULL."""
+    corrections: tuple[str, ...] = ()
+    """Statements after which the query finds nothing. None: nothing here can tell what is right."""
+
+
+_CHECKS = (
+    _Check("reference", "refs",
+           """SELECT 'a reference of workspace ' || coalesce(w.name, workspace_id) || ' points to nothing' AS detail,
+                     NULL AS document, w.name AS workspace, json_object('workspace', w.name, 'workspace_id',
+                     workspace_id, 'document_id', document_id, 'name', r.name, 'metadata', metadata) AS lost
+              FROM refs r LEFT JOIN workspaces w ON w.id = workspace_id
+              WHERE w.id IS NULL OR NOT EXISTS (SELECT 1 FROM documents WHERE id = document_id)""",
+           ("""DELETE FROM refs WHERE NOT EXISTS (SELECT 1 FROM documents WHERE id = document_id)
+               OR NOT EXISTS (SELECT 1 FROM workspaces WHERE id = workspace_id)""",)),
+    _Check("reference", "subindexes",
+           """SELECT 'the sub-index of text ' || text_id || ' belongs to nothing' AS detail, NULL AS document,
+                     NULL AS workspace FROM subindexes
+              WHERE NOT EXISTS (SELECT 1 FROM texts WHERE id = text_id)
+              OR NOT EXISTS (SELECT 1 FROM pipelines WHERE id = pipeline_id)""",
+           ("""DELETE FROM subindexes WHERE NOT EXISTS (SELECT 1 FROM texts WHERE id = text_id)
+               OR NOT EXISTS (SELECT 1 FROM pipelines WHERE id = pipeline_id)""",)),
+    _Check("reference", "documents",
+           """SELECT 'document ' || hash || ' has no text' AS detail, hash AS document, NULL AS workspace
+              FROM documents WHERE NOT EXISTS (SELECT 1 FROM texts WHERE id = text_id)"""),
+    _Check("reference", "refs",
+           """SELECT 'a doomed document, ' || hash || ', is referenced' AS detail, hash AS document, NULL AS workspace
+              FROM documents WHERE doomed = 1 AND EXISTS (SELECT 1 FROM refs WHERE document_id = documents.id)""",
+           (f"UPDATE documents SET doomed = 0, refcount = {_REFERENCES}, unreferenced_at = NULL "
+            f"WHERE doomed = 1 AND {_REFERENCES} > 0",)),
+    _Check("catalog", "texts",
+           """SELECT 'text ' || hash || ' belongs to no document' AS detail, NULL AS document, NULL AS workspace
+              FROM texts WHERE NOT EXISTS (SELECT 1 FROM documents WHERE text_id = texts.id)""",
+           ("""DELETE FROM subindexes WHERE text_id IN
+               (SELECT id FROM texts WHERE NOT EXISTS (SELECT 1 FROM documents WHERE text_id = texts.id))""",
+            "DELETE FROM texts WHERE NOT EXISTS (SELECT 1 FROM documents WHERE text_id = texts.id)")),
+    _Check("catalog", "checks",
+           """SELECT 'documents that verify would pass over, or checks of none: ' || count(*) AS detail,
+                     NULL AS document, NULL AS workspace
+              FROM (SELECT id FROM documents WHERE id NOT IN (SELECT document_id FROM checks) UNION ALL
+                    SELECT document_id FROM checks WHERE document_id NOT IN (SELECT id FROM documents))
+              HAVING count(*) > 0""",
+           ("DELETE FROM checks WHERE document_id NOT IN (SELECT id FROM documents)",
+            "INSERT INTO checks SELECT id, '' FROM documents WHERE id NOT IN (SELECT document_id FROM checks)")),
+    _Check("count", "documents",
+           f"""SELECT 'document ' || hash || ' has refcount ' || refcount || ' and ' || {_REFERENCES}
+                      || ' references' AS detail, hash AS document, NULL AS workspace
+               FROM documents WHERE refcount <> {_REFERENCES}""",
+           (f"""UPDATE documents SET refcount = {_REFERENCES}, unreferenced_at =
+                CASE WHEN {_REFERENCES} = 0 THEN {schema.NOW} END WHERE refcount <> {_REFERENCES}""",)),
+    _Check("count", "workspaces",
+           f"""SELECT 'workspace ' || name || ' counts ' || refs || ' references and has ' || {_MEMBERS} AS detail,
+                      NULL AS document, name AS workspace FROM workspaces WHERE refs <> {_MEMBERS}""",
+           (f"UPDATE workspaces SET refs = {_MEMBERS} WHERE refs <> {_MEMBERS}",)),
+    _Check("count", "totals",
+           f"""SELECT 'the totals do not add up' AS detail, NULL AS document, NULL AS workspace
+               FROM totals WHERE {_TOTALS_WRONG}""",
+           (f"UPDATE totals SET {_TOTALS_SET}",)),
+    _Check("count", "totals",
+           f"""SELECT 'ids of workspaces were counted to ' || workspaces_made || ' and given out to ' || {_SEQUENCE}
+                      AS detail, NULL AS document, NULL AS workspace
+               FROM totals WHERE workspaces_made <> {_SEQUENCE}""",
+           ("""UPDATE sqlite_sequence SET seq = max(seq, (SELECT workspaces_made FROM totals),
+               (SELECT coalesce(max(id), 0) FROM workspaces)) WHERE name = 'workspaces'""",
+            f"UPDATE totals SET workspaces_made = {_SEQUENCE}")),
+)  # fmt: skip
+
+_INTEGRITY = "SELECT integrity_check AS detail FROM pragma_integrity_check WHERE integrity_check <> 'ok'"
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A contradiction that was ended, or could not be."""
+
+    problem: Problem
+    lost: str | None
+    """JSON of a row that had to go."""
+    corrected: bool
+
+
+def problems(db: Database) -> list[Problem]:
+    """Every contradiction. The catalog may be damaged in any way, so one that stops a check is one of them."""
+    return [each for each, _, _ in _contradictions(db)] + _schema_problems(db) + _integrity_problems(db)
+
+
+def correct(db: Database) -> list[Correction]:
+    """Ends what contradictions can be ended, in the caller's write transaction."""
+    corrections = _correct_schema(db)
+    if broken := _integrity_problems(db):
+        db.execute("REINDEX")
+        remaining = {each.detail for each in _integrity_problems(db)}
+        corrections += [Correction(each, None, each.detail not in remaining) for each in broken]
+    for problem, lost, check in _contradictions(db):
+        corrections.append(Correction(problem, lost, bool(check.corrections)))
+    for check in _CHECKS:  # all of them, in their order: one correction may bring out the next contradiction
+        for statement in check.corrections:
+            db.execute(statement)
+    if corrections:
+        claims.request_sweep(db)  # rows that went may have left files
+    return corrections
+
+
+def _contradictions(db: Database) -> list[tuple[Problem, str | None, _Check]]:
+    found = []
+    for check in _CHECKS:
+        try:
+            contradictions = rows(db, check.query)
+        except sqlite3.DatabaseError as error:
+            contradictions = [{"detail": f"cannot be read: {error}", "document": None, "workspace": None}]
+            check = _Check("catalog", check.table, check.query)  # noqa: PLW2901  (nothing corrects that)
+        for each in contradictions:
+            found.append((_problem(db, check, each), each.get("lost"), check))
+    return found
+
+
+def _problem(db: Database, check: _Check, found: dict[str, Any]) -> Problem:
+    document, workspaces = found["document"], {found["workspace"]} - {None}
+    if document is not None:
+        query = """SELECT DISTINCT w.name FROM refs r JOIN workspaces w ON w.id = r.workspace_id
+                   WHERE r.document_id = (SELECT id FROM documents WHERE hash = ?)"""
+        workspaces = {each["name"] for each in rows(db, query, document)}
+    documents = () if document is None else (document,)
+    return Problem(check.kind, check.table, found["detail"], tuple(sorted(workspaces)), documents)
+
+
+def _integrity_problems(db: Database) -> list[Problem]:
+    try:
+        found = [str(each["detail"]) for each in rows(db, _INTEGRITY)]
+    except sqlite3.DatabaseError as error:
+        found = [f"cannot be read: {error}"]
+    return [Problem("catalog", "catalog.db", detail, ()) for detail in found]
+
+
+def _schema_difference(db: Database) -> tuple[set[tuple[str, str, str]], set[tuple[str, str, str]]]:
+    """(what is there and should not be, what should be there and is not)."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as empty:
+        expected = schema.expected(empty)
+    found = schema.found(db.conn)
+    return found - expected, expected - found
+
+
+def _schema_problems(db: Database) -> list[Problem]:
+    try:
+        strange, missing = _schema_difference(db)
+    except sqlite3.DatabaseError as error:
+        return [Problem("catalog", "catalog.db", f"its schema cannot be read: {error}", ())]
+    return [
+        Problem("catalog", name, f"the {type} is not the one that this version of docstore makes", ())
+        for type, name in sorted({(type, name) for type, name, _ in strange | missing})
+    ]
+
+
+def _correct_schema(db: Database) -> list[Correction]:
+    """Makes triggers, indexes and views what they should be. A table that differs holds data, and is left alone."""
+    problems = {(each.path): each for each in _schema_problems(db)}
+    if not problems:
+        return []
+    strange, missing = _schema_difference(db)
+    for type, name, _ in strange:
+        if type in ("trigger", "view") or (type == "index" and not name.startswith("sqlite_")):
+            db.execute(f'DROP {type} "{name.replace(chr(34), chr(34) * 2)}"')
+    for type, _, sql in sorted(missing):
+        if type in ("trigger", "index") and sql:
+            db.execute(sql)
+    remaining = {each.path for each in _schema_problems(db)}
+    return [Correction(each, None, name not in remaining) for name, each in problems.items()]
+
+
+def lost_rows(corrections: list[Correction]) -> bytes:
+    """The rows that had to go, one JSON object a line."""
+    return b"".join(json.dumps(json.loads(each.lost)).encode() + b"\n" for each in corrections if each.lost)

@@ -1,0 +1,255 @@
+"""Repair: restores what can be restored, sets aside what cannot, and never makes anything worse.
+
+What a file held is known by its hash, so a restored file is the published one or none. In this order, since each rests
+on the one before: the catalog's counts from its rows; a text from its document's blob; a sub-index from its text. A
+damaged blob has no source but its owner: it is moved to `quarantine/`, and adding the document again heals it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from docstore import contents
+from docstore import texts as text_files
+from docstore.cas import Staged, stage
+from docstore.contents import DocumentRow, SubindexRow
+from docstore.durable import Publication, storage_errors
+from docstore.errors import DocStoreError, IntegrityError, StoreReadOnly
+from docstore.ingest.extract import Unreadable
+from docstore.ingest.pipeline import StagedSubindex
+from docstore.lifecycle import catalog
+from docstore.lifecycle.catalog import Correction
+from docstore.lifecycle.pace import Pace
+from docstore.lifecycle.verify import Expected, Finding, Reading, damaged, expected_files, fault
+from docstore.model import Problem, Progress, Repair, RepairReport
+from docstore.parts import QUARANTINE, Parts
+from docstore.scratch import Scratch
+from docstore.texts import SUFFIX, Text
+from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
+
+_ADD_AGAIN = "Add the document again, to any workspace, to heal it; or restore the file from a backup."
+
+
+class _DryRun(Exception):
+    """Rolls back what was only tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Restored:
+    """What a repair made, ready to be published."""
+
+    text: Staged | None = None
+    content: Text | None = None
+    subindex: StagedSubindex | None = None
+
+
+def repair(parts: Parts, readonly: bool, dry_run: bool, progress: Callable[[Progress], object] | None) -> RepairReport:
+    """See `DocStore.repair`."""
+    if readonly and not dry_run:
+        raise StoreReadOnly(f"{parts.folder} was opened with readonly=True. Open it without to repair it.")
+    repairs = _repair_catalog(parts, dry_run, readonly)
+    reading = Reading()
+    findings = list(damaged(parts, reading, Pace(), note=not dry_run, progress=progress))
+    repairs += [_as_repair("unrepaired", each, "Restore catalog.db from a backup.") for each in reading.problems]
+    for group in _by_text(findings):
+        repairs += _repair_files(parts, group, dry_run)
+    return RepairReport(tuple(repairs))
+
+
+def _as_repair(action: str, problem: Problem, advice: str) -> Repair:
+    detail = f"{problem.detail}. {advice}" if advice else problem.detail
+    return Repair(action, problem.path, detail, problem.workspaces, problem.documents)
+
+
+# -- the catalog ------------------------------------------------------------------------------------------------------
+
+
+def _repair_catalog(parts: Parts, dry_run: bool, readonly: bool) -> list[Repair]:
+    with parts.database.read() as db:
+        found = catalog.problems(db)
+    if not found:
+        return []  # an intact store is not even locked
+    if readonly:
+        return [_as_repair("unrepaired", each, "The store was opened with readonly=True.") for each in found]
+    corrections: list[Correction] = []
+    try:
+        with parts.database.write() as db:
+            corrections = catalog.correct(db)
+            if dry_run:
+                raise _DryRun
+            _keep_lost_rows(parts, corrections)
+    except _DryRun:
+        pass
+    except IntegrityError as error:
+        return [_as_repair("unrepaired", each, f"{error}") for each in found]
+    return [
+        _as_repair("corrected", each.problem, "")
+        if each.corrected
+        else _as_repair("unrepaired", each.problem, "Restore catalog.db from a backup.")
+        for each in corrections
+    ]
+
+
+def _keep_lost_rows(parts: Parts, corrections: list[Correction]) -> None:
+    """What rows that pointed to nothing said is kept for a person to read, before the commit that drops them."""
+    if lines := catalog.lost_rows(corrections):
+        with Scratch(parts.tmp) as scratch, storage_errors("keeping dropped rows"):
+            staged = stage(scratch.file(), lines)
+            publication = Publication()
+            publication.place(staged.path, _free(parts.folder / QUARANTINE / "rows.jsonl"), parts.folder)
+            publication.sync()
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def _by_text(findings: list[Finding]) -> Iterable[list[Finding]]:
+    groups: dict[str, list[Finding]] = {}
+    for each in findings:
+        groups.setdefault(each.document.text.hash, []).append(each)
+    return groups.values()
+
+
+def _repair_files(parts: Parts, findings: list[Finding], dry_run: bool) -> list[Repair]:
+    """Repairs the files of one text and of the documents that have it."""
+    with _workplace(parts, dry_run) as tmp, Scratch(tmp) as scratch:
+        blobs = [each for each in findings if each.expected.is_blob]
+        text = [each for each in findings if not each.expected.is_blob and not each.expected.fingerprint]
+        ours = [each for each in findings if each.expected.fingerprint == parts.pipeline.fingerprint]
+        others = [each for each in findings if each.expected.fingerprint not in ("", parts.pipeline.fingerprint)]
+        repairs = [_set_aside(parts, each, dry_run, _ADD_AGAIN) for each in blobs]
+        restored = _Restored()
+        if text:
+            content = _extract_again(parts, text[0].document, scratch)
+            if content is not None and not dry_run:
+                restored = _Restored(stage(scratch.file(), text_files.compress(content)), content)
+            repairs += [
+                _as_repair("restored", each.problem, "It was extracted from its document again.")
+                if content is not None
+                else _set_aside(parts, each, dry_run, "No intact document gives this text again. " + _ADD_AGAIN)
+                for each in text
+            ]
+        else:
+            content = None
+        if ours:
+            content = content or _stored_text(parts, ours[0].document)
+            restored, done = _embed_again(parts, ours, content, restored, scratch, dry_run)
+            repairs += done
+        advice = "Open the store with the embedder, codec and chunk sizes of that pipeline, and repair again."
+        repairs += [_as_repair("unrepaired", each.problem, advice) for each in others]
+        if not dry_run:
+            _publish(parts, findings[0].document, restored)
+        return repairs
+
+
+@contextmanager
+def _workplace(parts: Parts, dry_run: bool) -> Iterator[Path]:
+    """Where temporary files go: a dry run writes nothing to the store's folder, which may be read-only."""
+    if not dry_run:
+        yield parts.tmp
+        return
+    with storage_errors("making a temporary folder"), TemporaryDirectory(prefix="docstore-") as folder:
+        yield Path(folder)
+
+
+def _extract_again(parts: Parts, document: DocumentRow, scratch: Scratch) -> Text | None:
+    """The text, from the first document that has it, is intact, and gives it."""
+    with parts.database.read() as db:
+        owners = contents.documents_of_text(db, document.text)
+    for owner in owners:
+        blob = Expected(parts.documents.path(owner.hash, owner.suffix), owner.hash, owner.size)
+        if owner.doomed or fault(blob, Pace())[0]:
+            continue
+        try:
+            found = parts.extractor.extract(blob.path, "x" + owner.suffix, scratch.file())
+        except (DocStoreError, Unreadable):
+            continue  # it was readable once: another version of the extractor, or a limit
+        text = Text.of(found.text)
+        if text.hash == document.text.hash:
+            return text
+    return None
+
+
+def _stored_text(parts: Parts, document: DocumentRow) -> Text | None:
+    text = document.text
+    try:
+        with storage_errors("reading a stored text"):
+            data = parts.texts.read_checked(text.hash, SUFFIX, text.file_hash)
+        return text_files.decompress(data, text.hash, text.characters)
+    except DocStoreError:
+        return None
+
+
+def _embed_again(
+    parts: Parts, findings: list[Finding], content: Text | None, restored: _Restored, scratch: Scratch, dry_run: bool
+) -> tuple[_Restored, list[Repair]]:
+    if content is None:
+        advice = "Its text is lost too, so it cannot be made again. " + _ADD_AGAIN
+        return restored, [_as_repair("unrepaired", each.problem, advice) for each in findings]
+    if not dry_run:
+        try:
+            (subindex,) = parts.pipeline.build([content.content], scratch, lambda _chunks: None)
+        except DocStoreError as error:
+            return restored, [_as_repair("unrepaired", each.problem, str(error)) for each in findings]
+        restored = _Restored(restored.text, restored.content, subindex)
+    return restored, [_as_repair("restored", each.problem, "It was embedded again.") for each in findings]
+
+
+def _publish(parts: Parts, document: DocumentRow, restored: _Restored) -> None:
+    """Puts restored files in their places, over the damaged ones, under the rules that adding keeps."""
+    if restored.text is None and restored.subindex is None:
+        return
+    with parts.database.write() as db:
+        text = contents.find_text(db, document.text.hash)
+        if text is None or text.condemned:
+            return  # collected meanwhile: nothing needs it
+        publication = Publication()
+        with storage_errors("restoring a file"):
+            if restored.text is not None and restored.content is not None:
+                new = restored.text
+                parts.texts.place(publication, new.path, text.hash, SUFFIX)
+                text = contents.put_text(db, text.hash, len(restored.content.content), new.hash, new.size)
+            if restored.subindex is not None:
+                subindex, fingerprint = restored.subindex, parts.pipeline.fingerprint
+                files = parts.embeddings(fingerprint)
+                files.place(publication, subindex.index.path, text.hash, INDEX_SUFFIX)
+                files.place(publication, subindex.spans.path, text.hash, SPANS_SUFFIX)
+                row = SubindexRow(
+                    subindex.chunks, subindex.index.hash, subindex.index.size, subindex.spans.hash, subindex.spans.size
+                )
+                contents.put_subindex(db, text, fingerprint, parts.pipeline.description, row)
+            publication.sync()
+
+
+def _set_aside(parts: Parts, finding: Finding, dry_run: bool, advice: str) -> Repair:
+    """Moves a damaged file out of the way of an intact one. The row stays: what else it serves goes on working."""
+    kind, _ = fault(finding.expected, Pace())  # a second look: a flaw of the memory is no damage
+    if kind != "damaged":
+        # Missing: there is nothing to move. Unreadable: a failing disk is no place to move files about.
+        return _as_repair("unrepaired", finding.problem, advice)
+    target = _free(parts.folder / QUARANTINE / finding.problem.path)
+    where = f"Moved to {target.relative_to(parts.folder)}. " if not dry_run else f"To be moved to {QUARANTINE}/. "
+    if not dry_run:
+        with parts.database.write() as db:
+            now = contents.find_document(db, finding.document.hash)
+            if now is None or now.doomed or finding.expected not in expected_files(parts, db, now):
+                return _as_repair("unrepaired", finding.problem, "It changed meanwhile: verify again.")
+            publication = Publication()
+            with storage_errors("setting a file aside"):
+                publication.place(finding.expected.path, target, parts.folder)
+                publication.sync()
+    return _as_repair("quarantined", finding.problem, where + advice)
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first with a number after it that nothing uses."""
+    candidate, number = path, 1
+    while os.path.lexists(candidate):
+        number += 1
+        candidate = path.with_name(f"{path.stem}.{number}{path.suffix}")
+    return candidate

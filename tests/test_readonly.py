@@ -1,0 +1,173 @@
+"""A store opened with readonly=True never writes a byte to its folder, and still sees what others write."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from docstore import DocStore, Document, StoreReadOnly
+from docstore.testing import HashEmbedder
+
+NOTE = b"The store room key hangs behind the door."
+LATER = b"The cellar key hangs beside the stove."
+
+
+@pytest.fixture
+def note(folder: Path) -> Document:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        store.workspace("bob").add(NOTE)
+        return store.workspace("alice").add(NOTE, name="note.txt")
+
+
+def everything(folder: Path) -> dict[str, tuple[int, int, int, bytes]]:
+    """Every entry below a folder: inode, mode, time of change, content."""
+    found = {}
+    for path in [folder, *sorted(folder.rglob("*"))]:
+        status = path.lstat()
+        # SQLite's shared memory of a writer is mapped, and changes with what that writer does.
+        content = path.read_bytes() if path.is_file() and not path.name.endswith(("-shm", "catalog.db")) else b""
+        found[str(path.relative_to(folder))] = (status.st_ino, status.st_mode, status.st_mtime_ns, content)
+    return found
+
+
+def read_all(store: DocStore, note: Document) -> None:
+    """Every call that reads."""
+    alice = store.workspace("alice")
+    assert [hit.document for hit in alice.search("key")] == [note.hash]
+    assert [each.name for each in alice.documents()] == ["note.txt"]
+    assert store.workspaces() == ["alice", "bob"]
+    assert (store.refcount(note.hash), len(alice), store.document(note.hash).size) == (2, 1, len(NOTE))
+    with store.read(note.hash) as file:
+        assert file.read() == NOTE
+    assert store.stats().references == 2
+    assert store.collect(dry_run=True).documents <= 1
+    assert store.verify().ok
+    assert store.verify(dry_run=True).ok
+    assert store.repair(dry_run=True).ok
+
+
+def refuse_all(store: DocStore, note: Document) -> None:
+    """Every call that would change something."""
+    alice = store.workspace("alice")
+    changes: list[Callable[[], object]] = [
+        lambda: alice.add(LATER),
+        lambda: alice.add(NOTE),
+        lambda: alice.add_many([LATER]),
+        lambda: alice.link(note.hash),
+        lambda: alice.remove(note.hash),
+        lambda: store.delete_workspace("alice"),
+        store.collect,
+        store.repair,
+    ]
+    for change in changes:
+        with pytest.raises(StoreReadOnly):
+            change()
+
+
+def test_not_a_byte_in_a_store_that_nobody_has_open(folder: Path, note: Document) -> None:
+    before = everything(folder)
+    with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
+        read_all(store, note)
+        refuse_all(store, note)
+        assert everything(folder) == before
+    assert everything(folder) == before
+
+
+def test_not_a_byte_beside_a_writer_whose_changes_are_seen(folder: Path, note: Document) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as writer, DocStore(
+        folder, embedder=HashEmbedder(), readonly=True
+    ) as store:  # fmt: skip
+        alice = writer.workspace("alice")
+        for round in range(20):
+            before = everything(folder)
+            read_all(store, note)
+            refuse_all(store, note)
+            assert everything(folder) == before
+            other = alice.add(LATER, name="cellar.txt")
+            assert {each.name for each in store.workspace("alice").documents()} == {"note.txt", "cellar.txt"}
+            assert store.workspace("alice").search("cellar")[0].document == other.hash
+            alice.remove(other.hash)
+            if round % 3:
+                writer.collect()  # empties the log, too
+
+
+def test_a_log_that_a_crash_left_is_read(folder: Path, note: Document) -> None:
+    crashed = f"""
+import os, signal
+from docstore import DocStore
+from docstore.testing import HashEmbedder
+store = DocStore({str(folder)!r}, embedder=HashEmbedder())
+store.workspace("carol").add({LATER!r})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", crashed], check=False).returncode == -9
+    assert (folder / "catalog.db-wal").stat().st_size
+    (folder / "catalog.db-shm").unlink()  # as on a copy, or after a power cut
+    before = everything(folder)
+    with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
+        assert store.workspaces() == ["alice", "bob", "carol"]
+        assert store.workspace("carol").search("cellar")
+        assert store.verify().ok
+    assert everything(folder) == before
+
+
+def test_temporary_copies_are_removed(folder: Path, note: Document, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path))
+        with DocStore(folder, embedder=HashEmbedder()) as writer:
+            store = DocStore(folder, embedder=HashEmbedder(), readonly=True)
+            for number in range(3):
+                writer.workspace(f"more-{number}")
+                assert f"more-{number}" in store.workspaces()
+            assert len(list(tmp_path.glob("docstore-*"))) == 1
+            store.close()
+            assert list(tmp_path.glob("docstore-*")) == []
+
+
+@pytest.fixture
+def mounted(folder: Path, note: Document, tmp_path: Path) -> Iterator[Path]:
+    """The store on a read-only medium."""
+    place = tmp_path / "medium"
+    place.mkdir()
+    with contextlib.suppress(FileNotFoundError):
+        for arguments in (["--bind", str(folder)], ["-o", "remount,ro,bind"]):
+            if subprocess.run(["mount", *arguments, str(place)], check=False, capture_output=True).returncode:
+                subprocess.run(["umount", str(place)], check=False, capture_output=True)
+                pytest.skip("mounting needs privileges that this process does not have")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_read_only_medium(mounted: Path, note: Document) -> None:
+    with pytest.raises(OSError, match="Read-only"):
+        (mounted / "x").touch()
+    with DocStore(mounted, embedder=HashEmbedder(), readonly=True) as store:
+        read_all(store, note)
+        refuse_all(store, note)
+
+
+def test_a_forked_child_of_a_reader_reads_too(folder: Path, note: Document) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as writer, DocStore(
+        folder, embedder=HashEmbedder(), readonly=True
+    ) as store:  # fmt: skip
+        writer.workspace("carol")
+        assert "carol" in store.workspaces()
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if "carol" in store.workspaces() else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert "carol" in store.workspaces()
+
+
+def test_a_copy_elsewhere_is_independent(folder: Path, note: Document, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    with DocStore(tmp_path / "copy", embedder=HashEmbedder(), readonly=True) as store:
+        read_all(store, note)
