@@ -174,7 +174,9 @@ def main(
     threads: int = 3,
     seconds: float = 60,
     seed: int = 1,
-    folder: Annotated[Path | None, typer.Option(help="For store and journals; kept. By default a temporary one.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="For store and journals; kept. By default a temporary one.")
+    ] = None,
 ) -> None:
     """Torments a store and prints what was done."""
     root = Path(tempfile.mkdtemp()) if folder is None else folder

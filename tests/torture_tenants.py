@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -135,10 +136,8 @@ class Tenant:
     def _common(self, _name: str) -> None:
         common = self._store.workspace("common")
         common.add_many(self._random.sample(DOCUMENTS, self._random.randint(1, 6)))
-        try:
+        with suppress(DocumentNotFound):
             common.remove(hash_of(self._random.choice(DOCUMENTS)))
-        except DocumentNotFound:
-            pass
         check(common, None)
         self._journal.read("shared: add_many, remove, search")
 
@@ -160,9 +159,13 @@ def main(folder: Path, journals: Path, process: int, threads: int, seed: int) ->
         try:
             while not stop.is_set():
                 tenant.step()
-        except BaseException:
+        except BaseException:  # noqa: BLE001  (whatever it is, the parent must hear of it)
             failures.append(traceback.format_exc())
             stop.set()
+
+    def wait_for_end() -> None:
+        sys.stdin.read()
+        stop.set()
 
     with DocStore(folder, embedder=HashEmbedder()) as store:
         tenants = [
@@ -174,7 +177,7 @@ def main(folder: Path, journals: Path, process: int, threads: int, seed: int) ->
         for thread in running:
             thread.start()
         print("ready", flush=True)
-        threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+        threading.Thread(target=wait_for_end, daemon=True).start()
         for thread in running:
             thread.join()
     for failure in failures:
