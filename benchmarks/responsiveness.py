@@ -37,9 +37,15 @@ app = typer.Typer(pretty_exceptions_enable=False)
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """What adds took, in milliseconds."""
+    """What adds took, in milliseconds, and when each began on the clock that all processes share."""
 
     milliseconds: tuple[float, ...]
+    began: tuple[float, ...]
+
+    def between(self, first: float, last: float) -> Latencies:
+        """The adds that began in a span of time."""
+        inside = [(took, began) for took, began in zip(self.milliseconds, self.began) if first <= began < last]
+        return Latencies(tuple(took for took, _ in inside), tuple(began for _, began in inside))
 
     def percentile(self, percent: float) -> float:
         """The time within which that share of all adds was done. 100 gives the slowest."""
@@ -47,7 +53,7 @@ class Latencies:
 
     def row(self, name: str) -> str:
         """A line of the report's table."""
-        numbers = " | ".join(f"{self.percentile(percent):.1f}" for percent in _PERCENTILES)
+        numbers = " | ".join(f"{self.percentile(each):.1f}" if self.began else "" for each in _PERCENTILES)
         return f"| {name} | {len(self.milliseconds):,} | {numbers} |"
 
 
@@ -62,6 +68,8 @@ class Result:
     collected: int
     alone: Latencies
     beside: Latencies
+    phases: dict[str, Latencies]
+    """Those beside the collection, by what it was doing when they began."""
     load_before: float
 
 
@@ -79,14 +87,17 @@ def run(folder: Path, documents: int, baseline_seconds: float) -> Result:
             time.sleep(baseline_seconds)
             alone = stop()
         with _writer(folder) as stop:
-            start = time.perf_counter()
-            collected = store.collect().documents
-            end = time.perf_counter()
+            moments = [time.monotonic()]
+            collected = store.collect(progress=lambda _: moments.append(time.monotonic())).documents
+            moments.append(time.monotonic())
             beside = stop()
         assert collected == documents
         warm_ups = 2
         assert store.stats().documents == warm_ups + len(alone.milliseconds) + len(beside.milliseconds)
-    return Result(documents, built - began, deleted - built, end - start, collected, alone, beside, load)
+    start, first, last, end = moments[0], moments[1], moments[-2], moments[-1]
+    phases = {"marking": beside.between(start, first), "deleting": beside.between(first, last),
+              "settling and compacting": beside.between(last, end)}  # fmt: skip
+    return Result(documents, built - began, deleted - built, end - start, collected, alone, beside, phases, load)
 
 
 def _notes(count: int) -> Iterator[bytes]:
@@ -102,7 +113,7 @@ def _writer(folder: Path) -> Iterator[Callable[[], Latencies]]:
     assert process.stdin is not None and process.stdout is not None
     try:
         assert process.stdout.readline() == "ready\n"
-        yield lambda: Latencies(tuple(json.loads(process.communicate()[0])))
+        yield lambda: Latencies(*zip(*json.loads(process.communicate()[0])))
     finally:
         process.kill()
         process.wait()
@@ -111,18 +122,18 @@ def _writer(folder: Path) -> Iterator[Callable[[], Latencies]]:
 @app.command()
 def write(folder: Path) -> None:
     """The writer's process: adds until its standard input ends, then prints what each add took."""
-    milliseconds: list[float] = []
+    adds: list[tuple[float, float]] = []
     with DocStore(folder, embedder=HashEmbedder()) as store:
         workspace = store.workspace("new")
         # Once unmeasured: the worker process that extracts starts, which is no matter of the collection.
         workspace.add(f"Warm-up of process {os.getpid()}.".encode())
         print("ready", flush=True)
         while not _ended(sys.stdin):
-            note = f"New note {len(milliseconds)} of process {os.getpid()}.".encode()
-            began = time.perf_counter()
+            note = f"New note {len(adds)} of process {os.getpid()}.".encode()
+            began = time.monotonic()
             workspace.add(note)
-            milliseconds.append(1000 * (time.perf_counter() - began))
-    print(json.dumps(milliseconds))
+            adds.append((1000 * (time.monotonic() - began), began))
+    print(json.dumps(adds))
 
 
 def _ended(stream: IO[str]) -> bool:
@@ -134,6 +145,7 @@ def report(result: Result) -> str:
     ratios = " | ".join(
         f"{result.beside.percentile(percent) / result.alone.percentile(percent):.1f}x" for percent in _PERCENTILES
     )
+    phases = "\n".join(each.row(f"… while it was {name}") for name, each in result.phases.items())
     return f"""# Adding beside a collection
 
 One process collects {result.documents:,} unreferenced documents of one line each, while another adds new ones, each as
@@ -144,7 +156,8 @@ disk). Milliseconds from the call of `add` to its return, its commit durable:
 |---|---|---|---|---|---|
 {result.alone.row("alone")}
 {result.beside.row("beside the collection")}
-| ratio | | {ratios} |
+{phases}
+| ratio of the first two | | {ratios} |
 
 - The collection took {result.collect_seconds:.1f} s, {result.collected / result.collect_seconds:,.0f} documents a
   second, with the writer beside it.

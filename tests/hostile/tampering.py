@@ -223,17 +223,20 @@ def indexes() -> Iterator[tuple[str, bytes]]:
     good = faiss.IndexScalarQuantizer(64, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     good.add(vectors)
     whole = faiss.serialize_index(good).tobytes()
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # for such small ones, threads mostly wait for each other
     for name in ("Flat", "HNSW8,Flat", "IVF1,Flat", "PQ8x4", "LSH", "SQ8", "SQ4", "SQbf16", "IDMap,Flat", "IDMap2,Flat",
                  "PCA32,Flat", "L2norm,Flat", "RaBitQ", "PQ4x4fs", "RQ2x4", "ITQ32,LSH",
                  "IVF1,PQ8x4"):  # fmt: skip
         index = faiss.index_factory(64, name)
-        index.train(np.tile(vectors, (200, 1)))
+        index.train(np.tile(vectors, (220, 1)))
         if name.startswith("IDMap"):
             index.add_with_ids(vectors, np.arange(3))
         else:
             index.add(vectors)
         yield f"a {name}", faiss.serialize_index(index).tobytes()
         yield f"a {name}, cut", faiss.serialize_index(index).tobytes()[:-7]
+    faiss.omp_set_num_threads(threads)
     # d, ntotal, two dummies, trained, metric; then the quantiser's type, range, range argument, d, code size, …
     for offset, kind, field in [(4, "<i", "d"), (8, "<q", "ntotal"), (16, "<q", "dummy"), (32, "<b", "trained"),
                                 (33, "<i", "metric"), (37, "<i", "qtype"), (41, "<i", "range"), (49, "<q", "inner d"),
