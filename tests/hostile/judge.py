@@ -21,7 +21,7 @@ def judge(
     try:
         outside = copy.outside()
         tamper(copy)
-        outcome = contained.run("explore", folder=str(copy.folder), adds=adds, hashes=copy.hashes)
+        outcome = contained.run("explore", seconds=12, folder=str(copy.folder), adds=adds, hashes=copy.hashes)
         complaints = [] if outcome.ended == "returned" else [f"it ended by {outcome.ended}: {outcome.answer}"]
         if outcome.ended == "returned":
             complaints += outcome.answer["bare"] + outcome.answer["guard"]

@@ -35,7 +35,8 @@ def sql() -> Iterator[tuple[str, list[str]]]:
     yield "pipelines.fingerprint up", ["UPDATE pipelines SET fingerprint = '../../outside'"]
     yield "claims.owner outside", _claims("'../../outside/x'")
     yield "claims.owner NUL", _claims("'a' || char(0) || 'b'")
-    yield "doomed outside", [f"UPDATE documents SET hash = '{UP}', doomed = 1, refcount = 0, unreferenced_at = ''",
+    yield "doomed outside", [f"UPDATE documents SET hash = '{UP}', doomed = 1, refcount = 0, unreferenced_at = '' "
+                             "WHERE id = 1",
                              "DELETE FROM refs", "UPDATE pipelines SET fingerprint = '../../outside'"]  # fmt: skip
     yield "doomed by another pipeline", ["UPDATE documents SET doomed = 1, refcount = 0, unreferenced_at = ''",
                                          "DELETE FROM refs",
@@ -43,15 +44,15 @@ def sql() -> Iterator[tuple[str, list[str]]]:
     for name, value in [("no JSON", "'{'"), ("list", "'[]'"), ("number", "'1'"), ("null", "'null'"), ("NaN",
                   "'{\"n\":NaN}'"),
                         ("deep", "replace(hex(zeroblob(50000)), '00', '{\"n\":') || '1'"), ("digits",
-                        "'{\"n\":' || replace(hex(zeroblob(5000)), '0', '9') || '}'"), ("blob", "x'ff00ff'"),
-                        ("huge", "'{\"n\":\"' || hex(zeroblob(20000000)) || '\"}'"), ("number keys", "'{\"n\":1e999}'"),
+                        "'{\"n\":' || replace(hex(zeroblob(5000)), '0', '9') || '}'"),
+                        ("huge", "'{\"n\":\"' || hex(zeroblob(1000000)) || '\"}'"), ("number keys", "'{\"n\":1e999}'"),
                         ("not UTF-8", "cast(x'7b226e223a22ff227d' AS TEXT)")]:  # fmt: skip
-        yield f"refs.metadata {name}", _loosely("refs", f"UPDATE refs SET metadata = {value}")
+        yield f"refs.metadata {name}", [f"UPDATE refs SET metadata = {value}"]
     for table, column in [("refs", "name"), ("workspaces", "name"), ("refs", "added_at"), ("documents", "stored_at"),
                           ("documents", "unreferenced_at"), ("pipelines", "description")]:  # fmt: skip
         for name, value in [("NUL", "'a' || char(0) || 'b'"), ("empty", "''"), ("not UTF-8", "cast(x'ff' AS TEXT)"),
                             ("half a pair", "cast(x'eda080' AS TEXT)"), ("future", "'9999-99-99T99:99:99Z'"),
-                            ("huge", "hex(zeroblob(20000000))"), ("no zone", "'2024-01-01'")]:  # fmt: skip
+                            ("huge", "hex(zeroblob(1000000))"), ("no zone", "'2024-01-01'")]:  # fmt: skip
             limit = " WHERE id = 1" if table == "workspaces" else ""
             yield f"{table}.{column} {name}", [f"UPDATE {table} SET {column} = {value}{limit}"]
     yield from _numbers()
@@ -124,14 +125,6 @@ def _tables() -> Iterator[tuple[str, list[str]]]:
 def _claims(owner: str) -> list[str]:
     return [f"INSERT INTO claims VALUES ('document:{A64}', {owner})", f"INSERT INTO claims SELECT 'embedding:' || "
             f"fingerprint || ':' || hash, {owner} FROM pipelines, texts"]  # fmt: skip
-
-
-def _loosely(table: str, statement: str) -> list[str]:
-    """The statement on a table whose columns take any type."""
-    return [
-        f"UPDATE sqlite_master SET sql = replace(sql, 'metadata TEXT', 'metadata ANY') WHERE name = '{table}'",
-        statement,
-    ]
 
 
 def _triggers() -> Iterator[tuple[str, list[str]]]:
