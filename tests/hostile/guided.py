@@ -44,7 +44,7 @@ def text(data: bytes) -> None:
             read_spans(io.BytesIO(data), "0" * 64, pieces)
         except DocStoreError:
             continue
-    decompress(data, "0" * 64)
+    decompress(data, "0" * 64, 100_000)
 
 
 def metadata(data: bytes) -> None:

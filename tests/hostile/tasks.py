@@ -41,7 +41,7 @@ def text(path: str, hash: str, pieces: list[tuple[int, int]]) -> str:
     data, ended = Path(path).read_bytes(), []
     uses: list[Callable[[], object]] = [
         lambda: read_spans(io.BytesIO(data), hash, pieces),
-        lambda: decompress(data, hash),
+        lambda: decompress(data, hash, len(data)),
     ]
     for use in uses:
         try:

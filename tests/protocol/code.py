@@ -122,7 +122,7 @@ LINES: dict[str, tuple[Line, ...]] = {
     "search: look whether it changed": (
         Line("search.py", "_with_view", "if _look(parts, workspace).version == moment.version:"),
     ),
-    "read: look": (Line("store.py", "DocStore.read", "self._stored(contents.find_document(db"),),
+    "read: look": (Line("store.py", "DocStore.read", "self._stored_now("),),
     "read: open": (Line("store.py", "DocStore.read", "self._parts.documents.open(hash"),),
     "read: look again": (Line("store.py", "DocStore.read", "except FileNotFoundError"),),
 }
