@@ -78,7 +78,7 @@ def _contain(task: Callable[..., Any], arguments: dict[str, Any], seconds: float
     child = os.fork()
     if child == 0:
         os.close(read_end)
-        _run(task, arguments, memory, write_end)
+        _run(task, arguments, seconds, memory, write_end)
     os.close(write_end)
     answer = _receive(read_end, began + seconds)
     os.close(read_end)
@@ -107,8 +107,9 @@ def _receive(fd: int, deadline: float) -> bytes | None:
     return None
 
 
-def _run(task: Callable[..., Any], arguments: dict[str, Any], memory: int, answers: int) -> None:
+def _run(task: Callable[..., Any], arguments: dict[str, Any], seconds: float, memory: int, answers: int) -> None:
     os.setpgid(0, 0)  # so that what it starts dies with it
+    signal.alarm(int(seconds) + 5)  # and it dies by itself when the server was killed
     os.set_inheritable(answers, False)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +39,21 @@ def spans(path: str) -> str:
 
 
 def text(path: str, hash: str, pieces: list[tuple[int, int]]) -> str:
-    """Reads a stored text in pieces, and whole."""
-    data, ended = Path(path).read_bytes(), []
-    uses: list[Callable[[], object]] = [
-        lambda: read_spans(io.BytesIO(data), hash, pieces),
-        lambda: decompress(data, hash, len(data)),
-    ]
+    """Reads pieces of a stored text, each for itself, and the whole."""
+    data, ended = Path(path).read_bytes(), Counter[str]()
+    uses: list[Callable[[], object]] = [partial(_read_piece, data, hash, first, last) for first, last in pieces]
+    uses.append(partial(decompress, data, hash))
     for use in uses:
         try:
             use()
-            ended.append("a result")
+            ended["a result"] += 1
         except DocStoreError as error:
-            ended.append(type(error).__name__)
-    return ", ".join(ended)
+            ended[type(error).__name__] += 1
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(ended.items()))
+
+
+def _read_piece(data: bytes, hash: str, first: int, last: int) -> list[str]:
+    return read_spans(io.BytesIO(data), hash, [(first, last)])
 
 
 TASKS: dict[str, Callable[..., Any]] = {"index": index, "spans": spans, "text": text, "explore": explore}
