@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 from docstore import DocStore, Workspace
 from docstore.testing import HashEmbedder
 
+collect_ignore = ["hostile/guided.py"]  # imports atheris, which is not among the dependencies
+
 # fsync makes examples uneven in time, and a deadline would report the disk instead of a bug.
 _common: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("short", max_examples=40, stateful_step_count=30, derandomize=True, **_common)

@@ -42,6 +42,19 @@ def execute(folder: Path, sql: str, *arguments: Any) -> None:
         connection.close()
 
 
+def lie(folder: Path, sql: str, *, without: str) -> None:
+    """Changes the catalog as damage would: without foreign keys, and without a trigger, which stands again after."""
+    connection = sqlite3.connect(folder / "catalog.db")
+    try:
+        with connection:
+            (trigger,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (without,)).fetchone()
+            connection.execute(f"DROP TRIGGER {without}")
+            connection.execute(sql)
+            connection.execute(trigger)
+    finally:
+        connection.close()
+
+
 def hash_of(data: bytes) -> str:
     """The name of a document."""
     return blake3(data).hexdigest()

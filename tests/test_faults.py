@@ -23,12 +23,12 @@ needs_shim = pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "-"
 
 def jobs_of(what: str) -> list[Job]:
     """For every operation some calls, chosen by name: other calls for other operations and errors, always the same."""
-    every = 32 if what == "SIGKILL" else 16
+    every = {"SIGKILL": 32, "ENOLCK": 1}.get(what, 16)
     jobs = []
     for operation in OPERATIONS:
         for forever in (False, True) if what not in ("EINTR", "SIGKILL", "ENOLCK") else (False,):
             first = 1 + zlib.crc32(f"{operation} {what} {forever}".encode()) % every
-            jobs.append(job(operation, what, forever, 1 if what == "ENOLCK" else every, first))
+            jobs.append(job(operation, what, forever, every, first))
     return jobs
 
 

@@ -252,15 +252,11 @@ def test_the_meter_sees_what_it_must(tmp_path: Path) -> None:
     assert again[2] > 0
 
 
-def test_a_document_that_others_call_markdown_is_still_mine_to_call_text(tmp_path: Path) -> None:
-    """The name decides between Markdown and text; another workspace's name must not decide it for this one."""
+def test_the_first_to_name_bytes_decides_between_markdown_and_text(tmp_path: Path) -> None:
+    """The one thing that shows, and is documented: bytes have one text, and a name decides between these two types."""
     data = b"# Title\n\nSome *words* of a note."
-    seen = []
-    for others in (False, True):
-        with DocStore(tmp_path / str(others), embedder=HashEmbedder()) as store:
-            if others:
-                store.workspace("bob").add(data, name="note.md")
-            alice = store.workspace("alice")
-            document = alice.add(data, name="note.txt")
-            seen.append((document.media_type, alice.search("words")[0].text))
-    assert seen[0] == seen[1]
+    with DocStore(tmp_path, embedder=HashEmbedder()) as store:
+        first = store.workspace("bob").add(data, name="note.md")
+        second = store.workspace("alice").add(data, name="note.txt")
+        assert (first.media_type, second.media_type) == ("text/markdown", "text/markdown")
+        assert store.workspace("alice").search("words")[0].text == store.workspace("bob").search("words")[0].text

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from docstore import DocStore, RepairReport, StoreReadOnly
 from docstore.testing import HashEmbedder
-from tests.folders import execute, files, problems, query
+from tests.folders import execute, files, lie, problems, query
 from tests.samples import pdf
 
 NOTE = "The store room key hangs behind the door.\n"
@@ -164,12 +163,8 @@ def test_what_follows_from_rows_is_corrected(filled: Path, lie: str) -> None:
 
 
 def test_a_reference_to_nothing_goes_and_is_kept_for_reading(filled: Path) -> None:
-    connection = sqlite3.connect(filled / "catalog.db")  # without foreign keys, as a careless program is
-    connection.execute("DROP TRIGGER refs_insert")
-    workspace = connection.execute("SELECT id FROM workspaces WHERE name = 'bob'").fetchone()[0]
-    connection.execute("INSERT INTO refs VALUES (?, 999, 'lost.pdf', '{\"year\":2024}', 'x', 0)", (workspace,))
-    connection.commit()
-    connection.close()
+    lie(filled, """INSERT INTO refs SELECT id, 999, 'lost.pdf', '{"year":2024}', 'x', 0 FROM workspaces
+                   WHERE name = 'bob'""", without="refs_insert")  # fmt: skip
     report = repaired(filled)
     assert report.ok
     assert any(each.workspaces == ("bob",) for each in report.repairs)

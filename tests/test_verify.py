@@ -9,7 +9,7 @@ import pytest
 
 from docstore import DocStore, Progress, VerifyReport, Workspace
 from docstore.testing import HashEmbedder
-from tests.folders import execute, files
+from tests.folders import files, lie
 
 
 @pytest.fixture
@@ -77,23 +77,21 @@ def test_missing_and_truncated_files_name_the_workspaces(
 
 
 @pytest.mark.parametrize(
-    ("statements", "kind"),
+    ("change", "without", "kind"),
     [
-        (["DROP TRIGGER documents_refcount", "UPDATE documents SET refcount = 7, unreferenced_at = NULL"], "count"),
-        (["UPDATE workspaces SET refs = 9"], "count"),
-        (["UPDATE totals SET chunks = chunks + 1"], "count"),
-        (["UPDATE totals SET logical_bytes = 5"], "count"),
-        (
-            ["PRAGMA foreign_keys = OFF", "DROP TRIGGER documents_delete", "DELETE FROM documents WHERE id = 1"],
-            "reference",
-        ),
+        ("UPDATE documents SET refcount = 7, unreferenced_at = NULL", "documents_refcount", "count"),
+        ("UPDATE workspaces SET refs = 9", "refs_delete", "count"),
+        ("UPDATE totals SET chunks = chunks + 1", "refs_delete", "count"),
+        ("UPDATE totals SET logical_bytes = 5", "refs_delete", "count"),
+        ("DELETE FROM totals", "refs_delete", "count"),
+        ("DELETE FROM checks", "refs_delete", "catalog"),
+        ("DELETE FROM documents WHERE id = 1", "documents_delete", "reference"),
     ],
 )
 def test_a_catalog_that_contradicts_itself(
-    report: Callable[[], VerifyReport], folder: Path, filled: list[Path], statements: list[str], kind: str
+    report: Callable[[], VerifyReport], folder: Path, filled: list[Path], change: str, without: str, kind: str
 ) -> None:
-    for statement in statements:
-        execute(folder, statement)
+    lie(folder, change, without=without)
     assert kind in {problem.kind for problem in report().problems}
 
 

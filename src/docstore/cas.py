@@ -69,11 +69,11 @@ class ContentStore:
             return False
 
     def open(self, hash: str, suffix: str) -> BinaryIO:
-        """The file, opened for reading. Raises FileNotFoundError."""
-        return open(self.path(hash, suffix), "rb")
+        """The file, opened for reading, unbuffered. Raises what `durable.open_regular` does."""
+        return durable.open_regular(self.path(hash, suffix))
 
-    def read_checked(self, hash: str, suffix: str, file_hash: str) -> bytes:
-        """The file's bytes, once they were found to hash to `file_hash`.
+    def read_checked(self, hash: str, suffix: str, file_hash: str, size: int) -> bytes:
+        """The file's bytes, once they were found to be `size` and to hash to `file_hash`.
 
         The check is on the very bytes that are returned: nothing can be exchanged between check and use.
 
@@ -81,13 +81,13 @@ class ContentStore:
             FileNotFoundError: there is no such file.
             IntegrityError: the bytes are not those that were published.
         """
-        path = self.path(hash, suffix)
-        data = path.read_bytes()
-        if blake3(data).hexdigest() != file_hash:
+        with self.open(hash, suffix) as file:
+            # The size first: no more is read than was published, however large the file has become.
+            data = file.read(size) if os.fstat(file.fileno()).st_size == size else b""
+        if len(data) != size or blake3(data).hexdigest() != file_hash:
             raise IntegrityError(
-                f"{path} does not hold the bytes that were published there: it was changed or damaged. "
-                "Run `docstore verify` to see what is affected; delete the file and add the document again, or "
-                "restore a backup."
+                f"{self.path(hash, suffix)} does not hold the bytes that were published there: it was changed or "
+                "damaged. Run `docstore repair`, which restores it or says what to do."
             )
         return data
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from sqlite_utils import Database
 
 from docstore.database import row, rows
+from docstore.errors import IntegrityError
 
 
 def document_key(hash: str) -> str:
@@ -60,7 +61,8 @@ def request_sweep(db: Database) -> None:
 def sweeps(db: Database) -> tuple[int, int]:
     """(how often a sweep was asked for, how many of those requests are met). Equal: nothing is to be swept."""
     found = row(db, "SELECT sweeps_wanted, sweeps_done FROM totals")
-    assert found is not None
+    if found is None:
+        raise IntegrityError("The catalog has lost its totals. Run `docstore repair`.")
     return found["sweeps_wanted"], found["sweeps_done"]
 
 

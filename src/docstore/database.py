@@ -88,6 +88,7 @@ class CatalogDatabase:
         self._timeout = timeout
         self._closed = False
         self._frugal = False
+        self._schema_version: int | None = None
         self._idle: list[sqlite3.Connection] = []
         self._frozen = FrozenCatalog(path, timeout) if readonly else None
         self._make_locks()
@@ -136,10 +137,10 @@ class CatalogDatabase:
         if new:
             with storage_errors("creating the store"):
                 sync_directory(self.path.parent)
-        with self.read() as db:
+        with self.read(tampered=True) as db:
             up_to_date = not schema.migrations.pending(db) or schema.unknown_migrations(db)
         if not up_to_date:  # else opening need not wait for writers
-            with self.write() as db:
+            with self.write(tampered=True) as db:
                 schema.migrations.apply(db)
 
     def _check_version(self, connection: sqlite3.Connection) -> None:
@@ -154,18 +155,23 @@ class CatalogDatabase:
                                     "Open it once without readonly.")  # fmt: skip
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[Database]:
-        """A snapshot: everything read inside is of one moment."""
+    def read(self, *, tampered: bool = False) -> Iterator[Database]:
+        """A snapshot: everything read inside is of one moment.
+
+        Args:
+            tampered: go on where the schema was tampered with. For those who look for that.
+        """
         with self._connection() as connection:
             connection.execute("BEGIN")
             try:
+                self._require_schema(connection, tampered)
                 yield _wrap(connection)
             finally:
                 if connection.in_transaction:  # SQLite ends it itself where it cannot read
                     connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Database]:
+    def write(self, *, tampered: bool = False) -> Iterator[Database]:
         """The catalog's write lock, and a transaction that is durable when the block has ended.
 
         `BEGIN IMMEDIATE`: the lock is taken before the first look, so what is checked inside stays true until the
@@ -179,6 +185,7 @@ class CatalogDatabase:
             with self._connection() as connection:
                 self._begin(connection)
                 try:
+                    self._require_schema(connection, tampered)
                     yield _wrap(connection)
                     connection.execute("COMMIT")
                     if self._frugal:
@@ -189,6 +196,17 @@ class CatalogDatabase:
                     raise
         finally:
             self._writing.release()
+
+    def _require_schema(self, connection: sqlite3.Connection, tampered: bool) -> None:
+        if tampered:
+            return
+        # SQLite's own number for the schema: what was looked at once need not be again until somebody changes it.
+        version = connection.execute("PRAGMA schema_version").fetchone()[0]
+        if version != self._schema_version:
+            if schema.is_tampered(connection):
+                raise IntegrityError(f"The schema of {self.path} is not docstore's: it was damaged or changed. Run "
+                                     "`docstore repair`, or restore a backup.")  # fmt: skip
+            self._schema_version = version
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         """Takes the write lock. Our own short waits, not SQLite's: those grow to 100 ms, and whoever writes in many

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from blake3 import blake3
 
-from docstore.errors import StorageError
+from docstore.errors import IntegrityError, StorageError
 
 BLOCK = 1 << 20
 """Bytes read or written at a time: memory stays constant whatever the size of the document."""
@@ -58,6 +59,26 @@ def write_durably(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         sync_file(file.fileno())
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a published file for reading, unbuffered, whatever stands in its place.
+
+    A pipe would never be opened, a device never end.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        IntegrityError: it is no regular file.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return open(fd, "rb", buffering=0)
+        raise IntegrityError(f"{path} is no file: something else stands in its place. Remove it, then add the document "
+                             "again.")  # fmt: skip
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 def hash_stream(source: BinaryIO) -> tuple[str, int]:

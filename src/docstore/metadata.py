@@ -23,7 +23,10 @@ def encode(metadata: Mapping[str, Any] | None) -> str | None:
         return None
     if not isinstance(metadata, Mapping):
         raise InvalidArgument(f"metadata is {type(metadata).__name__}; it must be a dictionary with text keys")
-    text = json.dumps(_plain(metadata, 0), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text = json.dumps(_plain(metadata, 0), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    except ValueError as error:  # whole numbers of thousands of digits
+        raise InvalidArgument(f"metadata cannot be written as JSON: {error}") from error
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:

@@ -37,12 +37,14 @@ class ReferenceRow:
     chunks: int | None
     """None, as what follows, when the pipeline has not seen the text."""
     index_hash: str | None
+    index_size: int | None
     spans_hash: str | None
+    spans_size: int | None
 
 
 _REFERENCE = """
     SELECT d.hash AS document, r.name, r.metadata, r.added_at, r.avoided, d.media_type, d.size, d.pages,
-           t.hash AS text, s.chunks, s.index_hash, s.spans_hash
+           t.hash AS text, s.chunks, s.index_hash, s.index_size, s.spans_hash, s.spans_size
     FROM refs r
     JOIN documents d ON d.id = r.document_id
     JOIN texts t ON t.id = d.text_id

@@ -14,6 +14,8 @@ characters.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from functools import cache
 
 from sqlite_utils import Database, Migrations
 
@@ -263,17 +265,34 @@ def m002_checked_and_checkable(db: Database) -> None:
         db.execute(statement)
 
 
-def expected(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
-    """What the schema of a catalog must be, as (type, name, SQL), made on an empty database."""
-    migrations.apply(Database(connection, execute_plugins=False))
-    return found(connection)
+Entries = set[tuple[str, str, str]]
+"""Of a schema: (type, name, SQL)."""
 
 
-def found(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
-    """What the schema of a catalog is, as (type, name, SQL)."""
+@cache
+def _expected() -> frozenset[tuple[str, str, str]]:
+    with closing(sqlite3.connect(":memory:")) as empty:
+        migrations.apply(Database(empty, execute_plugins=False))
+        return frozenset(_found(empty))
+
+
+def _found(connection: sqlite3.Connection) -> Entries:
     # As text: in a damaged schema they may be of any type.
     rows = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master")
     return {(str(type), str(name), str(sql)) for type, name, sql in rows}
+
+
+def difference(connection: sqlite3.Connection) -> tuple[Entries, Entries]:
+    """(what is in a catalog's schema and should not be, what should be and is not)."""
+    found = _found(connection)
+    return found - _expected(), set(_expected() - found)
+
+
+def is_tampered(connection: sqlite3.Connection) -> bool:
+    """Whether our own statements would do something else than they say: anything of ours is missing or changed, or
+    there is a trigger or view of somebody else's. Tables and indexes that others add do no harm."""
+    strange, missing = difference(connection)
+    return bool(missing) or any(type in ("trigger", "view") for type, _, _ in strange)
 
 
 def unknown_migrations(db: Database) -> list[str]:

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import itertools
 import os
+import re
 import secrets
 import shutil
 import threading
@@ -20,6 +21,7 @@ from docstore.durable import storage_errors
 from docstore.forking import in_child
 
 _LOCK = ".lock"
+_TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
 class Scratch:
@@ -66,13 +68,13 @@ class Scratch:
         if self._held is None:
             return
         fd, lock = self._held
-        try:
-            # The folder goes before its lock, so that no folder is ever without a lock that says whose it is. What
-            # cannot be removed, the next collection sweeps; whatever happened, that must not hide it.
-            with contextlib.suppress(OSError):
-                shutil.rmtree(self._tmp / lock.name.removesuffix(_LOCK), ignore_errors=True)
-                lock.unlink(missing_ok=True)
-        finally:
+        self._held = None  # a child forked from now on must not close what has the descriptor's number by then
+        # The folder goes before its lock, so that no folder is ever without a lock that says whose it is. What cannot
+        # be removed, the next collection sweeps; no failure here may hide what the operation itself ended with.
+        with contextlib.suppress(OSError):
+            shutil.rmtree(self._tmp / lock.name.removesuffix(_LOCK), ignore_errors=True)
+            lock.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
             os.close(fd)  # else the claims would seem alive, and whoever wants the same would wait for ever
 
 
@@ -98,6 +100,8 @@ def _new_lock(tmp: Path) -> tuple[int, Path]:
 
 def is_alive(tmp: Path, token: str) -> bool:
     """Whether the operation that owns `token` still runs, in this or any other process."""
+    if not _TOKEN.fullmatch(token):
+        return False  # it comes from the catalog, and becomes part of a path
     try:
         fd = os.open(tmp / (token + _LOCK), os.O_RDONLY)
     except FileNotFoundError:
@@ -126,7 +130,8 @@ def _tokens(tmp: Path) -> set[str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    # os.walk, because its owner may be removing the folder meanwhile, over which rglob fails.
+    return [Path(path, name) for path, _, names in os.walk(folder) for name in names]
 
 
 def _remove_dead(tmp: Path, token: str) -> int:

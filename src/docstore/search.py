@@ -251,11 +251,12 @@ def _require_vectors(references: list[ReferenceRow]) -> None:
 
 
 def _load(parts: Parts, reference: ReferenceRow) -> tuple[Codes, Spans]:
-    assert reference.index_hash is not None and reference.spans_hash is not None
+    assert reference.index_hash is not None and reference.index_size is not None
+    assert reference.spans_hash is not None and reference.spans_size is not None
     files = parts.embeddings(parts.pipeline.fingerprint)
     # The hashes are those of this reference's row, and the check is on the bytes that are decoded (invariant 10).
-    index = files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash)
-    spans = decode_spans(files.read_checked(reference.text, SPANS_SUFFIX, reference.spans_hash))
+    index = files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash, reference.index_size)
+    spans = decode_spans(files.read_checked(reference.text, SPANS_SUFFIX, reference.spans_hash, reference.spans_size))
     codes = decode_index(index, parts.pipeline.dimension, parts.pipeline.codec)
     if not len(codes) == len(spans) == reference.chunks:
         raise IntegrityError(f"The index of text {reference.text} has {len(codes)} vectors, {len(spans)} spans and a "

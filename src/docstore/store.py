@@ -225,7 +225,8 @@ class DocStore:
                 """SELECT documents, workspaces, refs, chunks, file_bytes, logical_bytes, embedded, avoided
                    FROM totals""",
             )
-        assert totals is not None
+        if totals is None:
+            raise IntegrityError("The catalog has lost its totals. Run `docstore repair`.")
         with storage_errors("measuring the catalog"):
             catalog = sum(
                 path.stat().st_size

@@ -25,6 +25,7 @@ SUFFIX = ".zst"
 PAGE_BREAK = "\f"
 
 _FRAME = 32 * 1024  # 16 KiB frames compress 5 % worse; 64 KiB frames take longer to read a span from
+_LONGEST_SPAN = 16 << 20  # bytes; more is no chunk but a damaged span, which must not fill the memory
 _OPTIONS: dict[int, int] = {CParameter.compressionLevel: 9, CParameter.checksumFlag: 1}
 
 
@@ -72,6 +73,8 @@ def read_spans(file: BinaryIO, hash: str, spans: Iterable[tuple[int, int]]) -> l
 
 
 def _read_span(text: SeekableZstdFile, start: int, end: int) -> str:
+    if not 0 <= end - start <= _LONGEST_SPAN:
+        raise EOFError(f"no chunk goes from byte {start} to {end}")
     text.seek(start)
     data: bytes = text.read(end - start)
     if len(data) != end - start:
@@ -104,6 +107,12 @@ def byte_offsets(content: str, characters: npt.NDArray[np.int64]) -> npt.NDArray
 def page_numbers(content: str, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Pages, from 1, of the first visible character at or after each offset. Shape (n,) int64."""
     breaks = np.array([match.start() for match in re.finditer(PAGE_BREAK, content)], dtype=np.int64)
-    visible = re.compile(r"\S")
-    first = np.array([match.start() if (match := visible.search(content, start)) else start for start in starts])
+    visible, first, reach = re.compile(r"\S"), np.empty(len(starts), np.int64), (0, -1)
+    for number, start in enumerate(map(int, starts)):
+        # What one search passed over is all white space, so the next need not look there: overlapping chunks of a long
+        # gap would else take the square of its length.
+        if not reach[0] <= start <= reach[1]:
+            match = visible.search(content, start)
+            reach = (start, match.start() if match else len(content))
+        first[number] = reach[1] if reach[1] < len(content) else start
     return np.searchsorted(breaks, first) + 1

@@ -56,7 +56,7 @@ class Workspace:
             state = refcount.workspace_state(db, self._id)
         if state is None:
             raise WorkspaceNotFound(f"The workspace {self.name!r} was deleted. store.workspace(name) makes it anew.")
-        return state[1]
+        return max(0, state[1])  # a damaged count must not become a ValueError
 
     def __bool__(self) -> bool:
         return True  # a workspace without documents is still one

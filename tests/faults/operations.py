@@ -77,6 +77,8 @@ class Operation:
     """Whether opening is what is spoiled."""
     empty: bool = False
     """Whether there is no store yet."""
+    gradual: bool = False
+    """Whether it commits as it goes: stopped midway, each document is there whole or not at all."""
 
 
 def _outcome(report: AddReport) -> list[str]:
@@ -113,7 +115,7 @@ OPERATIONS: dict[str, Operation] = {
     "add": Operation(_in("bob", lambda bob: bob.add(NEW, metadata={"a": 1}).hash)),
     "add-stored": Operation(_in("bob", lambda bob: bob.add(OWN).hash)),
     "add-twin": Operation(_in("bob", lambda bob: bob.add(TWIN).hash)),
-    "add-many": Operation(_in("bob", lambda bob: _outcome(bob.add_many([NEW, ANOTHER, OWN])))),
+    "add-many": Operation(_in("bob", lambda bob: _outcome(bob.add_many([NEW, ANOTHER, OWN]))), gradual=True),
     "link": Operation(_in("bob", lambda bob: bob.link(hash_of(OWN)).hash)),
     "remove": Operation(_in("alice", lambda alice: alice.remove(hash_of(REPORT)))),
     "delete-workspace": Operation(lambda store: store.delete_workspace("alice")),
@@ -122,6 +124,7 @@ OPERATIONS: dict[str, Operation] = {
     "read": Operation(_read),
     "stats": Operation(lambda store: store.stats().references),
     "verify": Operation(lambda store: store.verify().files),
+    "repair": Operation(lambda store: len(store.repair().repairs)),
     "collect": Operation(lambda store: store.collect().documents),
     "collect-dry": Operation(lambda store: store.collect(dry_run=True).documents),
 }

@@ -139,7 +139,8 @@ class Bench:
         where = f"{fault} ({_called(spoiled)})"
         if fired:
             problems += _judged(caught, result, expected, fault, where)
-            problems += _later(where, lambda: self._effects(caught, before, after, spoiled))
+            if not (caught and operation.gradual and _between(before, snapshot(self.folder), after)):
+                problems += _later(where, lambda: self._effects(caught, before, after, spoiled))
             problems += _later(where, lambda: self._goes_on(fault.operation, store, caught))
         if store is not None:
             store.close()
@@ -193,7 +194,7 @@ class Bench:
             return False, [] if status == 0 else [Problem("child", f"status {status}", str(fault))]
         problems = []
         now = snapshot(self.folder)
-        if now not in (before, after):
+        if now not in (before, after) and not (operation.gradual and _between(before, now, after)):
             problems.append(Problem("effect", f"killed, and there is {_difference(before, now)}", str(fault)))
         problems += _later(str(fault), lambda: self._goes_on(fault.operation, None, RuntimeError("killed")))
         problems += _later(str(fault), lambda: _nothing_stays(self.folder))
@@ -274,6 +275,13 @@ def _nothing_stays(folder: Path) -> Iterator[str]:
                          "UNION ALL SELECT 'text', hash FROM texts")  # fmt: skip
     if rows:
         yield f"rows stay: {rows}"
+
+
+def _between(before: State, now: State, after: State) -> bool:
+    """Whether each workspace holds what it held before, and nothing that it should not hold after."""
+    return before.keys() <= now.keys() <= after.keys() and all(
+        set(before.get(name, [])) <= set(now[name]) <= set(after[name]) for name in now
+    )
 
 
 def _is_commit(spoiled: list[Event]) -> bool:

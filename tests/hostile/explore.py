@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,9 @@ class Guard:
             self._note(f"{event} {arguments!r:.200}")
 
     def _check_path(self, event: str, path: str, arguments: tuple[Any, ...]) -> None:
+        folder = arguments[1] if event in ("os.remove", "os.rmdir") and len(arguments) > 1 else -1
+        if isinstance(folder, int) and folder >= 0:  # relative to an open directory, as shutil.rmtree names things
+            path = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), path)  # noqa: PTH118, PTH115
         real = os.path.normpath(Path(path).absolute())  # as written: a link inside the store is judged by its name
         if (real + "/").startswith(self._store + "/"):
             return
@@ -161,8 +165,10 @@ def _workspace(seen: Exploration, store: DocStore, name: str, hashes: list[str])
 
 
 def _read(store: DocStore, hash: str) -> int:
-    with store.read(hash) as file:
+    file = store.read(hash)
+    with suppress(OSError), file:  # from here on it is a file like any other
         return len(file.read(1 << 20))
+    return 0
 
 
 def _changes(seen: Exploration, store: DocStore, names: list[str], hashes: list[str], adds: bool) -> None:

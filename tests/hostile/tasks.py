@@ -42,7 +42,7 @@ def text(path: str, hash: str, pieces: list[tuple[int, int]]) -> str:
     """Reads pieces of a stored text, each for itself, and the whole."""
     data, ended = Path(path).read_bytes(), Counter[str]()
     uses: list[Callable[[], object]] = [partial(_read_piece, data, hash, first, last) for first, last in pieces]
-    uses.append(partial(decompress, data, hash))
+    uses.append(partial(decompress, data, hash, 10_000_000))
     for use in uses:
         try:
             use()

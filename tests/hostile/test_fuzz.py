@@ -17,4 +17,5 @@ def test_each_target(target: str) -> None:
     tally = fuzz(target, seconds=900, seed=3, most=MOST[target] * FACTOR)
     assert tally.crashes == []
     assert tally.executions == MOST[target] * FACTOR
-    assert len(tally.outcomes) >= 2, tally
+    # Of indexes and spans nothing is accepted but what was written: every mutant is refused.
+    assert len(tally.outcomes) >= (1 if target in ("index", "spans") else 2), tally

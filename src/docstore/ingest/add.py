@@ -239,7 +239,7 @@ class Addition:
             return  # collected since we looked: the next round looks again
         try:
             with storage_errors("reading a stored text"):
-                data = self._parts.texts.read_checked(text.hash, text_files.SUFFIX, text.file_hash)
+                data = self._parts.texts.read_checked(text.hash, text_files.SUFFIX, text.file_hash, text.file_size)
             item.text = text_files.decompress(data, text.hash, text.characters)
         except DocStoreError as error:
             item.outcome = error

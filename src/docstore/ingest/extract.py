@@ -29,6 +29,7 @@ SUFFIXES = {
 """What is stored, and the ending it is stored with."""
 
 _MARKDOWN_ENDINGS = {".md", ".markdown", ".mdown", ".mkd"}
+_DEEPEST = 1_000_000  # markdown-it drops silently what nests deeper than this: let Python's recursion limit refuse it
 _HEAD = 2048
 # The tags that the WHATWG MIME sniffing standard takes for HTML, after white space and comments.
 _HTML = re.compile(
@@ -166,7 +167,11 @@ def _markdown_text(content: str) -> str:
     from markdown_it import MarkdownIt
 
     front_matter = re.compile(r"\A---\n.*?\n(?:---|\.\.\.)\n", re.DOTALL)
-    html = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(front_matter.sub("", content))
+    html = (
+        MarkdownIt("commonmark", {"maxNesting": _DEEPEST})
+        .enable(["table", "strikethrough"])
+        .render(front_matter.sub("", content))
+    )
     return _html_text(html) if html.strip() else ""
 
 

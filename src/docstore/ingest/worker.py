@@ -6,6 +6,7 @@ here, under a memory limit, where they can crash or hang without taking the appl
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -31,10 +32,12 @@ def main() -> None:
     sys.setrecursionlimit(20_000)  # HTML may nest 2,048 deep before its parser refuses, some calls for each level
     requests: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
-    print("ready", file=answers, flush=True)
-    while True:
-        answers.write(json.dumps(_answer(json.loads(requests.get()))) + "\n")
-        answers.flush()
+    with contextlib.suppress(BrokenPipeError):  # the parent was killed
+        print("ready", file=answers, flush=True)
+        while True:
+            answers.write(json.dumps(_answer(json.loads(requests.get()))) + "\n")
+            answers.flush()
+    os._exit(0)  # what is left in the buffer has nowhere to go
 
 
 def _read_requests(requests: queue.Queue[str]) -> None:

@@ -5,7 +5,6 @@ Counts and totals follow from the rows they count, so a wrong one is both found 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sqlite3
 from dataclasses import dataclass
@@ -98,6 +97,10 @@ _CHECKS = (
                       NULL AS document, name AS workspace FROM workspaces WHERE refs <> {_MEMBERS}""",
            (f"UPDATE workspaces SET refs = {_MEMBERS} WHERE refs <> {_MEMBERS}",)),
     _Check("count", "totals",
+           """SELECT 'the totals are lost' AS detail, NULL AS document, NULL AS workspace
+              WHERE NOT EXISTS (SELECT 1 FROM totals)""",
+           ("INSERT OR IGNORE INTO totals (id) VALUES (1)",)),
+    _Check("count", "totals",
            f"""SELECT 'the totals do not add up' AS detail, NULL AS document, NULL AS workspace
                FROM totals WHERE {_TOTALS_WRONG}""",
            (f"UPDATE totals SET {_TOTALS_SET}",)),
@@ -125,12 +128,16 @@ class Correction:
 
 def problems(db: Database) -> list[Problem]:
     """Every contradiction. The catalog may be damaged in any way, so one that stops a check is one of them."""
+    if schema.is_tampered(db.conn):
+        return _schema_problems(db)  # what a query would mean now, or whether it ends, nobody knows
     return [each for each, _, _ in _contradictions(db)] + _schema_problems(db) + _integrity_problems(db)
 
 
 def correct(db: Database) -> list[Correction]:
     """Ends what contradictions can be ended, in the caller's write transaction."""
     corrections = _correct_schema(db)
+    if schema.is_tampered(db.conn):
+        return corrections
     if broken := _integrity_problems(db):
         db.execute("REINDEX")
         remaining = {each.detail for each in _integrity_problems(db)}
@@ -176,17 +183,9 @@ def _integrity_problems(db: Database) -> list[Problem]:
     return [Problem("catalog", "catalog.db", detail, ()) for detail in found]
 
 
-def _schema_difference(db: Database) -> tuple[set[tuple[str, str, str]], set[tuple[str, str, str]]]:
-    """(what is there and should not be, what should be there and is not)."""
-    with contextlib.closing(sqlite3.connect(":memory:")) as empty:
-        expected = schema.expected(empty)
-    found = schema.found(db.conn)
-    return found - expected, expected - found
-
-
 def _schema_problems(db: Database) -> list[Problem]:
     try:
-        strange, missing = _schema_difference(db)
+        strange, missing = schema.difference(db.conn)
     except sqlite3.DatabaseError as error:
         return [Problem("catalog", "catalog.db", f"its schema cannot be read: {error}", ())]
     return [
@@ -200,7 +199,7 @@ def _correct_schema(db: Database) -> list[Correction]:
     problems = {(each.path): each for each in _schema_problems(db)}
     if not problems:
         return []
-    strange, missing = _schema_difference(db)
+    strange, missing = schema.difference(db.conn)
     for type, name, _ in strange:
         if type in ("trigger", "view") or (type == "index" and not name.startswith("sqlite_")):
             db.execute(f'DROP {type} "{name.replace(chr(34), chr(34) * 2)}"')

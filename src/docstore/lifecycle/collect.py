@@ -19,14 +19,15 @@ from docstore import claims, contents, refcount, scratch
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow, TextRow
 from docstore.durable import prune, prune_below, storage_errors, sync_entries, unlink
-from docstore.errors import InvalidArgument
+from docstore.errors import IntegrityError, InvalidArgument
 from docstore.model import CollectReport, Progress
 from docstore.parts import Parts
 from docstore.texts import SUFFIX
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
 _BREATH_SECONDS = 0.01  # between batches, for writers of other processes to get their turn
-_BATCH = 64  # documents a transaction deletes: writers wait for one batch at most, some milliseconds
+_BATCH = 64  # documents a transaction dooms or deletes
+_HOLD_SECONDS = 0.01  # and how long it unlinks at most, since writers wait for it
 
 
 def collect(
@@ -98,6 +99,9 @@ def _doom(parts: Parts, before: str) -> None:
             documents = refcount.unreferenced(db, before, _BATCH)
             for document in documents:
                 refcount.doom(db, document)
+            if documents and refcount.unreferenced(db, before, 1)[:1] == documents[:1]:
+                raise IntegrityError("The catalog does not keep what is written to it: something in its schema is not "
+                                     "docstore's. Run `docstore repair`.")  # fmt: skip
         if not documents:
             return
         time.sleep(_BREATH_SECONDS)
@@ -110,8 +114,13 @@ def _reap_doomed(
     count = freed = requests = 0
     while True:
         with parts.database.write() as db:
-            documents = refcount.doomed(db, _BATCH)
-            freed += reap(parts, db, documents, touched)
+            end = time.monotonic() + _HOLD_SECONDS
+            documents = []
+            for document in refcount.doomed(db, _BATCH):
+                freed += reap(parts, db, [document], touched)
+                documents.append(document)
+                if time.monotonic() > end:
+                    break
             if documents:
                 # Until their directories are synced: after a power cut, unlinked files may be back without rows. Here
                 # and not with dooming: what one collection dooms, another may reap, and be killed before it syncs.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from docstore import contents
+from docstore import contents, schema
 from docstore import texts as text_files
 from docstore.cas import Staged, stage
 from docstore.contents import DocumentRow, SubindexRow
@@ -53,6 +53,9 @@ def repair(parts: Parts, readonly: bool, dry_run: bool, progress: Callable[[Prog
     if readonly and not dry_run:
         raise StoreReadOnly(f"{parts.folder} was opened with readonly=True. Open it without to repair it.")
     repairs = _repair_catalog(parts, dry_run, readonly)
+    with parts.database.read(tampered=True) as db:
+        if schema.is_tampered(db.conn):
+            return RepairReport(tuple(repairs))  # its rows mean nothing until that is corrected
     reading = Reading()
     findings = list(damaged(parts, reading, Pace(), note=not dry_run, progress=progress))
     repairs += [_as_repair("unrepaired", each, "Restore catalog.db from a backup.") for each in reading.problems]
@@ -70,7 +73,7 @@ def _as_repair(action: str, problem: Problem, advice: str) -> Repair:
 
 
 def _repair_catalog(parts: Parts, dry_run: bool, readonly: bool) -> list[Repair]:
-    with parts.database.read() as db:
+    with parts.database.read(tampered=True) as db:
         found = catalog.problems(db)
     if not found:
         return []  # an intact store is not even locked
@@ -78,7 +81,7 @@ def _repair_catalog(parts: Parts, dry_run: bool, readonly: bool) -> list[Repair]
         return [_as_repair("unrepaired", each, "The store was opened with readonly=True.") for each in found]
     corrections: list[Correction] = []
     try:
-        with parts.database.write() as db:
+        with parts.database.write(tampered=True) as db:
             corrections = catalog.correct(db)
             if dry_run:
                 raise _DryRun
@@ -179,7 +182,7 @@ def _stored_text(parts: Parts, document: DocumentRow) -> Text | None:
     text = document.text
     try:
         with storage_errors("reading a stored text"):
-            data = parts.texts.read_checked(text.hash, SUFFIX, text.file_hash)
+            data = parts.texts.read_checked(text.hash, SUFFIX, text.file_hash, text.file_size)
         return text_files.decompress(data, text.hash, text.characters)
     except DocStoreError:
         return None

@@ -8,6 +8,7 @@ since the file may have been collected in between. What a crash left behind is n
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +19,7 @@ from sqlite_utils import Database
 from docstore import claims, contents, refcount, scratch
 from docstore.contents import DocumentRow
 from docstore.database import row, rows
-from docstore.durable import SourceError, hash_stream, storage_errors
+from docstore.durable import SourceError, hash_stream, open_regular, storage_errors
 from docstore.errors import IntegrityError, InvalidArgument, StorageError, StoreLocked
 from docstore.lifecycle import catalog
 from docstore.lifecycle.collect import content_stores, orphans
@@ -76,7 +77,7 @@ def verify(
 ) -> VerifyReport:
     """See `DocStore.verify`."""
     pace = Pace(_checked_rate(bytes_per_second), _checked_duration(duration))
-    with parts.database.read() as db:
+    with parts.database.read(tampered=True) as db:
         problems = catalog.problems(db)
     reading = Reading()
     findings = damaged(parts, reading, pace, note=not (readonly or dry_run), read=not dry_run, progress=progress)
@@ -232,10 +233,13 @@ def _check(parts: Parts, document: DocumentRow, expected: Expected, pace: Pace) 
 def fault(expected: Expected, pace: Pace) -> tuple[str, str]:
     """What is wrong with a file, as (kind, detail); empty when nothing is."""
     try:
-        with open(expected.path, "rb", buffering=0) as file:
-            hash, size = hash_stream(pace.reading(file))
+        with open_regular(expected.path) as file:
+            size = os.fstat(file.fileno()).st_size
+            hash = hash_stream(pace.reading(file))[0] if size == expected.size else ""
     except FileNotFoundError:
         return "missing", "the catalog says it is stored, and there is no such file"
+    except IntegrityError as error:
+        return "damaged", str(error)
     except (OSError, SourceError) as error:
         return "unreadable", f"it cannot be read: {error}"
     if size != expected.size:
