@@ -1,0 +1,254 @@
+"""The histories whose crashes are imaged: every sequence of operations, run by the real library and recorded.
+
+A history begins with the creation of a store. An operation is one or more calls of the library; after each call it is
+known what an acknowledged store must hold, and while it runs, what it may. An operation that has nothing to do (a
+removal from an empty workspace) is left out: its history is that of a shorter sequence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from docstore import DocStore
+from docstore.ingest import add
+from docstore.testing import HashEmbedder
+from tests.crash.workers import Workers
+from tests.folders import hash_of
+from tests.syscalls.interpose import Event, Interposer
+
+FIRST = b"The first document tells of ships and of the sea.\n"
+SAME_TEXT = FIRST.replace(b"\n", b"\r\n")
+SECOND = b"The second document tells of mountains and of snow."
+THIRD = b"The third document tells of ships in the snow."
+DOCUMENTS = {hash_of(data): data for data in (FIRST, SAME_TEXT, SECOND, THIRD)}
+
+State = frozenset[tuple[str, frozenset[str]]]
+"""What a store holds: each workspace with the hashes of its documents."""
+
+EMPTY: State = frozenset()
+_EPOCH = 1_700_000_000  # the recorded clock starts here and moves on a second with each call
+_SEED_OF_SALTS = 28  # SQLITE_TESTCTRL_PRNG_SEED
+
+
+class Session:
+    """One history's store."""
+
+    def __init__(self, folder: Path, workers: Workers) -> None:
+        self.folder = folder
+        self._workers = workers
+        self.store: DocStore
+
+    def open(self) -> None:
+        self.store = DocStore(self.folder, embedder=HashEmbedder())
+        self._workers.lend(self.store)
+
+    def close(self) -> None:
+        self._workers.take_back(self.store)
+        self.store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the library."""
+
+    label: str
+    run: Callable[[Session], object]
+    outcomes: tuple[State, ...]
+    """What a crash inside may leave; the last is what its return acknowledges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A call as it was made: what it asked of the kernel."""
+
+    operation: int
+    """Its operation's place in the sequence; 0 is the creation of the store."""
+    label: str
+    outcomes: tuple[State, ...]
+    events: list[Event]
+
+
+# -- the alphabet -------------------------------------------------------------------------------------------------
+
+
+def _add(name: str, *documents: bytes) -> Callable[[State], Iterator[Call]]:
+    def calls(state: State) -> Iterator[Call]:
+        held = dict(state)
+        if name not in held:
+            state = _with(state, name, frozenset())
+            yield Call(
+                f"workspace {name}", lambda session: session.store.workspace(name), (_without(state, name), state)
+            )
+        # A group is one transaction today, but a commit in between would be no lie: add_many promises each document.
+        outcomes = [state]
+        for document in documents:
+            outcomes.append(_with(outcomes[-1], name, dict(outcomes[-1])[name] | {hash_of(document)}))
+        if outcomes[-1] == state:
+            return
+        if len(documents) == 1:
+            yield Call(f"{name}.add", lambda session: session.store.workspace(name).add(documents[0]), tuple(outcomes))
+        else:
+            yield Call(f"{name}.add_many", lambda session: _add_many(session, name, documents), tuple(outcomes))
+
+    return calls
+
+
+def _add_many(session: Session, name: str, documents: tuple[bytes, ...]) -> None:
+    report = session.store.workspace(name).add_many(documents)
+    assert not report.failed, report.failed
+
+
+def _remove(*names: str) -> Callable[[State], Iterator[Call]]:
+    def calls(state: State) -> Iterator[Call]:
+        hash = hash_of(FIRST)
+        for name in names:
+            held = dict(state).get(name, frozenset())
+            if hash in held:
+                after = _with(state, name, held - {hash})
+                yield Call(f"{name}.remove", _removal(name, hash), (state, after))
+                state = after
+
+    return calls
+
+
+def _removal(name: str, hash: str) -> Callable[[Session], object]:
+    return lambda session: session.store.workspace(name).remove(hash)
+
+
+def _link(state: State) -> Iterator[Call]:
+    hash = hash_of(FIRST)
+    if any(hash in held for _, held in state):
+        bob = dict(state).get("bob")
+        if bob is None:
+            after = _with(state, "bob", frozenset())
+            yield Call("workspace bob", lambda session: session.store.workspace("bob"), (state, after))
+            state, bob = after, frozenset()
+        if hash not in bob:
+            after = _with(state, "bob", bob | {hash})
+            yield Call("bob.link", lambda session: session.store.workspace("bob").link(hash), (state, after))
+
+
+def _delete_workspace(state: State) -> Iterator[Call]:
+    if "alice" in dict(state):
+        after = _without(state, "alice")
+        yield Call("delete alice", lambda session: session.store.delete_workspace("alice"), (state, after))
+
+
+def _collect(state: State) -> Iterator[Call]:
+    yield Call("collect", lambda session: session.store.collect(), (state,))
+
+
+def _reopen(state: State) -> Iterator[Call]:
+    yield Call("close", Session.close, (state,))
+    yield Call("open", Session.open, (state,))
+
+
+ALPHABET: dict[str, Callable[[State], Iterator[Call]]] = {
+    "add": _add("alice", FIRST),
+    "add-elsewhere": _add("bob", FIRST),
+    "add-same-text": _add("alice", SAME_TEXT),
+    "add-many": _add("alice", SECOND, THIRD),
+    "remove": _remove("alice"),
+    "remove-last": _remove("alice", "bob"),
+    "link": _link,
+    "delete-workspace": _delete_workspace,
+    "collect": _collect,
+    "reopen": _reopen,
+}
+
+
+def _with(state: State, name: str, documents: frozenset[str]) -> State:
+    return frozenset({**dict(state), name: documents}.items())
+
+
+def _without(state: State, name: str) -> State:
+    return frozenset((each, held) for each, held in state if each != name)
+
+
+# -- all sequences ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A sequence to record, and which of its operations nobody else images: those from `first` on."""
+
+    sequence: tuple[str, ...]
+    first: int
+
+
+def calls_of(sequence: tuple[str, ...]) -> list[tuple[int, Call]]:
+    """Every call of a history, with its operation's place."""
+    state, found = EMPTY, [(0, Call("create", Session.open, (EMPTY,)))]
+    for place, name in enumerate(sequence, 1):
+        for call in ALPHABET[name](state):
+            found.append((place, call))
+            state = call.outcomes[-1]
+    return found
+
+
+def tasks(depth: int) -> Iterator[Task]:
+    """All sequences of up to `depth` operations that do something, each operation imaged after each prefix once."""
+    before: tuple[str, ...] = ()
+    first = 0
+    for sequence in _sequences((), depth):
+        if before:
+            first = next(at for at, (old, new) in enumerate(zip(before, sequence)) if old != new) + 1
+        yield Task(sequence, first)
+        before = sequence
+
+
+def _sequences(prefix: tuple[str, ...], depth: int) -> Iterator[tuple[str, ...]]:
+    if len(prefix) == depth:
+        yield prefix
+        return
+    done = len(calls_of(prefix))
+    for name in ALPHABET:
+        if len(calls_of((*prefix, name))) > done:
+            yield from _sequences((*prefix, name), depth)
+
+
+# -- recording ----------------------------------------------------------------------------------------------------
+
+
+def record(sequence: tuple[str, ...], calls: Interposer, root: Path, workers: Workers) -> list[Recorded]:
+    """Runs a history in an empty folder and returns what it asked of the kernel, the same bytes every time."""
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    # Equal histories shall give equal bytes: images are then counted once, and a reproducer reproduces.
+    ctypes.CDLL("libsqlite3.so.0").sqlite3_test_control(_SEED_OF_SALTS, 1, None)
+    tokens = iter(range(1 << 30))
+    session, found = Session(root / "store", workers), []
+    calls.track(root)
+    calls.record()
+    try:
+        # Two threads prepare the documents of a group in files of their own; which goes first is all that is fixed.
+        with (
+            replaced(secrets, "token_hex", lambda size: f"{next(tokens):0{2 * size}x}"),
+            replaced(add, "CONCURRENCY", 1),
+        ):
+            for number, (operation, call) in enumerate(calls_of(sequence)):
+                calls.set_clock(_EPOCH + number)
+                call.run(session)
+                found.append(Recorded(operation, call.label, call.outcomes, calls.take_log()))
+    finally:
+        calls.track(None)
+        session.close()
+    return found
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, name: str, value: object) -> Iterator[None]:
+    """An attribute with another value for a while."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)

@@ -1,0 +1,1 @@
+"""System calls of the real library: recorded, counted, and made to fail."""

@@ -1,0 +1,120 @@
+"""Power loss at every point of every short history: the short form of `python -m tests.crash.images`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.crash.choices import Bounds, choices, tears
+from tests.crash.disk import Disk, Write
+from tests.crash.explore import KNOWN
+from tests.crash.images import Process, Run
+from tests.crash.sequences import Task
+from tests.syscalls import interpose
+from tests.syscalls.interpose import Event, Kind
+
+interposed = pytest.mark.skipif(bool(interpose.unavailable()), reason=interpose.unavailable())
+
+
+@interposed
+def test_no_image_of_two_operations_breaks_a_promise() -> None:
+    run = Run(min(2, os.cpu_count() or 1), seconds=600, quiet=True)
+    try:
+        run.work([("light", 2)])
+    finally:
+        run.close()
+    assert run.complete
+    assert run.summary.broken == 0, str(run.summary)
+    assert len(run.summary.distinct) > 5_000
+    mended = KNOWN.keys() - run.summary.failed.keys()
+    assert not mended, f"no longer a fault: remove it from KNOWN: {mended}"
+
+
+@interposed
+@pytest.mark.parametrize("breakage", ["directories", "files", "catalog"])
+def test_broken_durability_breaks_promises(tmp_path: Path, breakage: str) -> None:
+    process = Process(tmp_path, breakage)
+    try:
+        result = process.run(Task(("add",), 1), "light", 0)
+    finally:
+        process.close()
+    assert result["failed"].keys() - KNOWN.keys(), "the images must show it"
+
+
+def event(kind: Kind, path: str, *, handle: int = 0, target: str = "", offset: int = 0, data: bytes = b"") -> Event:
+    flags = os.O_CREAT if kind is Kind.OPEN else 0
+    return Event(kind, f"/disk/{path}", f"/disk/{target}", handle, offset, 0, 0, flags, data)
+
+
+def disk_after(*events: Event) -> Disk:
+    disk = Disk("/disk")
+    for each in events:
+        disk.apply(each)
+    return disk
+
+
+def images(disk: Disk) -> set[tuple[tuple[str, bytes], ...]]:
+    """All that may be on the medium, without torn writes."""
+    bounds = Bounds(exhaustive=99, lose=0, keep=0, boundaries=8)
+    found = set()
+    for kept in choices(disk.pending, bounds, Random(0)):
+        if all(operation in disk.pending for operation in kept):
+            found.add(tuple((path, content.data) for path, content in disk.image(kept).files))
+    return found
+
+
+def test_a_write_and_its_name_may_each_be_lost() -> None:
+    disk = disk_after(event(Kind.OPEN, "a", handle=1), event(Kind.WRITE, "a", handle=1, data=b"12"))
+    assert images(disk) == {(), (("a", b""),), (("a", b"12"),)}
+
+
+def test_syncing_a_file_says_nothing_of_its_name_and_syncing_a_folder_nothing_of_its_files() -> None:
+    written = [event(Kind.OPEN, "a", handle=1), event(Kind.WRITE, "a", handle=1, data=b"12")]
+    assert images(disk_after(*written, event(Kind.SYNC, "a", handle=1))) == {(), (("a", b"12"),)}
+    folder = [event(Kind.OPEN, "", handle=2), event(Kind.SYNC, "", handle=2)]
+    assert images(disk_after(*written, *folder)) == {(("a", b""),), (("a", b"12"),)}
+
+
+def test_a_renamed_file_is_under_one_name_or_both_or_none_and_its_target_never_empty() -> None:
+    disk = disk_after(
+        event(Kind.OPEN, "old", handle=1),
+        event(Kind.OPEN, "new", handle=2),
+        event(Kind.WRITE, "new", handle=2, data=b"2"),
+        event(Kind.SYNC, "new", handle=2),
+        event(Kind.OPEN, "", handle=3),
+        event(Kind.SYNC, "", handle=3),
+        event(Kind.WRITE, "old", handle=1, data=b"1"),
+        event(Kind.SYNC, "old", handle=1),
+        event(Kind.RENAME, "old", target="new"),
+    )
+    assert images(disk) == {
+        (("new", b"2"), ("old", b"1")),
+        (("new", b"1"), ("old", b"1")),
+        (("new", b"1"),),
+        (("new", b"2"),),
+    }
+
+
+def test_a_kept_write_after_a_lost_one_leaves_zeros_in_the_gap() -> None:
+    disk = disk_after(
+        event(Kind.OPEN, "a", handle=1),
+        event(Kind.WRITE, "a", handle=1, data=b"12"),
+        event(Kind.WRITE, "a", handle=1, offset=2, data=b"34"),
+    )
+    assert (("a", b"\0\x0034"),) in images(disk)
+
+
+def test_a_write_tears_at_the_sectors_of_the_file() -> None:
+    whole = Write(1, 1, 500, bytes(range(1, 31)), "write")
+    found = [(part.offset, part.data) for part in tears(whole, 8)]
+    assert found == [(500, whole.data[:12]), (512, whole.data[12:]), (530, b"")]
+
+
+def test_bounds_beyond_the_exhaustive_take_all_small_losses_and_all_small_remainders() -> None:
+    pending = disk_after(*(event(Kind.MKDIR, str(number)) for number in range(9))).pending
+    bounds = Bounds(exhaustive=4, lose=2, keep=2, boundaries=1)
+    sizes = [len(kept) for kept in set(choices(pending, bounds, Random(0)))]
+    assert [sizes.count(size) for size in range(10)] == [1, 9, 36, 1, 1, 1, 1, 36, 9, 1]
