@@ -1,0 +1,127 @@
+"""The operations that are spoiled, and the store that each of them finds."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from docstore import AddReport, DocStore, DocStoreError
+from docstore.testing import HashEmbedder
+from tests.folders import hash_of
+
+REPORT = b"A report that both workspaces share, of more than one sentence. It has a second one.\n" * 20
+TWIN = REPORT.replace(b"\n", b"\r\n")
+OWN = b"A note that one workspace has for itself.\n"
+GARBAGE = b"What nobody references any more.\n"
+NEW = b"A document that nobody has added before.\n" * 30
+ANOTHER = b"Another document that is new to the store.\n"
+
+State = dict[str, list[tuple[str, str, str]]]
+"""For each workspace, hash, name and metadata of what it references."""
+
+
+def open_store(folder: Path) -> DocStore:
+    """With waits as short as the driver's patience."""
+    return DocStore(folder, embedder=HashEmbedder(), timeout=0.2)
+
+
+def build(folder: Path) -> None:
+    """A store with shared, twin and unreferenced documents, and with what a crash left."""
+    with open_store(folder) as store:
+        alice, bob = store.workspace("alice"), store.workspace("bob")
+        alice.add_many([REPORT, OWN], metadata={"year": 2024})
+        bob.add(REPORT, name="theirs.txt")
+        bob.remove(bob.add(GARBAGE).hash)
+    blob = folder / "documents" / hash_of(OWN)[:2] / f"{hash_of(OWN)}.txt"
+    for hash in (hash_of(NEW), hash_of(ANOTHER)):
+        orphan = folder / "documents" / hash[:2] / f"{hash}.txt"
+        orphan.parent.mkdir(exist_ok=True)
+        shutil.copy(blob, orphan)
+    (folder / "tmp" / "dead").mkdir(parents=True)
+    (folder / "tmp" / "dead" / "0").write_bytes(b"half a document")
+    with sqlite3.connect(folder / "catalog.db") as catalog:
+        catalog.execute("INSERT INTO claims VALUES ('document:x', 'dead')")
+    catalog.close()
+
+
+def snapshot(folder: Path) -> State:
+    """What the workspaces hold, read without the library."""
+    if not (folder / "catalog.db").exists():
+        return {}
+    catalog = sqlite3.connect(folder / "catalog.db")
+    try:
+        if not catalog.execute("SELECT 1 FROM sqlite_master WHERE name = 'workspaces'").fetchone():
+            return {}
+        state: State = {name: [] for (name,) in catalog.execute("SELECT name FROM workspaces")}
+        query = """SELECT w.name, d.hash, r.name, r.metadata FROM refs r JOIN workspaces w ON w.id = workspace_id
+                   JOIN documents d ON d.id = document_id ORDER BY 1, 2"""
+        for workspace, *reference in catalog.execute(query):
+            state[workspace].append(tuple(reference))
+        return state
+    finally:
+        catalog.close()
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing that callers do."""
+
+    run: Callable[[DocStore], Any]
+    """On an open store; what it returns must be that of a run without fault."""
+    opens: bool = False
+    """Whether opening is what is spoiled."""
+    empty: bool = False
+    """Whether there is no store yet."""
+
+
+def _outcome(report: AddReport) -> list[str]:
+    if report.failed:
+        raise Partial(report)
+    return sorted(document.hash for document in (*report.added, *report.reused))
+
+
+class Partial(Exception):
+    """`add_many` reported some documents as failed, and must have added the others."""
+
+    def __init__(self, report: AddReport) -> None:
+        super().__init__(str(report.failed))
+        self.report = report
+        self.errors: list[DocStoreError] = [failure.error for failure in report.failed]
+
+
+def _read(store: DocStore) -> None:
+    file = store.read(hash_of(REPORT))
+    with contextlib.suppress(OSError):  # from here on it is a file like any other
+        file.read()
+    with contextlib.suppress(OSError):
+        file.close()
+
+
+def _in(workspace: str, do: Callable[[Any], Any]) -> Callable[[DocStore], Any]:
+    return lambda store: do(store.workspace(workspace))
+
+
+OPERATIONS: dict[str, Operation] = {
+    "open": Operation(lambda store: None, opens=True),
+    "open-new": Operation(lambda store: None, opens=True, empty=True),
+    "workspace": Operation(lambda store: store.workspace("carol").name),
+    "add": Operation(_in("bob", lambda bob: bob.add(NEW, metadata={"a": 1}).hash)),
+    "add-stored": Operation(_in("bob", lambda bob: bob.add(OWN).hash)),
+    "add-twin": Operation(_in("bob", lambda bob: bob.add(TWIN).hash)),
+    "add-many": Operation(_in("bob", lambda bob: _outcome(bob.add_many([NEW, ANOTHER, OWN])))),
+    "link": Operation(_in("bob", lambda bob: bob.link(hash_of(OWN)).hash)),
+    "remove": Operation(_in("alice", lambda alice: alice.remove(hash_of(REPORT)))),
+    "delete-workspace": Operation(lambda store: store.delete_workspace("alice")),
+    "search": Operation(_in("alice", lambda alice: [(hit.document, hit.text) for hit in alice.search("report", k=3)])),
+    "documents": Operation(_in("alice", lambda alice: [document.hash for document in alice.documents()])),
+    "read": Operation(_read),
+    "stats": Operation(lambda store: store.stats().references),
+    "verify": Operation(lambda store: store.verify().files),
+    "collect": Operation(lambda store: store.collect().documents),
+    "collect-dry": Operation(lambda store: store.collect(dry_run=True).documents),
+}

@@ -1,0 +1,137 @@
+"""Which line of the library each step of the model is: found by a fragment of it, so that neither drifts unseen."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCE = Path(__file__).parent.parent.parent / "src" / "docstore"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A place in the library."""
+
+    file: str
+    function: str
+    """With its class, if it has one."""
+    fragment: str
+
+    def number(self) -> int | None:
+        """The line that holds the fragment, within that function; None when the code is not like that."""
+        source = (SOURCE / self.file).read_text()
+        body = _function(ast.parse(source), self.function)
+        if body is None or body.end_lineno is None:
+            return None
+        lines = source.splitlines()[: body.end_lineno]
+        return next((at for at in range(body.lineno + 1, len(lines) + 1) if self.fragment in lines[at - 1]), None)
+
+
+def _function(tree: ast.AST, name: str) -> ast.stmt | None:
+    found: ast.AST | None = tree
+    for part in name.split("."):
+        inside = ast.iter_child_nodes(found) if found is not None else ()
+        kinds = (ast.FunctionDef, ast.ClassDef)
+        found = next((node for node in inside if isinstance(node, kinds) and node.name == part), None)
+    return found if isinstance(found, ast.stmt) else None
+
+
+_ADD, _COLLECT = "ingest/add.py", "lifecycle/collect.py"
+_NEXT, _PUBLISH = "Addition._next_step", "Addition._publish"
+
+LINES: dict[str, tuple[Line, ...]] = {
+    "add: make the scratch folder": (Line("scratch.py", "Scratch._lock", "self._held = _new_lock(self._tmp)"),),
+    "add: plan (stage)": (Line(_ADD, _NEXT, "return Step.PREPARE if may_prepare else Step.WAIT"),),
+    "add: plan (embed)": (Line(_ADD, _NEXT, "return Step.EMBED if self._claim(db, item, key) else Step.WAIT"),),
+    "add: plan (publish)": (Line(_ADD, _NEXT, "return Step.PUBLISH"),),
+    "add: plan (refer)": (Line(_ADD, _NEXT, "self._refer(db, item, stored)"),),
+    "add: copy and extract": (Line(_ADD, "Addition._prepare_one", "item.blob = stage(item.source, self._scratch)"),),
+    "add: sync the copy": (
+        Line("durable.py", "copy_durably", "sync_file(file.fileno())"),
+        Line(_ADD, "Addition._prepare_one", "item.text_file = stage_bytes("),
+    ),
+    "add: embed": (Line("ingest/pipeline.py", "Pipeline.build", "self.embed(some)"),),
+    "add: sync the sub-index": (
+        Line("ingest/pipeline.py", "Pipeline.build", "stage(scratch.file(), encode_index("),
+        Line("durable.py", "write_durably", "sync_file(file.fileno())"),
+    ),
+    "add: look again": (
+        Line(_ADD, _PUBLISH, "with self._parts.database.write() as db:"),
+        Line(_ADD, "Addition._publish_one", "document = contents.find_document(db, item.hash)"),
+        Line(_ADD, "Addition._publish_text", "has_vectors = text is not None and self._has_vectors(db, text)"),
+    ),
+    "add: unlink": (
+        Line(_ADD, "Addition._reap", "claims.request_sweep(db)"),
+        Line(_ADD, "Addition._reap", "reap("),
+    ),
+    "add: place": (Line("durable.py", "Publication.place", "os.replace(staged, target)"),),
+    "add: sync the directories": (
+        Line(_ADD, _PUBLISH, "publication.sync()"),
+        Line("durable.py", "Publication.place", "while directory != keep:"),
+        Line("durable.py", "Publication.sync", "sync_directory(directory)"),
+    ),
+    "add: commit": (
+        Line(_ADD, "Addition._refer", "claims.release(db, item.held)"),
+        Line("database.py", "CatalogDatabase.write", 'connection.execute("COMMIT")'),
+    ),
+    "add: undo": (Line(_ADD, _PUBLISH, "publication.undo()"), Line(_ADD, "Addition.run", "if not self._unsure:")),
+    "add: leave": (Line("scratch.py", "Scratch.__exit__", "lock.unlink(missing_ok=True)"),),
+    "remove": (Line("workspace.py", "Workspace.remove", "refcount.unrefer(db, self._id, hash)"),),
+    "collect: find the dead": (
+        Line(_COLLECT, "collect", "claims.discard_dead(db, parts.owner_is_alive)"),
+        Line("claims.py", "discard_dead", "request_sweep(db)"),
+        Line(_COLLECT, "collect", "= claims.sweeps(db)"),
+    ),
+    "collect: doom": (Line(_COLLECT, "_doom", "refcount.doom(db, document)"),),
+    "collect: nothing to doom": (Line(_COLLECT, "_doom", "if not documents:"),),
+    "collect: look for the doomed": (Line(_COLLECT, "_reap_doomed", "= refcount.doomed(db"),),
+    "collect: unlink": (
+        Line(_COLLECT, "reap", "_unlink(parts.documents"),
+        Line(_COLLECT, "_unlink_text", "_unlink(parts.texts"),
+        Line("durable.py", "unlink", "path.unlink(missing_ok=True)"),
+    ),
+    "collect: delete the rows and commit": (
+        Line(_COLLECT, "reap", "contents.delete_document(db, document)"),
+        # In the transaction of the unlinks, not in that of the doom: another collector may reap what we doomed.
+        Line(_COLLECT, "_reap_doomed", "claims.request_sweep(db)"),
+    ),
+    "collect: nothing doomed": (Line(_COLLECT, "_reap_doomed", "if not documents:"),),
+    "collect: sync the directories": (
+        Line(_COLLECT, "collect", "sync_entries(touched, parts.folder)"),
+        Line("durable.py", "sync_entries", "while above != keep and not above.is_dir():"),
+    ),
+    "collect: sweep temporary folders": (Line(_COLLECT, "collect", "scratch.sweep(parts.tmp)"),),
+    "collect: list the shards": (Line(_COLLECT, "_sweep", "in files.shards():"),),
+    "collect: list a shard": (Line(_COLLECT, "orphans", "listed = ["),),
+    "collect: ask for its rows": (Line(_COLLECT, "orphans", "if not _has_row("),),
+    "collect: unlink a leftover": (Line(_COLLECT, "_sweep", "unlink(path, parts.folder)"),),
+    "collect: leave the shard": (Line(_COLLECT, "_sweep", "with parts.database.write() as db:"),),
+    # Of every directory that was looked through: whoever unlinked something there may have died before syncing it.
+    "collect: sync what was swept": (Line(_COLLECT, "_sweep", "sync_"),),
+    "collect: settle": (
+        Line(_COLLECT, "_settle", "if claims.sweeps(db)[0] == wanted:"),
+        Line(_COLLECT, "_settle", "claims.sweep_done(db, wanted)"),
+    ),
+    "search: look": (Line("search.py", "_look", "state = refcount.workspace_state(db, workspace)"),),
+    "search: read a file": (
+        Line("search.py", "_load", "files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash)"),
+        Line("search.py", "_read_texts", "with parts.texts.open(text, texts.SUFFIX) as file:"),
+    ),
+    "search: answer": (Line("search.py", "_with_view", "return use("),),
+    "search: look whether it changed": (
+        Line("search.py", "_with_view", "if _look(parts, workspace).version == moment.version:"),
+    ),
+    "read: look": (Line("store.py", "DocStore.read", "self._stored(contents.find_document(db"),),
+    "read: open": (Line("store.py", "DocStore.read", "self._parts.documents.open(hash"),),
+    "read: look again": (Line("store.py", "DocStore.read", "except FileNotFoundError"),),
+}
+
+
+def table() -> str:
+    """Every step with its lines."""
+    return "\n".join(
+        f"{step if first else '':36} {line.file}:{line.number() or '?':<5} {line.function:32} {line.fragment}"
+        for step, lines in LINES.items()
+        for first, line in zip((True, *[False] * len(lines)), lines)
+    )

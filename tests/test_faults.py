@@ -1,0 +1,109 @@
+"""What callers are told, and what is left, when a system call fails or is the last one. `tests.faults.run` does all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from docstore import DocStore, StorageError
+from docstore.testing import HashEmbedder
+from tests.faults.operations import OPERATIONS
+from tests.faults.run import WHAT, Job, job, line, run
+from tests.folders import files, problems
+from tests.syscalls.interpose import unavailable
+
+needs_shim = pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "-")
+
+
+def jobs_of(what: str) -> list[Job]:
+    """For every operation some calls, chosen by name: other calls for other operations and errors, always the same."""
+    every = 24 if what == "SIGKILL" else 12
+    jobs = []
+    for operation in OPERATIONS:
+        for forever in (False, True) if what not in ("EINTR", "SIGKILL", "ENOLCK") else (False,):
+            first = 1 + zlib.crc32(f"{operation} {what} {forever}".encode()) % every
+            jobs.append(job(operation, what, forever, 1 if what == "ENOLCK" else every, first))
+    return jobs
+
+
+@needs_shim
+@pytest.mark.parametrize("what", WHAT)
+def test_a_spoiled_call_gives_a_clear_error_and_changes_nothing(what: str) -> None:
+    found = list(run(jobs_of(what)))
+    print("\n".join(map(line, found)))
+    assert sum(each["faults"] for each in found) > 0
+    causes = {each["cause"]: each["fault"] for one in found for each in one["problems"]}
+    assert not causes
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    if not sys.platform.startswith("linux") or os.getuid() != 0:
+        pytest.skip("only root can mount")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", tmp_path], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount: {mounted.stderr.decode()}")
+    yield tmp_path
+    subprocess.run(["umount", "-l", tmp_path], check=True)
+
+
+def fill(folder: Path) -> None:
+    """Takes the last byte of the file system."""
+    with open(folder / "ballast", "ab", buffering=0) as ballast:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while True:
+                    ballast.write(bytes(size))
+            except OSError:
+                pass
+    assert os.statvfs(folder).f_bavail == 0
+
+
+@pytest.mark.parametrize("reopened", [False, True], ids=["open before", "opened on the full disk"])
+def test_collect_and_remove_work_on_a_full_disk(small_disk: Path, reopened: bool) -> None:
+    folder = small_disk / "store"
+    documents = [bytes(f"document {number} ", "ascii") * 2000 for number in range(20)]
+    store = DocStore(folder, embedder=HashEmbedder())
+    alice = store.workspace("alice")
+    hashes = [alice.add(data).hash for data in documents]
+    if reopened:
+        store.close()
+    fill(small_disk)
+    if reopened:
+        store = DocStore(folder, embedder=HashEmbedder())
+        alice = store.workspace("alice")
+    with store:
+        for hash in hashes[:-1]:
+            alice.remove(hash)
+        assert store.collect().documents == len(hashes) - 1
+        assert os.statvfs(folder).f_bavail > 0
+        assert [document.hash for document in alice.documents()] == [hashes[-1]]
+        assert store.verify().ok
+        with store.read(hashes[-1]) as file:
+            assert file.read() == documents[-1]
+    assert not problems(folder)
+    assert len(files(folder, "documents")) == 1
+
+
+def test_adding_to_a_full_disk_says_so_and_changes_nothing(small_disk: Path) -> None:
+    folder = small_disk / "store"
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        alice = store.workspace("alice")
+        alice.add(b"a document that is there")
+        before = files(folder)
+        fill(small_disk)
+        with pytest.raises(StorageError, match="ree space"):
+            alice.add(b"a document that has no room " * 1000)
+        (small_disk / "ballast").unlink()
+        assert files(folder) == before
+        assert store.verify().ok
+        alice.add(b"a document that has no room " * 1000)
