@@ -79,6 +79,7 @@ class CatalogDatabase:
         self._readonly = readonly
         self._timeout = timeout
         self._closed = False
+        self._frugal = False
         self._idle: list[sqlite3.Connection] = []
         self._frozen = FrozenCatalog(path, timeout) if readonly else None
         self._make_locks()
@@ -171,6 +172,8 @@ class CatalogDatabase:
                 try:
                     yield _wrap(connection)
                     connection.execute("COMMIT")
+                    if self._frugal:
+                        self._empty_log(connection)
                 except BaseException:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
@@ -196,6 +199,23 @@ class CatalogDatabase:
                     raise
             time.sleep(_RETRY_SECONDS)
 
+    @contextlib.contextmanager
+    def frugal(self) -> Iterator[None]:
+        """While the disk is full: empties the log before, and after every transaction, as far as readers let us.
+
+        Threads that write meanwhile only pay for it. The log otherwise keeps the size it once had, up to 4 MB.
+        """
+        with contextlib.suppress(StorageError), self._connection() as connection:
+            self._empty_log(connection)
+        self._frugal = True
+        try:
+            yield
+        finally:
+            self._frugal = False
+
+    def _empty_log(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def compact(self) -> None:
         """Gives the catalog's free pages and its write-ahead log back to the file system, as far as others let."""
         # Whoever reads or writes keeps us from it, and must not be made to wait for a convenience; a full disk has no
@@ -206,7 +226,7 @@ class CatalogDatabase:
                 # executescript, because the pragma frees one page for each step and execute() takes only one. A part
                 # at a time, because writers wait meanwhile.
                 connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._empty_log(connection)
             connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
 
     def close(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from docstore.cas import ContentStore
 from docstore.contents import SubindexRow, TextRow
@@ -16,6 +18,8 @@ from docstore.scratch import is_alive
 from docstore.texts import SUFFIX
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 from docstore.views import ViewCache
+
+_T = TypeVar("_T")
 
 QUARANTINE = "quarantine"
 """The folder for what is damaged and cannot be restored. Nothing reads it; its files are the user's to delete."""
@@ -46,6 +50,10 @@ class Parts:
     def tmp(self) -> Path:
         """Where operations keep work in progress."""
         return self.folder / "tmp"
+
+    def free_space(self, operation: Callable[[], _T]) -> _T:
+        """Runs what makes room, on a full disk too."""
+        return self.reserve.lend(operation, self.database.frugal)
 
     def owner_is_alive(self, token: str) -> bool:
         """Whether the operation that owns a scratch folder, and claims, still runs."""

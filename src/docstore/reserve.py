@@ -10,6 +10,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,13 +28,14 @@ _T = TypeVar("_T")
 class Reserve:
     """The reserve of one store."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, readonly: bool) -> None:
         self._path = folder / RESERVE
+        self._readonly = readonly
 
     def fill(self) -> None:
         """Makes the file, unless it is there or the disk has no room for it: then the next opening tries again."""
         with contextlib.suppress(OSError):
-            if self.size() == SIZE:
+            if self._readonly or self.size() == SIZE:
                 return
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
@@ -50,17 +52,28 @@ class Reserve:
         except FileNotFoundError:
             return 0
 
-    def lend(self, operation: Callable[[], _T]) -> _T:
-        """Runs what frees space; where the disk is full, a second time with the reserve's space free."""
+    def lend(
+        self, operation: Callable[[], _T], frugally: Callable[[], AbstractContextManager[object]] = nullcontext
+    ) -> _T:
+        """Runs what frees space; where the disk is full, again with the reserve's space free.
+
+        Args:
+            frugally: a context in which SQLite's log is emptied after every transaction, so that the reserve need
+                only be as large as one.
+        """
+        self.fill()
+        if self._readonly or self.size() == SIZE:
+            try:
+                return operation()
+            except StorageError as error:
+                if self._readonly or not _is_full(error):
+                    raise
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+        # Where there is no room for the reserve, what is left of it must last for many such operations.
         try:
-            return operation()
-        except StorageError as error:
-            if not _is_full(error) or not self.size():
-                raise
-        with contextlib.suppress(OSError):
-            self._path.unlink()
-        try:
-            return operation()
+            with frugally():
+                return operation()
         finally:
             self.fill()
 

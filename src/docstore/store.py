@@ -96,10 +96,9 @@ class DocStore:
         _prepare_folder(root, readonly)
         pipeline = Pipeline(embedder or SentenceTransformerEmbedder(), codec, chunk_size, chunk_overlap)
         self._readonly = readonly
-        reserve = Reserve(root)
+        reserve = Reserve(root, readonly=readonly)
         database = reserve.lend(lambda: CatalogDatabase(root / CATALOG, readonly=readonly, timeout=timeout))
-        if not readonly:
-            reserve.fill()
+        reserve.fill()
         self._parts = Parts(
             folder=root,
             database=database,
@@ -156,7 +155,7 @@ class DocStore:
             WorkspaceNotFound: there is none of this name.
         """
         check_name(name, "The workspace's name")
-        self._parts.views.drop(self._parts.reserve.lend(lambda: self._delete_workspace(name)))
+        self._parts.views.drop(self._parts.free_space(lambda: self._delete_workspace(name)))
 
     def _delete_workspace(self, name: str) -> int:
         with self._parts.database.write() as db:
@@ -254,7 +253,7 @@ class DocStore:
             dry_run: only report what would go.
             progress: called after every group of deletions.
         """
-        return self._parts.reserve.lend(lambda: collect(self._parts, grace, dry_run, progress))
+        return self._parts.free_space(lambda: collect(self._parts, grace, dry_run, progress))
 
     def verify(
         self,

@@ -169,7 +169,7 @@ class Workspace:
             DocumentNotFound: this workspace does not reference it.
         """
         check_hash(hash)
-        self._parts.reserve.lend(lambda: self._unrefer(hash))
+        self._parts.free_space(lambda: self._unrefer(hash))
 
     def _unrefer(self, hash: str) -> None:
         with self._parts.database.write() as db:
