@@ -16,7 +16,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from docstore import DocStore, DocumentNotFound, Workspace, WorkspaceNotFound, claims, durable, refcount, views
+from docstore import (
+    DocStore,
+    DocumentNotFound,
+    Workspace,
+    WorkspaceNotFound,
+    claims,
+    contents,
+    durable,
+    refcount,
+    views,
+)
 from docstore import search as search_module
 from docstore.cas import ContentStore
 from docstore.ingest.add import Addition
@@ -63,7 +73,7 @@ def collect_until_killed(store: DocStore) -> None:
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(collect_module.contents, "delete_document", dies)
+        patch.setattr(contents, "delete_document", dies)
         with pytest.raises(Killed):
             store.collect()
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from docstore import DocStore, Progress, VerifyReport, Workspace
-from docstore.lifecycle import collect as collect_module
+from docstore import DocStore, Progress, VerifyReport, Workspace, contents
 from docstore.lifecycle import verify as verify_module
 from docstore.testing import HashEmbedder
 from tests.folders import execute, files, hash_of, query
@@ -160,7 +159,7 @@ def test_what_is_collected_while_it_is_read_is_no_problem(
             store.collect()
             return
         with monkeypatch.context() as patch:
-            patch.setattr(collect_module.contents, "delete_document", dies)
+            patch.setattr(contents, "delete_document", dies)
             with pytest.raises(Killed):
                 store.collect()
 
@@ -208,3 +207,13 @@ def test_what_was_not_read_is_not_noted(
     with pytest.raises(Killed):
         store.verify(progress=killed_at_the_second)
     assert query(folder, "SELECT count(*) FROM checks WHERE checked_at <> ''") == [(1,)]
+
+
+def test_what_it_finds_left_over_is_swept_by_the_next_collection(store: DocStore, folder: Path) -> None:
+    orphan = folder / "texts" / "ab" / ("ab" * 32 + ".zst")
+    orphan.parent.mkdir(parents=True)
+    orphan.write_bytes(b"left by a crash that nothing noted")
+    assert store.collect().leftovers == 0
+    assert store.verify().leftovers == 1
+    assert store.collect().leftovers == 1
+    assert files(folder) == []

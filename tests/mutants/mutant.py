@@ -45,17 +45,6 @@ class Mutant:
         return text
 
 
-@dataclass(frozen=True, slots=True)
-class Equivalent:
-    """An edit that was tried and changes nothing that a promise covers."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    reason: str
-
-
 def copy_source(folder: Path, mutant: Mutant | None) -> Path:
     """Copies the library, with a mutant's edits. Returns what PYTHONPATH must name."""
     target = folder / "src"

@@ -1,8 +1,8 @@
 """Applies one mutant at a time to a copy of the library, and expects tests to fail.
 
-`python -m tests.mutants.run [--only NAME…] [--jobs 2] [--out FILE]`. First the killers must be green on the library as it
-is. Then, for every mutant, its killers run, and if none fails the rest of the suite that is about the protocol. Prints
-one line for each; exits with 1 when one survived.
+`python -m tests.mutants.run [--only NAME…] [--jobs 2] [--out FILE]`. First the killers must be green on the library as
+it is. Then, for every mutant, its killers run, and if none fails the rest of the suite that is about the protocol.
+Prints one line for each; exits with 1 when one survived.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ REST = (
     "tests/test_crash_images.py",
     "tests/test_faults.py",
 )
-"""What is tried when no killer failed. Not the model's comparison with the code: it notices any edit, harmful or not."""
+"""Tried when no killer failed. Not the model's comparison with the code: it notices any edit, harmful or not."""
 
 UNEVEN = "not test_writers_of_other_processes_get_their_turn and not cost_no_more"
 """Tests that measure time fail on a busy machine without a mutant's help."""
 
-KILLER_SECONDS = 180
+KILLER_SECONDS = 90
 REST_SECONDS = 1800
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class BrokenRunError(Exception):
 
 
 def judge(mutant: Mutant, *, rest: bool = True) -> Verdict:
-    """Runs the killers on the mutated library and, if they are green and `rest` says so, all that is about the protocol."""
+    """Runs the killers on the mutated library; if they are green and `rest` says so, all that is about the protocol."""
     with tempfile.TemporaryDirectory(prefix="mutant-", dir=_memory()) as folder:
         source = copy_source(Path(folder), mutant)
         began = time.monotonic()
