@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,15 @@ def test_a_store_that_is_made_while_it_is_opened(folder: Path, monkeypatch: pyte
     monkeypatch.setattr(Path, "exists", exists)
     with open_store(folder) as store:
         assert store.refcount(made[1]) == 1
+
+
+def test_many_may_make_one_catalog_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for attempt in range(40):  # each is a race that is lost now and then
+            (folder := tmp_path / str(attempt)).mkdir()
+            make = partial(CatalogDatabase, folder / "catalog.db", readonly=False, timeout=20)
+            for made in [future.result() for future in [pool.submit(make) for _ in range(8)]]:
+                made.close()
 
 
 def test_a_schema_is_made_in_one_transaction(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ def _edit(name: str, file: str, old: str, new: str, suite: tuple[str, ...], reas
 _ADDING = ("tests/test_forced_races.py", "tests/test_claims.py", "tests/test_collect.py", "tests/test_subindex.py",
            "tests/test_demand_bytes.py", "tests/test_documents.py")  # fmt: skip
 _COLLECTING = ("tests/test_forced_races.py", "tests/test_collect.py", "tests/test_durability.py")
-_CATALOG = ("tests/test_catalog_locks.py", "tests/test_claims.py", "tests/test_refcount.py")
+_CATALOG = ("tests/test_catalog_locks.py", "tests/test_claims.py", "tests/test_collect.py")
 
 _DURABILITY = ("tests/test_durability.py",)
 _READONLY = ("tests/test_readonly.py",)

@@ -214,7 +214,7 @@ MUTANTS: tuple[Mutant, ...] = (
         'self._patiently(connection, "PRAGMA journal_mode = WAL")',
         'connection.execute("PRAGMA journal_mode = WAL")',
         "of two who create a store, one fails",
-        (f"{_REFCOUNT}::TestOpening::test_many_may_create_one_store_at_once",),
+        (f"{_CATALOG_LOCKS}::test_many_may_make_one_catalog_at_once",),
     ),
     Mutant(
         "impatient-after-writing", "database.py",
