@@ -54,12 +54,14 @@ def problems(folder: Path) -> list[str]:
         blobs = list((folder / "documents" / hash[:2]).glob(f"{hash}.*"))
         if len(blobs) != 1 or hash_of(blobs[0].read_bytes()) != hash:
             found.append(f"document {hash} ({media_type}) has files {blobs}")
-    for hash, file_hash in query(folder, "SELECT hash, file_hash FROM texts"):
+    # A text whose documents are all doomed is being collected with them: its files may be gone.
+    live = "EXISTS (SELECT 1 FROM documents WHERE text_id = t.id AND doomed = 0)"
+    for hash, file_hash in query(folder, f"SELECT hash, file_hash FROM texts t WHERE {live}"):
         path = folder / "texts" / hash[:2] / f"{hash}.zst"
         if not path.is_file() or hash_of(path.read_bytes()) != file_hash:
             found.append(f"text {hash} is missing or damaged")
-    subindexes = """SELECT p.fingerprint, t.hash, index_hash, spans_hash
-                    FROM subindexes s JOIN texts t ON t.id = text_id JOIN pipelines p ON p.id = pipeline_id"""
+    subindexes = f"""SELECT p.fingerprint, t.hash, index_hash, spans_hash FROM subindexes s
+                     JOIN texts t ON t.id = s.text_id JOIN pipelines p ON p.id = pipeline_id WHERE {live}"""
     for fingerprint, hash, index_hash, spans_hash in query(folder, subindexes):
         for name, expected in (("index.faiss", index_hash), ("chunks.npy", spans_hash)):
             path = folder / "embeddings" / fingerprint / hash[:2] / hash / name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from pathlib import Path
 from random import Random
 
@@ -10,27 +11,31 @@ import pytest
 
 from tests.crash.choices import Bounds, choices, tears
 from tests.crash.disk import Disk, Write
-from tests.crash.explore import KNOWN
-from tests.crash.images import Process, Run
+from tests.crash.images import Process, Run, plan
 from tests.crash.sequences import Task
 from tests.syscalls import interpose
 from tests.syscalls.interpose import Event, Kind
+
+COLLECTING = [
+    ("add", "remove", "collect"),
+    ("add", "remove", "reopen"),
+    ("add-same-text", "delete-workspace", "collect"),
+]
+"""Histories of three whose crashes leave most to do; the long form has all."""
 
 interposed = pytest.mark.skipif(bool(interpose.unavailable()), reason=interpose.unavailable())
 
 
 @interposed
-def test_no_image_of_two_operations_breaks_a_promise() -> None:
+def test_no_image_of_a_short_history_breaks_a_promise() -> None:
     run = Run(min(2, os.cpu_count() or 1), seconds=600, quiet=True)
     try:
-        run.work([("light", 2)])
+        run.work(chain(plan([("light", 2)], seed=0), ((Task(sequence, 3), "light", 0) for sequence in COLLECTING)))
     finally:
         run.close()
     assert run.complete
     assert run.summary.broken == 0, str(run.summary)
     assert len(run.summary.distinct) > 5_000
-    mended = KNOWN.keys() - run.summary.failed.keys()
-    assert not mended, f"no longer a fault: remove it from KNOWN: {mended}"
 
 
 @interposed
@@ -38,10 +43,10 @@ def test_no_image_of_two_operations_breaks_a_promise() -> None:
 def test_broken_durability_breaks_promises(tmp_path: Path, breakage: str) -> None:
     process = Process(tmp_path, breakage)
     try:
-        result = process.run(Task(("add",), 1), "light", 0)
+        result = process.run(Task(("add",), 1), "least", 0)
     finally:
         process.close()
-    assert result["failed"].keys() - KNOWN.keys(), "the images must show it"
+    assert result["failed"], "the images must show it"
 
 
 def event(kind: Kind, path: str, *, handle: int = 0, target: str = "", offset: int = 0, data: bytes = b"") -> Event:

@@ -23,7 +23,7 @@ needs_shim = pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "-"
 
 def jobs_of(what: str) -> list[Job]:
     """For every operation some calls, chosen by name: other calls for other operations and errors, always the same."""
-    every = 24 if what == "SIGKILL" else 12
+    every = 32 if what == "SIGKILL" else 16
     jobs = []
     for operation in OPERATIONS:
         for forever in (False, True) if what not in ("EINTR", "SIGKILL", "ENOLCK") else (False,):

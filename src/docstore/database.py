@@ -36,6 +36,14 @@ _MINIMUM_SQLITE = (3, 37, 0)  # STRICT tables
 _RETRY_SECONDS = 0.002
 _VACUUM_PAGES = 1000  # 4 MB a transaction
 
+_PRAGMAS = (
+    "foreign_keys = ON",
+    "synchronous = FULL",  # NORMAL may lose the last commits, and our next step may be an unlink
+    "fullfsync = ON",  # macOS: see durable.sync_file
+    "recursive_triggers = ON",  # else REPLACE would delete rows without the triggers that count them
+    "trusted_schema = OFF",  # a catalog that was tampered with cannot make us call functions
+)
+
 # SQLite's primary result codes (https://sqlite.org/rescode.html): which of our errors each one is.
 _TRANSLATION: dict[int, tuple[type[DocStoreError], str]] = {
     sqlite3.SQLITE_BUSY: (StoreLocked, "Another process holds its write lock. Try again, or raise `timeout`."),
@@ -106,9 +114,10 @@ class CatalogDatabase:
     def _create(self) -> None:
         if sqlite3.sqlite_version_info < _MINIMUM_SQLITE:
             raise StoreVersionError(f"docstore needs SQLite 3.37 or newer; Python has {sqlite3.sqlite_version}.")
-        new = not self.path.exists()
-        # Looked for before the tables: documents that another process adds meanwhile come after its tables.
-        has_documents = any((self.path.parent / name).exists() for name in ("documents", "texts", "embeddings"))
+        with storage_errors("opening the store"):
+            new = not self.path.exists()
+            # Looked for before the tables: documents that another process adds meanwhile come after its tables.
+            has_documents = any((self.path.parent / name).exists() for name in ("documents", "texts", "embeddings"))
         with self._connection() as connection:
             if schema.is_foreign(connection):
                 raise StoreVersionError(f"{self.path} is a database of another program. Choose another folder.")
@@ -269,14 +278,12 @@ class CatalogDatabase:
             isolation_level=None,  # transactions are ours to begin: sqlite3's implicit ones are never IMMEDIATE
             check_same_thread=False,
         )
-        for pragma in (
-            "foreign_keys = ON",
-            "synchronous = FULL",  # NORMAL may lose the last commits, and our next step may be an unlink
-            "fullfsync = ON",  # macOS: see durable.sync_file
-            "recursive_triggers = ON",  # else REPLACE would delete rows without the triggers that count them
-            "trusted_schema = OFF",  # a catalog that was tampered with cannot make us call functions
-        ):
-            connection.execute(f"PRAGMA {pragma}")
+        try:
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 

@@ -178,3 +178,14 @@ def prune(directory: Path, keep: Path) -> None:
         except OSError:  # not empty
             return
         directory = directory.parent
+
+
+def prune_below(directory: Path, keep: Path) -> None:
+    """Removes all empty directories below `directory`, then itself and its parents below `keep`, as far as empty.
+
+    Must be used while the catalog's write lock is held, as `unlink`.
+    """
+    for path, _, _ in os.walk(directory, topdown=False):
+        with contextlib.suppress(OSError):  # not empty
+            Path(path).rmdir()
+    prune(directory.parent, keep)

@@ -49,7 +49,7 @@ class Reserve:
         """Bytes it takes now."""
         try:
             return self._path.stat().st_size
-        except FileNotFoundError:
+        except OSError:
             return 0
 
     def lend(

@@ -7,6 +7,7 @@ catalog.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import os
@@ -65,10 +66,14 @@ class Scratch:
         if self._held is None:
             return
         fd, lock = self._held
-        # The folder goes before its lock, so that no folder is ever without a lock that says whose it is.
-        shutil.rmtree(self._tmp / lock.name.removesuffix(_LOCK), ignore_errors=True)
-        lock.unlink(missing_ok=True)
-        os.close(fd)
+        try:
+            # The folder goes before its lock, so that no folder is ever without a lock that says whose it is. What
+            # cannot be removed, the next collection sweeps; whatever happened, that must not hide it.
+            with contextlib.suppress(OSError):
+                shutil.rmtree(self._tmp / lock.name.removesuffix(_LOCK), ignore_errors=True)
+                lock.unlink(missing_ok=True)
+        finally:
+            os.close(fd)  # else the claims would seem alive, and whoever wants the same would wait for ever
 
 
 def _new_lock(tmp: Path) -> tuple[int, Path]:
@@ -83,6 +88,11 @@ def _new_lock(tmp: Path) -> tuple[int, Path]:
                 return fd, path
         except BlockingIOError:
             pass
+        except BaseException:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            os.close(fd)
+            raise
         os.close(fd)
 
 

@@ -25,12 +25,13 @@ from docstore.lifecycle.repair import repair
 from docstore.lifecycle.verify import verify
 from docstore.model import CollectReport, Document, Progress, RepairReport, StorageStats, VerifyReport
 from docstore.parts import Parts
-from docstore.reserve import Reserve
+from docstore.reserve import RESERVE, Reserve
 from docstore.vectors import Codec
 from docstore.views import ViewCache
 from docstore.workspace import Workspace, check_hash, check_name
 
 CATALOG = "catalog.db"
+_BESIDE = ("-wal", "-shm", "-journal")  # SQLite's files; the journal only while the store is created
 _MOST = 1 << 60
 
 
@@ -192,15 +193,22 @@ class DocStore:
             DocumentNotFound: the store does not hold it.
             IntegrityError: its file is missing.
         """
-        with self._parts.database.read() as db:
-            found = self._stored(contents.find_document(db, check_hash(hash)), hash)
+        found = self._stored_now(check_hash(hash))
         with storage_errors("opening a document"):
-            try:
-                return self._parts.documents.open(hash, found.suffix)
-            except FileNotFoundError as error:
-                with self._parts.database.read() as db:
-                    self._stored(contents.find_document(db, hash), hash)
-                raise IntegrityError(f"{error.filename} is missing. Add the document again to heal it.") from error
+            while True:
+                try:
+                    return self._parts.documents.open(hash, found.suffix)
+                except FileNotFoundError as error:
+                    before, found = found, self._stored_now(hash)
+                    # Another row: it was collected and added again between the two looks, so look at the new file.
+                    if (found.id, found.stored_at) == (before.id, before.stored_at):
+                        raise IntegrityError(
+                            f"{error.filename} is missing. Add the document again to heal it."
+                        ) from error
+
+    def _stored_now(self, hash: str) -> DocumentRow:
+        with self._parts.database.read() as db:
+            return self._stored(contents.find_document(db, hash), hash)
 
     def _stored(self, found: DocumentRow | None, hash: str) -> DocumentRow:
         if found is None or found.doomed:
@@ -218,11 +226,12 @@ class DocStore:
                    FROM totals""",
             )
         assert totals is not None
-        catalog = sum(
-            path.stat().st_size
-            for suffix in ("", "-wal", "-shm")
-            if (path := self._parts.folder / (CATALOG + suffix)).exists()
-        )
+        with storage_errors("measuring the catalog"):
+            catalog = sum(
+                path.stat().st_size
+                for suffix in ("", *_BESIDE)
+                if (path := self._parts.folder / (CATALOG + suffix)).exists()
+            )
         physical = totals["file_bytes"] + catalog + self._parts.reserve.size()
         return StorageStats(
             documents=totals["documents"],
@@ -299,7 +308,9 @@ def _prepare_folder(root: Path, readonly: bool) -> None:
             return
         if readonly:
             raise StoreVersionError(f"{root} is no store, and readonly=True creates none. Check the path.")
-        if found and not (root / CATALOG).exists():  # another process may have created the store since we listed
+        # A power cut during creation may leave anything that is made then without the catalog; and another process may
+        # have created the store since we listed.
+        if found - {RESERVE, *(CATALOG + each for each in _BESIDE)} and not (root / CATALOG).exists():
             # Collecting sweeps the folders it manages: it must never be let loose among somebody's own files.
             raise StoreVersionError(f"{root} holds files and is no store. Choose an empty or a new folder.")
         root.mkdir(parents=True, exist_ok=True)

@@ -97,9 +97,9 @@ class Workspace:
     ) -> AddReport:
         """Adds documents, faster than one by one: they share batches of the embedder and transactions.
 
-        Goes on past documents that cannot be added, and reports each with its reason. Commits in groups: when this
-        raises (the disk is full, the progress callback raises), the groups before are there and nothing of the
-        current one is.
+        Goes on past documents that cannot be added, and reports each with its reason. Commits as it goes: when this
+        raises (the disk is full, the progress callback raises), each document is there whole or not at all, and adding
+        the same again does the rest.
 
         Args:
             documents: paths, bytes or binary file objects. May be a generator.

@@ -36,6 +36,7 @@ class Bounds:
 
 
 BOUNDS = {
+    "least": Bounds(exhaustive=2, lose=1, keep=0, boundaries=1),
     "light": Bounds(exhaustive=4, lose=1, keep=1, boundaries=1),
     "full": Bounds(exhaustive=6, lose=2, keep=2, boundaries=8, torn_alone=True),
     "deep": Bounds(exhaustive=8, lose=3, keep=3, boundaries=8, torn_alone=True),

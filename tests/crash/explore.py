@@ -15,13 +15,6 @@ from tests.crash.sequences import Recorded, State, Task, record
 from tests.crash.workers import Workers
 from tests.syscalls.interpose import Interposer, Kind
 
-KNOWN = {
-    "half-created": "holds files and is no store",
-    "empty folders": "empty folders:",
-}
-"""Faults of the library that are reported and not mended yet: a name, and what its message contains. They are counted
-and shown, and fail nothing. The short form fails when one of them no longer occurs: then remove it here."""
-
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -157,8 +150,8 @@ class Explorer:
 
 
 def kind_of(why: str) -> str:
-    """One of KNOWN, or the step of the check that failed."""
-    return next((name for name, sign in KNOWN.items() if sign in why), why.partition(":")[0])
+    """The step of the check that failed."""
+    return why.partition(":")[0]
 
 
 def _shown(state: State) -> str:

@@ -77,7 +77,7 @@ LINES: dict[str, tuple[Line, ...]] = {
     ),
     "add: undo": (Line(_ADD, _PUBLISH, "publication.undo()"), Line(_ADD, "Addition.run", "if not self._unsure:")),
     "add: leave": (Line("scratch.py", "Scratch.__exit__", "lock.unlink(missing_ok=True)"),),
-    "remove": (Line("workspace.py", "Workspace.remove", "refcount.unrefer(db, self._id, hash)"),),
+    "remove": (Line("workspace.py", "Workspace._unrefer", "refcount.unrefer(db, self._id, hash)"),),
     "collect: find the dead": (
         Line(_COLLECT, "collect", "claims.discard_dead(db, parts.owner_is_alive)"),
         Line("claims.py", "discard_dead", "request_sweep(db)"),
@@ -122,7 +122,7 @@ LINES: dict[str, tuple[Line, ...]] = {
     "search: look whether it changed": (
         Line("search.py", "_with_view", "if _look(parts, workspace).version == moment.version:"),
     ),
-    "read: look": (Line("store.py", "DocStore.read", "self._stored(contents.find_document(db"),),
+    "read: look": (Line("store.py", "DocStore.read", "self._stored_now("),),
     "read: open": (Line("store.py", "DocStore.read", "self._parts.documents.open(hash"),),
     "read: look again": (Line("store.py", "DocStore.read", "except FileNotFoundError"),),
 }

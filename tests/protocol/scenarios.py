@@ -28,13 +28,17 @@ READ = Scenario("read", texts=(0,), adders=((0, 0),), stored=((0, 0),), readers=
 
 SHORT = (TWINS, CROWD, REVIVED, APART, SEARCHED, READ)
 
+# Two more of something in each: what meets in threes meets in twos, and all of it at once would take days.
 LONG = (
-    replace(TWINS, kills=2, powers=2, removals=2, collectors=2, errors=1),
-    replace(CROWD, kills=2, powers=2, removals=2, errors=1, adders=((0, 0), (0, 1))),
-    replace(REVIVED, kills=2, powers=2, removals=2, collectors=2),
-    replace(APART, kills=2, powers=2, removals=2, errors=1),
-    replace(SEARCHED, kills=2, powers=1, adders=((0, 0), (0, 2)), collectors=2),
-    replace(READ, kills=2, powers=2, adders=((0, 0), (0, 2)), removals=2),
+    replace(TWINS, name="twins, two crashes", kills=2, powers=2, errors=1),
+    replace(TWINS, name="twins, two collections", removals=2, collectors=2),
+    replace(CROWD, name="crowd, two crashes", kills=2, powers=2, errors=1),
+    replace(CROWD, name="crowd of four", adders=((0, 0), (0, 1))),
+    replace(REVIVED, name="revived, two crashes", kills=2, powers=2),
+    replace(REVIVED, name="revived, two drops", removals=2),
+    replace(APART, name="apart, two crashes", kills=2, powers=2),
+    replace(SEARCHED, name="searched, crowd", kills=1, powers=1, adders=((0, 0), (0, 2))),
+    replace(READ, name="read, crowd", kills=2, powers=2, removals=2),
 )
 
 # Each mistake with a scenario that shows it, and the invariant it breaks: a model that finds nothing must be able to.

@@ -18,7 +18,7 @@ from sqlite_utils import Database
 from docstore import claims, contents, refcount, scratch
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow, TextRow
-from docstore.durable import storage_errors, sync_entries, unlink
+from docstore.durable import prune, prune_below, storage_errors, sync_entries, unlink
 from docstore.errors import InvalidArgument
 from docstore.model import CollectReport, Progress
 from docstore.parts import Parts
@@ -47,9 +47,9 @@ def collect(
         with parts.database.write() as db:
             claims.discard_dead(db, parts.owner_is_alive)
             wanted, met = claims.sweeps(db)
-        requested = _doom(parts, before)
+        _doom(parts, before)
         touched: set[Path] = set()
-        documents, freed = _reap_doomed(parts, touched, progress)
+        documents, freed, requested = _reap_doomed(parts, touched, progress)
         sync_entries(touched, parts.folder)
         leftovers = scratch.sweep(parts.tmp) + (_sweep(parts) if wanted > met else 0)
         _settle(parts, wanted + requested)
@@ -92,31 +92,33 @@ def _unlink(files: ContentStore, hash: str, suffix: str, touched: set[Path]) -> 
     touched.add(files.path(hash, suffix).parent)
 
 
-def _doom(parts: Parts, before: str) -> int:
-    """Returns how many sweeps it asked for."""
-    requests = 0
+def _doom(parts: Parts, before: str) -> None:
     while True:
         with parts.database.write() as db:
             documents = refcount.unreferenced(db, before, _BATCH)
             for document in documents:
                 refcount.doom(db, document)
-            if documents:
-                # Until their directories are synced: after a power cut, unlinked files may be back without rows.
-                claims.request_sweep(db)
-                requests += 1
         if not documents:
-            return requests
+            return
         time.sleep(_BREATH_SECONDS)
 
 
-def _reap_doomed(parts: Parts, touched: set[Path], progress: Callable[[Progress], object] | None) -> tuple[int, int]:
-    count = freed = 0
+def _reap_doomed(
+    parts: Parts, touched: set[Path], progress: Callable[[Progress], object] | None
+) -> tuple[int, int, int]:
+    """Returns how many documents and bytes went, and how many sweeps it asked for."""
+    count = freed = requests = 0
     while True:
         with parts.database.write() as db:
             documents = refcount.doomed(db, _BATCH)
             freed += reap(parts, db, documents, touched)
+            if documents:
+                # Until their directories are synced: after a power cut, unlinked files may be back without rows. Here
+                # and not with dooming: what one collection dooms, another may reap, and be killed before it syncs.
+                claims.request_sweep(db)
+                requests += 1
         if not documents:
-            return count, freed
+            return count, freed, requests
         count += len(documents)
         if progress is not None:
             progress(Progress(count, None, 0, documents[-1].hash))
@@ -137,14 +139,26 @@ def _preview(parts: Parts, before: str) -> CollectReport:
 
 
 def _sweep(parts: Parts) -> int:
+    """Unlinks files without rows, and makes durable that they are gone, whoever unlinked them."""
     swept = 0
+    looked = {parts.folder, parts.folder / "embeddings"}
     for files in content_stores(parts):
+        looked.add(files.root)
         for shard in files.shards():
+            looked.add(files.root / shard)
             # One shard at a time, so that writers wait for one directory's listing, not for the store's.
             with parts.database.write() as db:
                 for path in orphans(parts, db, files, shard):
                     unlink(path, parts.folder)
+                    looked.add(path.parent)
                     swept += 1
+                # Whoever died between making a directory and placing its first file left it empty.
+                prune_below(files.root / shard, parts.folder)
+    with parts.database.write():
+        for root in (*(files.root for files in content_stores(parts)), parts.folder / "embeddings"):
+            prune(root, parts.folder)
+    # Directories where nothing was found too: a collection or an add that died may have unlinked there, unsynced.
+    sync_entries(looked, parts.folder)
     return swept
 
 

@@ -217,6 +217,9 @@ def _check(parts: Parts, document: DocumentRow, expected: Expected, pace: Pace) 
             return None  # removed, collected or replaced while we read
         affected = [document] if expected.is_blob else contents.documents_of_text(db, document.text)
         names = {name for each in affected for name in refcount.referencing_workspaces(db, each)}
+    kind, detail = fault(expected, pace)
+    if not kind:
+        return None  # the row is another one: collected and added again, or healed, between our two looks
     return Problem(
         kind,
         str(expected.path.relative_to(parts.folder)),

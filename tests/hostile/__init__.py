@@ -1,0 +1,1 @@
+"""Tests against whoever means harm: documents, arguments and stored files made to break the library."""
