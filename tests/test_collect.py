@@ -183,7 +183,7 @@ def test_removals_are_synced_before_they_are_settled(
 
 def test_what_others_doomed_is_reaped(store: DocStore, alice: Workspace, folder: Path) -> None:
     alice.remove(alice.add(NOTE).hash)
-    assert collect_module._doom(store._parts, "9999") == 1
+    collect_module._doom(store._parts, "9999")
     assert store.collect().documents == 1
     assert files(folder) == []
 

@@ -208,6 +208,18 @@ def test_a_sweep_happens_under_the_write_lock(folder: Path, events: list[Event])
     assert transaction[0] < asked < unlinked
 
 
+def test_a_sweep_makes_durable_what_others_removed(folder: Path, events: list[Event]) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        hash = store.workspace("alice").add(b"a document").hash
+        with store._parts.database.write() as db:
+            claims.request_sweep(db)
+        events.clear()
+        store.collect()
+    settled = position(events, "sql", "UPDATE totals SET sweeps_done")
+    synced = {which for what, which in events[:settled] if what == "sync"}
+    assert {str(folder / each) for each in (".", "documents", f"documents/{hash[:2]}", "texts")} <= synced
+
+
 SHARED = [
     ("SELECT owner FROM claims", "INSERT INTO claims"),
     ("SELECT id, hash, media_type", "INSERT INTO documents"),

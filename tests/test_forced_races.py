@@ -310,22 +310,11 @@ def test_a_sweep_asked_for_during_a_collection_is_still_due(
     assert not sweep_is_due(folder)
 
 
-@pytest.mark.xfail(strict=True, reason="a second collection settles what the first has not synced yet")
-def test_a_second_collection_does_not_settle_what_the_first_has_not_synced(
-    folder: Path, store: DocStore, alice: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alice.remove(alice.add(NOTE).hash)
-
-    def another_then_the_power_fails() -> None:
-        with DocStore(folder, embedder=HashEmbedder()) as other:
-            other.collect()
-        raise Killed
-
-    done = first(monkeypatch, collect_module, "sync_entries", another_then_the_power_fails)
-    with pytest.raises(Killed):
-        store.collect()
-    assert done
-    assert sweep_is_due(folder)
+def test_empty_directories_of_a_crash_are_swept(folder: Path, store: DocStore) -> None:
+    (folder / "embeddings" / ("f" * 32) / "ab" / ("ab" * 32)).mkdir(parents=True)
+    execute(folder, "INSERT INTO claims VALUES (?, ?)", "document:x", DEAD)
+    store.collect()
+    assert not (folder / "embeddings").exists()
 
 
 # -- searching and reading --------------------------------------------------------------------------------------------
@@ -354,6 +343,27 @@ def test_a_document_collected_while_it_is_opened_is_not_found(
     with pytest.raises(DocumentNotFound):
         store.read(hash)
     assert done
+
+
+def test_a_document_collected_and_added_again_while_it_is_opened_is_read(
+    store: DocStore, alice: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hash = alice.add(NOTE).hash
+    real = ContentStore.open
+
+    def opened(self: ContentStore, hash: str, suffix: str) -> Any:
+        if done:
+            return real(self, hash, suffix)
+        done.append("")
+        alice.remove(hash)
+        store.collect()
+        alice.add(NOTE)
+        raise FileNotFoundError(2, "no such file", "as it was between the two")
+
+    done: list[str] = []
+    monkeypatch.setattr(ContentStore, "open", opened)
+    with store.read(hash) as file:
+        assert file.read() == NOTE
 
 
 class Weighed:

@@ -81,3 +81,16 @@ def test_threads_of_one_operation_share_its_scratch(tmp_path: Path, monkeypatch:
             paths = [future.result() for future in [pool.submit(mine.file) for _ in range(2)]]
         assert len({path.parent for path in paths}) == 1
         assert len(list((tmp_path / "tmp").glob("*.lock"))) == 1
+
+
+def test_whatever_happens_the_lock_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    mine = Scratch(tmp_path / "tmp")
+    token = mine.token
+    with monkeypatch.context() as patch:
+        first(patch, shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            mine.__exit__()
+    assert not scratch.is_alive(tmp_path / "tmp", token)

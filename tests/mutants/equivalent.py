@@ -42,15 +42,6 @@ EQUIVALENT: tuple[Equivalent, ...] = (
         "Only macOS has F_FULLFSYNC; there the edit is real, and no test here can see it.",
     ),
     _edit(
-        "exit-unlocks-before-it-unlinks", "scratch.py",
-        "        lock.unlink(missing_ok=True)\n"
-        "        os.close(fd)\n",
-        "        os.close(fd)\n"
-        "        lock.unlink(missing_ok=True)\n",
-        _COLLECTING,
-        "The folder is gone by then; who takes the lock in between finds nothing to remove and unlinks it.",
-    ),
-    _edit(
         "failed-writes-not-rolled-back", "database.py",
         "                    if connection.in_transaction:\n"
         '                        connection.execute("ROLLBACK")\n'

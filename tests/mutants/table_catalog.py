@@ -196,8 +196,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_CATALOG_LOCKS}::test_a_store_that_is_made_while_it_is_opened",),
         (
             (
-                "        has_documents = any((self.path.parent / name).exists() for name in "
-                '("documents", "texts", "embeddings"))\n',
+                '            has_documents = any((self.path.parent / name).exists() for name in ("documents", "texts", '
+                '"embeddings"))\n',
                 "",
             ),
         ),
@@ -214,7 +214,7 @@ MUTANTS: tuple[Mutant, ...] = (
         'self._patiently(connection, "PRAGMA journal_mode = WAL")',
         'connection.execute("PRAGMA journal_mode = WAL")',
         "of two who create a store, one fails",
-        (f"{_CATALOG_LOCKS}::test_many_may_make_one_catalog_at_once",),
+        (f"{_CATALOG_LOCKS}::test_creating_waits_for_another_who_creates",),
     ),
     Mutant(
         "impatient-after-writing", "database.py",

@@ -199,9 +199,37 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "doomed-by-others-forgotten", "lifecycle/collect.py",
-        "        documents, freed = _reap_doomed(parts, touched, progress)",
-        "        documents, freed = _reap_doomed(parts, touched, progress) if requested else (0, 0)",
+        "        _doom(parts, before)\n        touched: set[Path] = set()\n"
+        "        documents, freed, requested = _reap_doomed(parts, touched, progress)",
+        "        with parts.database.read() as db:\n            ours = refcount.unreferenced(db, before, 1)\n"
+        "        _doom(parts, before)\n        touched: set[Path] = set()\n"
+        "        documents, freed, requested = _reap_doomed(parts, touched, progress) if ours else (0, 0, 0)",
         "what a crashed collection doomed stays for ever",
         (f"{_COLLECT}::test_what_others_doomed_is_reaped",),
     ),
+    Mutant(
+        "sweeping-is-not-synced", "lifecycle/collect.py",
+        "    sync_entries(looked, parts.folder)\n", "",
+        "what was swept, or reaped by those who died, comes back after a power cut",
+        (f"{_DURABILITY}::test_a_sweep_makes_durable_what_others_removed",),
+    ),
+    Mutant(
+        "sweeping-syncs-only-where-it-found-something", "lifecycle/collect.py",
+        "            looked.add(files.root / shard)\n", "",
+        "what was reaped by those who died comes back after a power cut",
+        (f"{_DURABILITY}::test_a_sweep_makes_durable_what_others_removed",),
+    ),
+    Mutant(
+        "sweeping-syncs-no-root", "lifecycle/collect.py",
+        "        looked.add(files.root)\n", "",
+        "directories that were removed by those who died come back after a power cut",
+        (f"{_DURABILITY}::test_a_sweep_makes_durable_what_others_removed",),
+    ),
+    Mutant(
+        "empty-directories-are-not-swept", "lifecycle/collect.py",
+        "                prune_below(files.root / shard, parts.folder)\n", "",
+        "directories that a crash left empty stay for ever",
+        (f"{_FORCED_RACES}::test_empty_directories_of_a_crash_are_swept",),
+    ),
+
 )  # fmt: skip

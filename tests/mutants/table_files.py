@@ -168,15 +168,21 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "leaving-unlinks-the-lock-first", "scratch.py",
-        "        shutil.rmtree(self._tmp / lock.name.removesuffix(_LOCK), ignore_errors=True)\n"
-        "        lock.unlink(missing_ok=True)\n"
-        "        os.close(fd)",
-        "        lock.unlink(missing_ok=True)\n"
-        "        shutil.rmtree(self._tmp / lock.name.removesuffix(_LOCK), ignore_errors=True)\n"
-        "        os.close(fd)",
+        "                shutil.rmtree(self._tmp / lock.name.removesuffix(_LOCK), ignore_errors=True)\n"
+        "                lock.unlink(missing_ok=True)\n",
+        "                lock.unlink(missing_ok=True)\n"
+        "                shutil.rmtree(self._tmp / lock.name.removesuffix(_LOCK), ignore_errors=True)\n",
         "a living operation's files pass for a crash's",
         (f"{_SCRATCH}::test_a_folder_that_is_being_left_is_not_a_dead_ones",),
     ),
+    Mutant(
+        "leaving-keeps-the-lock", "scratch.py",
+        "        finally:\n            os.close(fd)  # else the claims",
+        "            os.close(fd)\n        finally:\n            pass  # else the claims",
+        "claims of an operation that has failed seem alive for ever",
+        (f"{_SCRATCH}::test_whatever_happens_the_lock_is_let_go",),
+    ),
+
     Mutant(
         "sweep-unlinks-the-lock-first", "scratch.py",
         "        shutil.rmtree(folder, ignore_errors=True)\n"

@@ -154,13 +154,17 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "collected-while-opened-is-damage", "store.py",
-        "                with self._parts.database.read() as db:\n"
-        "                    self._stored(contents.find_document(db, hash), hash)\n"
-        "                raise IntegrityError",
-        "                raise IntegrityError",
+        "                    before, found = found, self._stored_now(hash)\n", "                    before = found\n",
         "reading what is collected meanwhile reports damage",
         (f"{_FORCED_RACES}::test_a_document_collected_while_it_is_opened_is_not_found",),
     ),
+    Mutant(
+        "added-again-while-opened-is-damage", "store.py",
+        "if (found.id, found.stored_at) == (before.id, before.stored_at):", "if found.hash == before.hash:",
+        "reading what is collected and added again meanwhile reports damage",
+        (f"{_FORCED_RACES}::test_a_document_collected_and_added_again_while_it_is_opened_is_read",),
+    ),
+
     Mutant(
         "doomed-documents-can-be-read", "store.py",
         "        if found is None or found.doomed:\n            raise DocumentNotFound",
