@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from docstore import DocStore, EmbeddingError, UnreadableDocument, durable
+from docstore import DocStore, EmbeddingError, Progress, UnreadableDocument, durable
+from docstore.ingest import add as add_module
 from docstore.testing import HashEmbedder
 from tests.folders import files, problems, query
 
@@ -97,6 +98,7 @@ def test_when_the_first_fails_the_second_tries(folder: Path) -> None:
         with pytest.raises(UnreadableDocument):
             store.workspace("a").add(b"")
     assert query(folder, "SELECT * FROM claims") == []
+    assert query(folder, "SELECT sweeps_wanted FROM totals") == [(0,)]  # it failed, and left nothing
     assert problems(folder) == []
 
 
@@ -227,6 +229,21 @@ def test_a_failed_add_asks_for_no_sweep(folder: Path) -> None:
             store.workspace("a").add_many([NOTE, b"another"], progress=lambda step: {}[step])  # type: ignore[index]
         assert query(folder, "SELECT * FROM claims") == []
         assert query(folder, "SELECT sweeps_wanted FROM totals") == [(0,)]
+
+
+def test_a_failure_after_a_publication_asks_for_no_sweep(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(add_module, "_BATCH_CHARACTERS", 1)  # each document is published before the next is embedded
+
+    def fails(step: Progress) -> None:
+        if step.done == 1:
+            raise KeyError
+
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        with pytest.raises(KeyError):
+            store.workspace("a").add_many([NOTE, b"another"], progress=fails)
+        assert len(store.workspace("a")) == 1
+    assert query(folder, "SELECT * FROM claims") == []
+    assert query(folder, "SELECT sweeps_wanted FROM totals") == [(0,)]
 
 
 def test_an_add_survives_the_collection_of_what_it_found(folder: Path) -> None:

@@ -181,6 +181,13 @@ def test_removals_are_synced_before_they_are_settled(
     assert query(folder, "SELECT sweeps_wanted = sweeps_done FROM totals") == [(1,)]
 
 
+def test_what_others_doomed_is_reaped(store: DocStore, alice: Workspace, folder: Path) -> None:
+    alice.remove(alice.add(NOTE).hash)
+    collect_module._doom(store._parts, "9999")
+    assert store.collect().documents == 1
+    assert files(folder) == []
+
+
 def test_a_doomed_document_is_a_miss(store: DocStore, alice: Workspace, embedder: HashEmbedder, folder: Path) -> None:
     hash = alice.add(NOTE).hash
     alice.remove(hash)

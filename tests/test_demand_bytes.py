@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from docstore import DocStore, LinkForbidden
@@ -75,8 +79,29 @@ def test_somebody_elses_work_is_not_waited_for(store: DocStore, folder: Path) ->
     assert not store.workspace("alice").add(NOTE).reused
 
 
-def test_a_document_known_under_another_type(store: DocStore) -> None:
+def test_somebody_elses_living_claim_is_not_waited_for(folder: Path) -> None:
+    class Slow(HashEmbedder):
+        second = threading.Event()
+
+        def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+            if self.embedded == 0:
+                self.embedded += 1
+                assert self.second.wait(10), "the second waits for the first"
+            else:
+                self.second.set()
+            return super().embed(texts)
+
+    with DocStore(folder, embedder=Slow(), demand_bytes=True) as store, ThreadPoolExecutor(2) as pool:
+        adding = [pool.submit(store.workspace(name).add, NOTE) for name in ("alice", "mallory")]
+        assert not any(each.result().reused for each in adding)
+    assert problems(folder) == []
+
+
+def test_a_document_known_under_another_type(store: DocStore, folder: Path) -> None:
     data = b"# Title\n\nsome *words*\n"
     store.workspace("alice").add(data, name="a.md")
     assert store.workspace("bob").add(data, name="b.txt").hash == hash_of(data)
     assert store.workspace("bob").search("words")
+    assert query(folder, "SELECT * FROM claims") == []
+    assert problems(folder) == []
+    assert store.verify().ok

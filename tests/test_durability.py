@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from docstore import DocStore, durable
+from docstore import DocStore, claims, durable
 from docstore.database import CatalogDatabase
 from docstore.testing import HashEmbedder
+from tests.folders import execute, files
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="names descriptors through /proc")
 
@@ -135,3 +137,138 @@ def test_a_new_stores_own_entry_is_synced(folder: Path, events: list[Event]) -> 
     synced = [which for what, which in events if what == "sync"]
     assert str(folder.parent) in synced
     assert str(folder) in synced
+
+
+def test_syncing_reaches_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.append(os.fstat(fd).st_ino)
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.delattr(fcntl, "F_FULLFSYNC", raising=False)
+    durable.write_durably(tmp_path / "file", b"data")
+    durable.sync_directory(tmp_path)
+    assert synced == [(tmp_path / "file").stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_a_file_is_whole_when_it_is_synced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: dict[str, int] = {}
+    placed: list[bool] = []
+    real_sync, real_replace = durable.sync_file, os.replace
+
+    def sync(fd: int) -> None:
+        sizes[str(Path(f"/proc/self/fd/{fd}").readlink())] = os.fstat(fd).st_size
+        real_sync(fd)
+
+    def replace(source: Path, target: Path) -> None:
+        placed.append(sizes[str(source)] == source.stat().st_size > 0)
+        real_replace(source, target)
+
+    monkeypatch.setattr(durable, "sync_file", sync)
+    monkeypatch.setattr(os, "replace", replace)
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        store.workspace("alice").add(b"a short document")
+    assert placed == [True] * 4
+
+
+def test_removals_are_durable_before_they_are_settled(folder: Path, events: list[Event]) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        alice, bob = store.workspace("alice"), store.workspace("bob")
+        texts = [b"text %d" % number for number in range(40)]
+        for text in texts:
+            bob.add(text)
+        alice.add(b"a neighbour")
+        events.clear()
+        store.delete_workspace("bob")
+        store.collect()
+    settled = position(events, "sql", "UPDATE totals SET sweeps_done")
+    removed = [(at, Path(which)) for at, (what, which) in enumerate(events) if what == "unlink"]
+    assert len(removed) == 4 * len(texts)
+    for at, path in removed:
+        left = next(parent for parent in path.parents if parent.is_dir())
+        assert left != folder / "tmp"
+        assert ("sync", str(left)) in events[at:settled], f"the removal of {path}"
+
+
+def test_a_sweep_happens_under_the_write_lock(folder: Path, events: list[Event]) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        orphan = folder / "documents" / "ab" / ("ab" * 32 + ".txt")
+        orphan.parent.mkdir(parents=True)
+        orphan.write_bytes(b"left by a crash")
+        with store._parts.database.write() as db:
+            claims.request_sweep(db)
+        events.clear()
+        assert store.collect().leftovers == 1
+    unlinked = position(events, "unlink", str(orphan))
+    asked = position(events, "sql", "SELECT id, hash, media_type")
+    (transaction,) = [(begin, end) for begin, end in transactions(events) if begin < unlinked < end]
+    assert transaction[0] < asked < unlinked
+
+
+def test_a_sweep_makes_durable_what_others_removed(folder: Path, events: list[Event]) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        hash = store.workspace("alice").add(b"a document").hash
+        with store._parts.database.write() as db:
+            claims.request_sweep(db)
+        events.clear()
+        store.collect()
+    settled = position(events, "sql", "UPDATE totals SET sweeps_done")
+    synced = {which for what, which in events[:settled] if what == "sync"}
+    assert {str(folder / each) for each in (".", "documents", f"documents/{hash[:2]}", "texts")} <= synced
+
+
+SHARED = [
+    ("SELECT owner FROM claims", "INSERT INTO claims"),
+    ("SELECT id, hash, media_type", "INSERT INTO documents"),
+    ("INSERT INTO documents", "INSERT INTO refs"),
+    ("SELECT hash FROM documents d", "UPDATE documents SET doomed"),
+    ("SELECT hash FROM documents WHERE doomed", "DELETE FROM documents"),
+]
+
+
+@pytest.mark.parametrize(("check", "act"), SHARED)
+def test_checks_share_a_transaction_with_what_rests_on_them(
+    folder: Path, events: list[Event], check: str, act: str
+) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        alice = store.workspace("alice")
+        alice.remove(alice.add(b"a document").hash)
+        store.collect()
+    statements = [" ".join(which.split()) for what, which in events if what == "sql"]
+    acted = next(at for at, each in enumerate(statements) if each.startswith(act))
+    begun = max(at for at, each in enumerate(statements[:acted]) if each == "BEGIN IMMEDIATE")
+    assert any(each.startswith(check) for each in statements[begun:acted])
+    looked = max(at for at, each in enumerate(statements[:acted]) if each.startswith(check))
+    assert "COMMIT" not in statements[begun:acted] and begun < looked
+    if act == "INSERT INTO documents":
+        # What decides whether to publish is looked at in this transaction, not in one before.
+        assert any(each.startswith("SELECT version") for each in statements[begun:looked])
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+
+@pytest.mark.parametrize("damaged", ["documents", "texts", "embeddings", "rows"])
+def test_what_a_repair_places_is_durable_before_its_commit(folder: Path, events: list[Event], damaged: str) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        store.workspace("alice").add(b"a document")
+        if damaged == "rows":
+            execute(folder, "DROP TRIGGER refs_insert")
+            execute(folder, "INSERT INTO refs VALUES (1, 999, 'lost', '{}', 'x', 0)")
+        for path in files(folder, damaged):
+            damage(folder / path)
+        events.clear()
+        assert store.repair().repairs
+    renames = [at for at, (what, _) in enumerate(events) if what == "rename"]
+    assert renames
+    for at in renames:
+        target = Path(events[at][1].split("\0")[1])
+        begin, commit = next((begin, end) for begin, end in transactions(events) if begin < at < end)
+        assert ("sync", str(target.parent)) in events[at:commit]
+        assert ("sync", str(folder)) in events[at:commit]
+        if damaged == "documents":
+            assert any(which.startswith("SELECT id, hash, media_type") for _, which in events[begin:at])

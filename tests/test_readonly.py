@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from docstore import DocStore, Document, StoreReadOnly
+from docstore import DocStore, Document, StoreLocked, StoreReadOnly, frozen
 from docstore.testing import HashEmbedder
 
 NOTE = b"The store room key hangs behind the door."
@@ -172,3 +173,90 @@ def test_a_copy_elsewhere_is_independent(folder: Path, note: Document, tmp_path:
     shutil.copytree(folder, tmp_path / "copy")
     with DocStore(tmp_path / "copy", embedder=HashEmbedder(), readonly=True) as store:
         read_all(store, note)
+
+
+def log(folder: Path) -> bytes:
+    return (folder / "catalog.db-wal").read_bytes()
+
+
+def assert_of_one_moment(catalog: frozen.FrozenCatalog) -> None:
+    with catalog.connection() as copied:
+        assert copied.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        held = copied.execute("SELECT count(*) FROM refs").fetchone()
+        assert copied.execute("SELECT refs FROM totals").fetchone() == held
+    catalog.close()
+
+
+def test_a_log_that_is_begun_anew_while_it_is_copied(
+    folder: Path, note: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.read_bytes
+    begun: list[bytes] = []
+    with DocStore(folder, embedder=HashEmbedder()) as writer:
+        writer.workspace("carol")
+
+        def read_bytes(path: Path) -> bytes:
+            if path.name == "catalog.db-wal" and not begun:
+                begun.append(real(path)[:32])
+                writer.workspace("carol").add(LATER)
+                writer.collect()  # moves all pages of the log to the file, which was copied before
+                writer.workspace("dave")  # the new log has pages of workspaces and totals, and none of references
+                assert real(path)[:32] != begun[0]
+            return real(path)
+
+        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+        assert_of_one_moment(frozen.FrozenCatalog(folder / "catalog.db", 5))
+    assert begun
+
+
+def test_a_checkpoint_between_the_two_copies(folder: Path, note: Document, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.read_bytes
+    acted: list[Document] = []
+    with DocStore(folder, embedder=HashEmbedder()) as writer:
+        writer.collect()
+        writer.workspace("carol")
+
+        def read_bytes(path: Path) -> bytes:
+            data = real(path)
+            if path.name == "catalog.db-wal" and not acted:
+                # Whoever copied the log first would now find newer pages in the file than the log has.
+                acted.append(writer.workspace("carol").add(LATER))
+                with writer._parts.database._connection() as connection:
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            return data
+
+        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+        assert_of_one_moment(frozen.FrozenCatalog(folder / "catalog.db", 5))
+    assert acted
+
+
+def test_a_change_within_a_tick_of_the_clock(folder: Path, note: Document) -> None:
+    catalog = folder / "catalog.db"
+    now = time.time_ns() + 10**9
+    with DocStore(folder, embedder=HashEmbedder()) as writer:
+        writer.workspace("carol")
+        writer.collect()
+        os.utime(catalog, ns=(now, now))
+        with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
+            assert "dave" not in store.workspaces()
+            size = catalog.stat().st_size
+            writer.workspace("dave")
+            writer.collect()
+            os.utime(catalog, ns=(now, now))
+            assert catalog.stat().st_size == size and not log(folder)
+            assert "dave" in store.workspaces()
+
+
+def test_what_is_changed_while_it_is_read_is_refused(folder: Path, note: Document) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as writer:
+        writer.collect()
+        with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
+
+            def read() -> None:
+                with store._parts.database.read():
+                    writer.workspace("carol")
+                    writer.collect()
+
+            with pytest.raises(StoreLocked, match="changed while it was read"):
+                read()
+            assert "carol" in store.workspaces()

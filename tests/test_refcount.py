@@ -108,10 +108,10 @@ def test_every_table_and_column_is_explained_in_the_schema_itself(folder: Path, 
 
 
 def test_connections_are_durable_and_checked(store: DocStore) -> None:
+    wanted = {"synchronous": 2, "foreign_keys": 1, "recursive_triggers": 1, "trusted_schema": 0, "fullfsync": 1}
     with store._parts.database.read() as db:
-        pragmas = {name: db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "foreign_keys")}
+        assert {name: db.execute(f"PRAGMA {name}").fetchone()[0] for name in wanted} == wanted
         assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-    assert pragmas == {"synchronous": 2, "foreign_keys": 1}
 
 
 class TestOpening:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from docstore import DocStore, RepairReport, StoreReadOnly
+from docstore.lifecycle import repair as repair_module
 from docstore.testing import HashEmbedder
 from tests.folders import execute, files, lie, problems, query
 from tests.samples import pdf
@@ -190,3 +192,35 @@ def test_readonly_previews_only(filled: Path) -> None:
         with pytest.raises(StoreReadOnly):
             store.repair()
         assert not store.repair(dry_run=True).ok
+
+
+def test_a_file_that_was_healed_meanwhile_stays(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (blob,) = [path for path in files(filled, "documents") if path.suffix == ".pdf"]
+    whole = (filled / blob).read_bytes()
+    damage(filled / blob)
+    real = repair_module._by_text
+
+    def healed(findings: Any) -> Any:
+        (filled / blob).write_bytes(whole)
+        return real(findings)
+
+    monkeypatch.setattr(repair_module, "_by_text", healed)
+    assert [each.action for each in repaired(filled).repairs] == ["unrepaired"]
+    assert (filled / blob).read_bytes() == whole
+
+
+def test_what_changed_before_the_lock_is_not_set_aside(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (blob,) = [path for path in files(filled, "documents") if path.suffix == ".pdf"]
+    damage(filled / blob)
+    real = repair_module._free
+
+    with DocStore(filled, embedder=HashEmbedder()) as other:
+
+        def collected(path: Path) -> Path:
+            other.workspace("bob").remove(blob.stem)
+            other.collect()
+            return real(path)
+
+        monkeypatch.setattr(repair_module, "_free", collected)
+        (repair,) = repaired(filled).repairs
+    assert (repair.action, "changed meanwhile" in repair.detail) == ("unrepaired", True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from docstore import DocStore, Progress, VerifyReport, Workspace
+from docstore import DocStore, Progress, VerifyReport, Workspace, contents
+from docstore.lifecycle import verify as verify_module
 from docstore.testing import HashEmbedder
-from tests.folders import files, lie
+from tests.folders import execute, files, hash_of, lie, query
 
 
 @pytest.fixture
@@ -119,3 +121,97 @@ def test_it_heals_by_adding_again(store: DocStore, alice: Workspace, folder: Pat
         assert not store.verify().ok
         alice.add(b"one thing")
         assert store.verify().ok
+
+
+class Killed(BaseException):
+    """Stands for the process's end at one point."""
+
+
+def before_the_first_read(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], of: str = "") -> list[str]:
+    """Lets somebody else act once the catalog was asked and before a file is read."""
+    real = verify_module.fault
+    done: list[str] = []
+
+    def fault(expected: verify_module.Expected, pace: Any) -> tuple[str, str]:
+        if not done and of in expected.path.parts:
+            done.append(str(expected.path))
+            act()
+        return real(expected, pace)
+
+    monkeypatch.setattr(verify_module, "fault", fault)
+    return done
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_what_is_collected_while_it_is_read_is_no_problem(
+    store: DocStore, alice: Workspace, monkeypatch: pytest.MonkeyPatch, folder: Path, interrupted: bool
+) -> None:
+    hash = alice.add(b"one thing").hash
+
+    def dies(*_: object) -> None:
+        raise Killed
+
+    def collect() -> None:
+        alice.remove(hash)
+        if not interrupted:
+            store.collect()
+            return
+        with monkeypatch.context() as patch:
+            patch.setattr(contents, "delete_document", dies)
+            with pytest.raises(Killed):
+                store.collect()
+
+    done = before_the_first_read(monkeypatch, collect, "documents")
+    assert store.verify().problems == ()
+    assert done and files(folder) == []
+
+
+def test_what_is_replaced_while_it_is_read_is_no_problem(
+    store: DocStore, alice: Workspace, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    alice.add(b"one thing")
+    (path,) = files(folder, "texts")
+
+    def write_again() -> None:
+        (folder / path).write_bytes(b"other bytes, of the same text")
+        execute(folder, "UPDATE texts SET file_hash = ?", hash_of(b"other bytes, of the same text"))
+
+    done = before_the_first_read(monkeypatch, write_again, "texts")
+    assert store.verify().problems == ()
+    assert done
+
+
+def test_what_was_not_read_is_not_noted(
+    store: DocStore, folder: Path, filled: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = 0
+
+    def killed_at_the_second(progress: Progress) -> None:
+        nonlocal documents
+        documents = progress.done
+
+    def dies() -> None:
+        raise Killed
+
+    real = verify_module.fault
+
+    def fault(expected: verify_module.Expected, pace: Any) -> tuple[str, str]:
+        if documents == 1:
+            dies()
+        return real(expected, pace)
+
+    monkeypatch.setattr(verify_module, "_PAGE", 1)
+    monkeypatch.setattr(verify_module, "fault", fault)
+    with pytest.raises(Killed):
+        store.verify(progress=killed_at_the_second)
+    assert query(folder, "SELECT count(*) FROM checks WHERE checked_at <> ''") == [(1,)]
+
+
+def test_what_it_finds_left_over_is_swept_by_the_next_collection(store: DocStore, folder: Path) -> None:
+    orphan = folder / "texts" / "ab" / ("ab" * 32 + ".zst")
+    orphan.parent.mkdir(parents=True)
+    orphan.write_bytes(b"left by a crash that nothing noted")
+    assert store.collect().leftovers == 0
+    assert store.verify().leftovers == 1
+    assert store.collect().leftovers == 1
+    assert files(folder) == []

@@ -71,11 +71,13 @@ class Scratch:
         self._held = None  # a child forked from now on must not close what has the descriptor's number by then
         # The folder goes before its lock, so that no folder is ever without a lock that says whose it is. What cannot
         # be removed, the next collection sweeps; no failure here may hide what the operation itself ended with.
-        with contextlib.suppress(OSError):
-            shutil.rmtree(self._tmp / lock.name.removesuffix(_LOCK), ignore_errors=True)
-            lock.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            os.close(fd)  # else the claims would seem alive, and whoever wants the same would wait for ever
+        try:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(self._tmp / lock.name.removesuffix(_LOCK), ignore_errors=True)
+                lock.unlink(missing_ok=True)
+        finally:
+            with contextlib.suppress(OSError):
+                os.close(fd)  # else the claims would seem alive, and whoever wants the same would wait for ever
 
 
 def _new_lock(tmp: Path) -> tuple[int, Path]:

@@ -1,0 +1,1 @@
+"""Edits to the real code that break durability or exclusion, each of which the suite must notice."""

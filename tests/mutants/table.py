@@ -1,0 +1,24 @@
+"""All mutants, gathered from the tables of each part of the library."""
+
+from __future__ import annotations
+
+from tests.mutants import (
+    table_adding,
+    table_catalog,
+    table_collect,
+    table_files,
+    table_reading,
+    table_repair,
+    table_schema,
+)
+from tests.mutants.mutant import Mutant
+
+MUTANTS: tuple[Mutant, ...] = (
+    *table_files.MUTANTS,
+    *table_reading.MUTANTS,
+    *table_catalog.MUTANTS,
+    *table_schema.MUTANTS,
+    *table_adding.MUTANTS,
+    *table_collect.MUTANTS,
+    *table_repair.MUTANTS,
+)

@@ -1,0 +1,289 @@
+"""Mutants of the add protocol."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_CLAIMS = "tests/test_claims.py"
+_COLLECT = "tests/test_collect.py"
+_DEMAND_BYTES = "tests/test_demand_bytes.py"
+_DOCUMENTS = "tests/test_documents.py"
+_DURABILITY = "tests/test_durability.py"
+_FORCED_RACES = "tests/test_forced_races.py"
+_SUBINDEX = "tests/test_subindex.py"
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "published-without-sync", "ingest/add.py",
+        "                    publication.sync()\n",
+        "",
+        "rows are committed whose files may be lost",
+        (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
+    ),
+    Mutant(
+        "synced-after-the-commit", "ingest/add.py",
+        "                    publication.sync()\n",
+        "",
+        "between commit and sync a power cut loses what was acknowledged",
+        (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
+        (
+            (
+                "        self._unsure = False\n"
+                "\n"
+                "    def _publish_one",
+                "        publication.sync()\n"
+                "        self._unsure = False\n"
+                "\n"
+                "    def _publish_one",
+            ),
+        ),
+    ),
+    Mutant(
+        "blobs-placed-before-the-lock", "ingest/add.py",
+        "        publication = Publication()\n"
+        "        self._unsure = True\n",
+        "        publication = Publication()\n"
+        "        self._unsure = True\n"
+        "        for item in items:\n"
+        "            if item.blob is not None and item.extraction is not None:\n"
+        "                self._parts.documents.place(\n"
+        "                    publication, item.blob.path, item.hash, SUFFIXES[item.extraction.media_type]\n"
+        "                )\n",
+        "a sweep deletes a file whose row is about to be committed",
+        (f"{_DURABILITY}::test_renames_and_unlinks_happen_under_the_write_lock",),
+        (
+            (
+                "        self._parts.documents.place(publication, item.blob.path, item.hash, "
+                "SUFFIXES[media_type])\n",
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "published-in-a-second-transaction", "ingest/add.py",
+        "        text = self._publish_text(db, item, publication)\n",
+        '        db.execute("COMMIT")\n'
+        '        db.execute("BEGIN IMMEDIATE")\n'
+        "        text = self._publish_text(db, item, publication)\n",
+        "what was looked at may be collected before it is used",
+        (f"{_DURABILITY}::test_checks_share_a_transaction_with_what_rests_on_them",),
+    ),
+    Mutant(
+        "rows-and-reference-in-two-transactions", "ingest/add.py",
+        "            document = self._publish_blob(db, item, document, text, publication)\n",
+        "            document = self._publish_blob(db, item, document, text, publication)\n"
+        '        db.execute("COMMIT")\n'
+        '        db.execute("BEGIN IMMEDIATE")\n',
+        "a document that was just added is collected before it is referenced",
+        (f"{_DURABILITY}::test_checks_share_a_transaction_with_what_rests_on_them",),
+    ),
+    Mutant(
+        "planning-for-a-deleted-workspace", "ingest/add.py",
+        "        with self._parts.database.write() as db:\n"
+        "            self._require_workspace(db)\n"
+        "            return [",
+        "        with self._parts.database.write() as db:\n            return [",
+        "an error that says the catalog is damaged",
+        (f"{_DOCUMENTS}::test_a_deleted_workspace_is_gone_for_its_handles",),
+    ),
+    Mutant(
+        "publishing-for-a-deleted-workspace", "ingest/add.py",
+        "            try:\n"
+        "                self._require_workspace(db)\n",
+        "            try:\n",
+        "an error that says the catalog is damaged",
+        (f"{_FORCED_RACES}::test_a_workspace_deleted_while_it_embeds",),
+    ),
+    Mutant(
+        "doomed-rows-are-reused", "ingest/add.py",
+        "        if document is not None and document.doomed:\n"
+        "            self._reap(db, [document])\n"
+        "            document = None\n",
+        "",
+        "a reference to a document whose files are going",
+        (f"{_COLLECT}::test_a_doomed_document_is_a_miss",),
+    ),
+    Mutant(
+        "condemned-texts-are-reused", "ingest/add.py",
+        "            self._reap(db, contents.documents_of_text(db, text))\n"
+        "            text = None\n",
+        "            pass\n",
+        "sub-indexes of other pipelines, whose files are gone, come back to life",
+        (f"{_FORCED_RACES}::test_a_condemned_text_takes_the_sub_indexes_of_all_pipelines_with_it",),
+    ),
+    Mutant(
+        "links-publish-what-is-gone", "ingest/add.py",
+        "        if item.blob is None and (document is None or document.doomed):",
+        "        if False:",
+        "a link fails with an assertion",
+        (f"{_FORCED_RACES}::test_a_document_collected_while_its_text_lives_on_cannot_be_linked",),
+    ),
+    Mutant(
+        "another-text-of-the-same-bytes-ignored", "ingest/add.py",
+        "        if document is not None and document.text.hash != item.text_hash:",
+        "        if False:",
+        "vectors and rows of a text that no document has",
+        (f"{_DEMAND_BYTES}::test_a_document_known_under_another_type",),
+    ),
+    Mutant(
+        "claims-on-another-text-forgotten", "ingest/add.py",
+        "            claims.release(db, item.held)  # they are on the other text\n",
+        "",
+        "claims that nobody releases: every such add looks like a crash",
+        (f"{_DEMAND_BYTES}::test_a_document_known_under_another_type",),
+    ),
+    Mutant(
+        "live-row-overlooked-when-publishing", "ingest/add.py",
+        "        document = contents.find_document(db, item.hash)\n        if item.blob is None and",
+        "        document = None\n        if item.blob is None and",
+        "the second of two adds fails",
+        (f"{_DEMAND_BYTES}::test_adding_what_another_has_looks_like_adding_what_nobody_has",),
+    ),
+    Mutant(
+        "stored-text-overlooked-when-publishing", "ingest/add.py",
+        "        text = contents.find_text(db, item.text_hash)\n        if text is not None and text.condemned:",
+        "        text = None\n        if text is not None and text.condemned:",
+        "an add without its own text loops for ever, or embeds twice",
+        (
+            f"{_CLAIMS}::test_what_a_link_needs_may_vanish_while_it_embeds",
+            f"{_FORCED_RACES}::test_linking_under_a_second_pipeline_uses_the_stored_text",
+        ),
+    ),
+    Mutant(
+        "lost-vectors-not-looked-for-when-publishing", "ingest/add.py",
+        "        has_vectors = text is not None and self._has_vectors(db, text)\n        text_is_intact",
+        "        has_vectors = text is not None and contents.find_subindex(db, text, self._fingerprint) "
+        "is not None\n"
+        "        text_is_intact",
+        "a lost index is deduplicated onto",
+        (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
+    ),
+    Mutant(
+        "lost-vectors-not-looked-for-when-planning", "ingest/add.py",
+        "        return row is not None and self._parts.subindex_is_intact(text, self._fingerprint, row)",
+        "        return row is not None",
+        "a lost index is deduplicated onto",
+        (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
+    ),
+    Mutant(
+        "lost-text-not-looked-for-when-publishing", "ingest/add.py",
+        "        text_is_intact = text is not None and self._parts.text_is_intact(text)\n",
+        "        text_is_intact = text is not None\n",
+        "a lost text is deduplicated onto",
+        (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
+    ),
+    Mutant(
+        "vanished-parts-are-published", "ingest/add.py",
+        "        if not (has_vectors or item.subindex) or not (text_is_intact or item.text_file):\n"
+        "            return None\n",
+        "",
+        "an add fails with an assertion",
+        (f"{_FORCED_RACES}::test_a_text_collected_after_the_look_is_published_afresh",),
+    ),
+    Mutant(
+        "lost-blob-not-looked-for-when-publishing", "ingest/add.py",
+        "        if document is None or not self._parts.documents.intact(document.hash, document.suffix, "
+        "document.size):",
+        "        if document is None:",
+        "a lost document is deduplicated onto",
+        (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
+    ),
+    Mutant(
+        "not-undone", "ingest/add.py",
+        "                publication.undo()\n                raise",
+        "                raise",
+        "a failed publication leaves files",
+        (f"{_CLAIMS}::test_a_failed_publication_leaves_no_file",),
+    ),
+    Mutant(
+        "never-unsure", "ingest/add.py",
+        "        self._unsure = True\n",
+        "        self._unsure = False\n",
+        "files of a publication that could not be undone stay for ever",
+        (f"{_FORCED_RACES}::test_a_publication_that_cannot_be_undone_is_swept",),
+    ),
+    Mutant(
+        "for-ever-unsure", "ingest/add.py",
+        "        self._unsure = False\n"
+        "\n"
+        "    def _publish_one",
+        "\n    def _publish_one",
+        "every failed add looks like a crash",
+        (f"{_CLAIMS}::test_a_failure_after_a_publication_asks_for_no_sweep",),
+    ),
+    Mutant(
+        "claims-kept-after-a-failure", "ingest/add.py",
+        "                with contextlib.suppress(DocStoreError):\n                    self._release(incoming)",
+        "                pass",
+        "every failed add looks like a crash",
+        (f"{_CLAIMS}::test_a_failed_add_asks_for_no_sweep",),
+    ),
+    Mutant(
+        "claims-of-failed-documents-kept", "ingest/add.py",
+        "            self._release([item for item in pending if isinstance(item.outcome, DocStoreError)])\n",
+        "",
+        "others wait for what has failed already",
+        (f"{_CLAIMS}::test_when_the_first_fails_the_second_tries",),
+    ),
+    Mutant(
+        "reaping-asks-for-no-sweep", "ingest/add.py",
+        "        claims.request_sweep(db)\n        reap(",
+        "        reap(",
+        "after a power cut, files of what an add reaped stay for ever",
+        (f"{_FORCED_RACES}::test_what_an_add_reaps_is_swept_later",),
+    ),
+    Mutant(
+        "doomed-documents-look-live", "ingest/add.py",
+        "            not document.doomed\n            and self",
+        "            self",
+        "a reference to a document whose files are going",
+        (f"{_COLLECT}::test_a_doomed_document_whose_text_lives_on_is_a_miss",),
+    ),
+    Mutant(
+        "lost-documents-look-live", "ingest/add.py",
+        "            and self._parts.documents.intact(document.hash, document.suffix, document.size)\n"
+        "            and",
+        "            and",
+        "a lost document is deduplicated onto",
+        (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
+    ),
+    Mutant(
+        "lost-texts-look-live", "ingest/add.py",
+        "\n"
+        "            and self._parts.text_is_intact(document.text)\n",
+        "\n",
+        "a document whose text is lost is deduplicated onto",
+        (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
+    ),
+    Mutant(
+        "claims-released-before-publishing", "ingest/add.py",
+        "        publication = Publication()\n"
+        "        self._unsure = True\n",
+        "        publication = Publication()\n"
+        "        self._release(items)\n"
+        "        self._unsure = True\n",
+        "a crash while publishing leaves files that nobody looks for",
+        (f"{_FORCED_RACES}::test_claims_are_held_until_the_commit",),
+    ),
+    Mutant(
+        "waiting-with-a-claim", "ingest/add.py",
+        "            may_prepare = item.held or self._claim(db, item, claims.document_key(item.hash))",
+        "            may_prepare = self._claim(db, item, claims.document_key(item.hash))",
+        "two adds wait for each other for ever",
+        (f"{_CLAIMS}::test_two_adds_and_a_collection_do_not_deadlock",),
+    ),
+    Mutant(
+        "demanding-stores-share-claims", "ingest/add.py",
+        '            key = f"{key}:{self._scratch.token}"\n',
+        "            pass\n",
+        "the time of an add tells that somebody else adds the same",
+        (f"{_DEMAND_BYTES}::test_somebody_elses_living_claim_is_not_waited_for",),
+    ),
+    Mutant(
+        "vanished-text-is-read", "ingest/add.py",
+        "        if text is None or not self._parts.text_is_intact(text):\n            return  # collected",
+        "        if text is None:\n            return  # collected",
+        "an add fails instead of looking again",
+        (f"{_FORCED_RACES}::test_a_text_collected_before_it_is_loaded_is_looked_for_again",),
+    ),
+)  # fmt: skip

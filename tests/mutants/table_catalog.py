@@ -1,0 +1,326 @@
+"""Mutants of connections and transactions, and of claims."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_CATALOG_LOCKS = "tests/test_catalog_locks.py"
+_CLAIMS = "tests/test_claims.py"
+_COLLECT = "tests/test_collect.py"
+_DAMAGE = "tests/test_damage.py"
+_DURABILITY = "tests/test_durability.py"
+_FORCED_RACES = "tests/test_forced_races.py"
+_REFCOUNT = "tests/test_refcount.py"
+_FULL = (f"{_CATALOG_LOCKS}::test_on_a_full_disk_the_log_is_emptied_before_and_after_every_transaction",)
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "begin-deferred", "database.py",
+        'self._patiently(connection, "BEGIN IMMEDIATE")',
+        'self._patiently(connection, "BEGIN")',
+        "what is checked may change before the act",
+        (f"{_CATALOG_LOCKS}::test_one_writer_at_a_time",),
+    ),
+    Mutant(
+        "synchronous-normal", "database.py",
+        '"synchronous = FULL"',
+        '"synchronous = NORMAL"',
+        "the last commits may be lost after their files were unlinked",
+        (f"{_REFCOUNT}::test_connections_are_durable_and_checked",),
+    ),
+    Mutant(
+        "synchronous-off", "database.py",
+        '"synchronous = FULL"',
+        '"synchronous = OFF"',
+        "commits may be lost, and the catalog damaged",
+        (f"{_REFCOUNT}::test_connections_are_durable_and_checked",),
+    ),
+    Mutant(
+        "foreign-keys-off", "database.py",
+        '"foreign_keys = ON"',
+        '"foreign_keys = OFF"',
+        "a referenced document can be deleted",
+        (f"{_REFCOUNT}::test_connections_are_durable_and_checked",),
+    ),
+    Mutant(
+        "recursive-triggers-off", "database.py",
+        '"recursive_triggers = ON"',
+        '"recursive_triggers = OFF"',
+        "REPLACE deletes rows uncounted",
+        (f"{_CATALOG_LOCKS}::test_replacing_a_reference_counts_the_one_that_goes",),
+    ),
+    Mutant(
+        "fullfsync-off", "database.py",
+        '"fullfsync = ON"',
+        '"fullfsync = OFF"',
+        "on macOS commits stay in the drive's cache",
+        (f"{_REFCOUNT}::test_connections_are_durable_and_checked",),
+    ),
+    Mutant(
+        "schema-trusted", "database.py",
+        '"trusted_schema = OFF"',
+        '"trusted_schema = ON"',
+        "a catalog that was tampered with can call functions",
+        (f"{_REFCOUNT}::test_connections_are_durable_and_checked",),
+    ),
+    Mutant(
+        "catalog-entry-not-synced", "database.py",
+        "                sync_directory(self.path.parent)",
+        "                pass",
+        "a new catalog may be lost",
+        (f"{_DURABILITY}::test_a_new_stores_own_entry_is_synced",),
+    ),
+    Mutant(
+        "threads-do-not-queue", "database.py",
+        "        if not self._writing.acquire(timeout=self._timeout):",
+        "        if not self._writing.acquire(blocking=False) and False:",
+        "threads of one process starve each other",
+        (f"{_CATALOG_LOCKS}::test_threads_of_one_store_queue_before_sqlite",),
+        (
+            (
+                "        finally:\n            self._writing.release()",
+                "        finally:\n            pass",
+            ),
+        ),
+    ),
+    Mutant(
+        "failed-transactions-live-on", "database.py",
+        "                    if connection.in_transaction:\n"
+        '                        connection.execute("ROLLBACK")\n'
+        "                    raise",
+        "                    raise",
+        "the next user of the connection commits what failed",
+        (f"{_CATALOG_LOCKS}::test_what_failed_is_rolled_back",),
+        (
+            (
+                "                connection.close()\n                raise",
+                "                self._idle.append(connection)\n                raise",
+            ),
+        ),
+    ),
+    Mutant(
+        "failed-connections-are-reused", "database.py",
+        "                # Whatever state an error left it in, the next user gets a fresh one.\n"
+        "                connection.close()\n"
+        "                raise",
+        "                self._idle.append(connection)\n                raise",
+        "after a busy writer, nobody waits for a lock any more",
+        (f"{_CATALOG_LOCKS}::test_after_an_error_a_connection_is_fresh",),
+    ),
+    Mutant(
+        "never-committed", "database.py",
+        '                    connection.execute("COMMIT")',
+        "                    pass",
+        "nothing is ever stored",
+        (f"{_CATALOG_LOCKS}::test_what_failed_is_rolled_back",),
+    ),
+    Mutant(
+        "reads-are-no-snapshot", "database.py",
+        '            connection.execute("BEGIN")\n'
+        "            try:\n"
+        "                yield _wrap(connection)\n"
+        "            finally:",
+        "            try:\n"
+        "                yield _wrap(connection)\n"
+        "            finally:",
+        "what is read inside is of several moments",
+        (f"{_CATALOG_LOCKS}::test_a_read_is_of_one_moment",),
+    ),
+    Mutant(
+        "reads-never-end", "database.py",
+        "                if connection.in_transaction:  # SQLite ends it itself where it cannot read\n"
+        '                    connection.execute("ROLLBACK")',
+        "                pass",
+        "a pooled connection is stuck in the past",
+        (f"{_CATALOG_LOCKS}::test_a_read_is_of_one_moment",),
+    ),
+    Mutant(
+        "connections-carried-over-fork", "database.py",
+        "        _inherited.extend(self._idle)\n"
+        "        self._idle = []\n",
+        "",
+        "child and parent use one connection",
+        (f"{_CATALOG_LOCKS}::test_a_child_leaves_its_parents_connections_open_and_unused",),
+    ),
+    Mutant(
+        "connections-closed-in-the-child", "database.py",
+        "        _inherited.extend(self._idle)\n",
+        "",
+        "the child closes its parent's connections",
+        (f"{_CATALOG_LOCKS}::test_a_child_leaves_its_parents_connections_open_and_unused",),
+    ),
+    Mutant(
+        "locks-carried-over-fork", "database.py",
+        "        self._idle = []\n"
+        "        self._make_locks()\n",
+        "        self._idle = []\n",
+        "a child forked while a thread writes hangs",
+        (f"{_CATALOG_LOCKS}::test_a_child_forked_while_locks_are_held_can_use_the_store",),
+    ),
+    Mutant(
+        "pool-taken-from-without-lock", "database.py",
+        "            with self._guard:\n"
+        "                if self._closed:\n"
+        "                    raise StoreClosed",
+        "            if True:\n"
+        "                if self._closed:\n"
+        "                    raise StoreClosed",
+        "two threads take the last connection",
+        (f"{_CATALOG_LOCKS}::test_two_threads_take_the_last_idle_connection",),
+    ),
+    Mutant(
+        "pool-given-back-without-lock", "database.py",
+        "            with self._guard:\n"
+        "                if not self._closed:\n"
+        "                    self._idle.append(connection)",
+        "            if True:\n"
+        "                if not self._closed:\n"
+        "                    self._idle.append(connection)",
+        "a connection outlives its closed store",
+        (f"{_CATALOG_LOCKS}::test_a_connection_in_use_closes_with_the_store",),
+    ),
+    Mutant(
+        "emptied-catalog-accepted", "database.py",
+        "            if has_documents and schema.is_empty(connection):",
+        "            if False:",
+        "the next collection deletes every document of a lost catalog",
+        (f"{_DAMAGE}::test_a_truncated_catalog",),
+    ),
+    Mutant(
+        "documents-looked-for-last", "database.py",
+        "            if has_documents and schema.is_empty(connection):",
+        "            if schema.is_empty(connection) and any(\n"
+        '                (self.path.parent / name).exists() for name in ("documents", "texts", "embeddings")\n'
+        "            ):",
+        "a store that another process just made is refused as lost",
+        (f"{_CATALOG_LOCKS}::test_a_store_that_is_made_while_it_is_opened",),
+        (
+            (
+                '            has_documents = any((self.path.parent / name).exists() for name in ("documents", "texts", '
+                '"embeddings"))\n',
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "no-patience-for-the-write-lock", "database.py",
+        'self._patiently(connection, "BEGIN IMMEDIATE")',
+        'connection.execute("BEGIN IMMEDIATE")',
+        "the second writer fails instead of waiting",
+        (f"{_CATALOG_LOCKS}::test_a_writer_waits_for_another",),
+    ),
+    Mutant(
+        "no-patience-for-the-first-lock", "database.py",
+        'self._patiently(connection, "PRAGMA journal_mode = WAL")',
+        'connection.execute("PRAGMA journal_mode = WAL")',
+        "of two who create a store, one fails",
+        (f"{_CATALOG_LOCKS}::test_creating_waits_for_another_who_creates",),
+    ),
+    Mutant(
+        "impatient-after-writing", "database.py",
+        '        self._patiently(connection, "BEGIN IMMEDIATE")\n'
+        '        connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")',
+        '        self._patiently(connection, "BEGIN IMMEDIATE")',
+        "a connection that has written never waits for a reader's lock again",
+        (f"{_CATALOG_LOCKS}::test_a_connection_waits_again_after_it_has_written",),
+    ),
+    Mutant(
+        "impatient-after-compacting", "database.py",
+        "            self._empty_log(connection)\n"
+        '            connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")',
+        "            self._empty_log(connection)",
+        "a connection that has compacted never waits for a reader's lock again",
+        (f"{_CATALOG_LOCKS}::test_a_connection_waits_again_after_it_has_written",),
+    ),
+    Mutant(
+        "compacting-waits-for-readers", "database.py",
+        "        with contextlib.suppress(StoreLocked, StorageError), self._connection() as connection:\n"
+        '            connection.execute("PRAGMA busy_timeout = 0")',
+        "        with contextlib.suppress(StoreLocked, StorageError), self._connection() as connection:",
+        "a reader holds up a collection",
+        (f"{_COLLECT}::test_a_reader_does_not_hold_up_a_collection",),
+    ),
+    Mutant(
+        "migrated-outside-a-transaction", "database.py",
+        "            with self.write() as db:\n                schema.migrations.apply(db)",
+        "            with self._connection() as connection:\n"
+        "                schema.migrations.apply(_wrap(connection))",
+        "two who create at once fail, or leave half a schema",
+        (f"{_CATALOG_LOCKS}::test_a_schema_is_made_in_one_transaction",),
+    ),
+    Mutant(
+        "takeover-asks-for-no-sweep", "claims.py",
+        '    request_sweep(db)\n    db.execute("UPDATE claims SET owner = ?',
+        '    db.execute("UPDATE claims SET owner = ?',
+        "files of the crashed owner stay for ever",
+        (f"{_FORCED_RACES}::test_files_of_an_owner_whose_claim_was_taken_over_are_swept",),
+    ),
+    Mutant(
+        "takeover-is-not-noted", "claims.py",
+        '    db.execute("UPDATE claims SET owner = ? WHERE key = ?", (owner, key))\n',
+        "",
+        "everybody takes over the same claim",
+        (f"{_FORCED_RACES}::test_a_claim_is_taken_over_once",),
+    ),
+    Mutant(
+        "claims-of-the-living-are-stolen", "claims.py",
+        '    if is_alive(held["owner"]):\n'
+        "        return False\n",
+        "",
+        "the same is embedded twice",
+        (f"{_CLAIMS}::test_threads_that_add_the_same_embed_it_once",),
+    ),
+    Mutant(
+        "dead-claims-ask-for-no-sweep", "claims.py",
+        "    for owner in dead:\n"
+        "        request_sweep(db)\n",
+        "    for owner in dead:\n",
+        "files of a crashed owner stay for ever",
+        (f"{_FORCED_RACES}::test_files_of_a_dead_owner_are_swept",),
+    ),
+    Mutant(
+        "living-claims-are-discarded", "claims.py",
+        ' if not is_alive(owner["owner"])]',
+        "]",
+        "a collection takes claims from the living",
+        (f"{_FORCED_RACES}::test_a_collection_leaves_the_claims_of_the_living",),
+    ),
+    Mutant(
+        "release-forgets", "claims.py",
+        '    db.conn.executemany("DELETE FROM claims WHERE key = ?", [(key,) for key in keys])',
+        "    list(keys)",
+        "every add looks like a crash",
+        (f"{_CLAIMS}::test_a_failed_add_asks_for_no_sweep",),
+    ),
+    Mutant(
+        "claim-checked-in-a-transaction-of-its-own", "claims.py",
+        "    if held is None:\n",
+        "    if held is None:\n"
+        '        db.execute("COMMIT")\n'
+        '        db.execute("BEGIN IMMEDIATE")\n',
+        "two take one claim",
+        (f"{_DURABILITY}::test_checks_share_a_transaction_with_what_rests_on_them",),
+    ),
+    Mutant(
+        "log-grows-on-a-full-disk", "database.py",
+        "                    if self._frugal:\n                        self._empty_log(connection)\n",
+        "",
+        "the log takes what room the reserve gave, and nothing more can be deleted",
+        _FULL,
+    ),
+    Mutant(
+        "log-kept-on-a-full-disk", "database.py",
+        "        with contextlib.suppress(StorageError), self._connection() as connection:\n"
+        "            self._empty_log(connection)\n        self._frugal = True\n",
+        "        self._frugal = True\n",
+        "the log that has grown keeps the room that deleting needs",
+        _FULL,
+    ),
+    Mutant(
+        "frugal-for-ever", "database.py",
+        "            self._frugal = False\n\n    def _empty_log",
+        "            pass\n\n    def _empty_log",
+        "every commit waits for a checkpoint",
+        _FULL,
+    ),
+)  # fmt: skip

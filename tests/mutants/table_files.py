@@ -1,0 +1,250 @@
+"""Mutants of what makes files durable, and of temporary folders."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_CLAIMS = "tests/test_claims.py"
+_COLLECT = "tests/test_collect.py"
+_DURABILITY = "tests/test_durability.py"
+_SCRATCH = "tests/test_scratch.py"
+_SUBINDEX = "tests/test_subindex.py"
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "write-without-sync", "durable.py",
+        "        sync_file(file.fileno())\n"
+        "\n"
+        "\n"
+        "def hash_stream",
+        "\n"
+        "\n"
+        "def hash_stream",
+        "a staged text or index may be empty after a power cut",
+        (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
+    ),
+    Mutant(
+        "copy-without-sync", "durable.py",
+        "        sync_file(file.fileno())\n    return hasher",
+        "    return hasher",
+        "a staged blob may be empty after a power cut",
+        (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
+    ),
+    Mutant(
+        "write-without-flush", "durable.py",
+        "        file.write(data)\n"
+        "        file.flush()\n",
+        "        file.write(data)\n",
+        "the sync comes before the bytes have reached the kernel",
+        (f"{_DURABILITY}::test_a_file_is_whole_when_it_is_synced",),
+    ),
+    Mutant(
+        "copy-without-flush", "durable.py",
+        "            size += len(block)\n"
+        "        file.flush()\n",
+        "            size += len(block)\n",
+        "the sync comes before the bytes have reached the kernel",
+        (f"{_DURABILITY}::test_a_file_is_whole_when_it_is_synced",),
+    ),
+    Mutant(
+        "sync-file-does-nothing", "durable.py",
+        "        os.fsync(fd)",
+        "        pass",
+        "nothing is durable",
+        (f"{_DURABILITY}::test_syncing_reaches_the_kernel",),
+    ),
+    Mutant(
+        "sync-directory-does-nothing", "durable.py",
+        "        sync_file(fd)\n    finally:",
+        "        pass\n    finally:",
+        "new entries of directories may be lost",
+        (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
+    ),
+    Mutant(
+        "place-forgets-the-directory", "durable.py",
+        "        self._directories.add(directory)\n        while directory != keep:",
+        "        while directory != keep:",
+        "the published file's entry may be lost",
+        (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
+    ),
+    Mutant(
+        "place-forgets-the-parents", "durable.py",
+        "            directory = directory.parent\n"
+        "            self._directories.add(directory)\n",
+        "            directory = directory.parent\n",
+        "the entry of a new directory may be lost, with all that is in it",
+        (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
+    ),
+    Mutant(
+        "publication-sync-does-nothing", "durable.py",
+        "        for directory in self._directories:\n            sync_directory(directory)",
+        "        return",
+        "rows are committed whose files may be lost",
+        (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
+    ),
+    Mutant(
+        "undo-does-nothing", "durable.py",
+        "                unlink(target, keep)",
+        "                pass",
+        "a failed publication leaves files",
+        (f"{_CLAIMS}::test_a_failed_publication_leaves_no_file",),
+    ),
+    Mutant(
+        "unlink-keeps-empty-directories", "durable.py",
+        "    prune(path.parent, keep)",
+        "    pass",
+        "directories accumulate for ever",
+        (f"{_COLLECT}::test_only_the_last_reference_frees",),
+    ),
+    Mutant(
+        "sync-entries-does-nothing", "durable.py",
+        "            sync_directory(directory)\n"
+        "\n"
+        "\n"
+        "def prune",
+        "            pass\n"
+        "\n"
+        "\n"
+        "def prune",
+        "removals are settled that a power cut may undo",
+        (f"{_DURABILITY}::test_removals_are_durable_before_they_are_settled",),
+    ),
+    Mutant(
+        "sync-entries-stops-at-removed-directories", "durable.py",
+        "        while above != keep and not above.is_dir():\n"
+        "            above = above.parent\n",
+        "",
+        "the removal of a directory is settled and may be undone",
+        (f"{_DURABILITY}::test_removals_are_durable_before_they_are_settled",),
+    ),
+    Mutant(
+        "lock-not-taken", "scratch.py",
+        "            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n            # Between",
+        "            # Between",
+        "a running operation looks dead: its files are swept, its claims stolen",
+        (f"{_COLLECT}::test_a_dead_owners_temporary_files_are_swept_and_a_living_ones_spared",),
+    ),
+    Mutant(
+        "lock-without-a-name-trusted", "scratch.py",
+        "if os.fstat(fd).st_nlink > 0:",
+        "if True:",
+        "a lock that a sweeper unlinked protects nothing",
+        (f"{_COLLECT}::test_a_lock_that_was_swept_before_it_was_taken_is_not_trusted",),
+    ),
+    Mutant(
+        "everybody-is-dead", "scratch.py",
+        "    except BlockingIOError:\n"
+        "        return True\n",
+        "    except BlockingIOError:\n"
+        "        return False\n",
+        "claims of the living are stolen",
+        (f"{_CLAIMS}::test_threads_that_add_the_same_embed_it_once",),
+    ),
+    Mutant(
+        "everybody-is-alive", "scratch.py",
+        "        os.close(fd)\n"
+        "    return False\n"
+        "\n"
+        "\n"
+        "def sweep",
+        "        os.close(fd)\n"
+        "    return True\n"
+        "\n"
+        "\n"
+        "def sweep",
+        "a crashed owner blocks everybody for ever",
+        (f"{_COLLECT}::test_a_dead_owners_temporary_files_are_swept_and_a_living_ones_spared",),
+    ),
+    Mutant(
+        "sweep-without-lock", "scratch.py",
+        "        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "    except BlockingIOError:\n"
+        "        return 0",
+        "        pass\n"
+        "    except BlockingIOError:\n"
+        "        return 0",
+        "files of the living are swept",
+        (f"{_COLLECT}::test_a_dead_owners_temporary_files_are_swept_and_a_living_ones_spared",),
+    ),
+    Mutant(
+        "leaving-unlinks-the-lock-first", "scratch.py",
+        "                shutil.rmtree(self._tmp / lock.name.removesuffix(_LOCK), ignore_errors=True)\n"
+        "                lock.unlink(missing_ok=True)\n",
+        "                lock.unlink(missing_ok=True)\n"
+        "                shutil.rmtree(self._tmp / lock.name.removesuffix(_LOCK), ignore_errors=True)\n",
+        "a living operation's files pass for a crash's",
+        (f"{_SCRATCH}::test_a_folder_that_is_being_left_is_not_a_dead_ones",),
+    ),
+    Mutant(
+        "leaving-keeps-the-lock", "scratch.py",
+        "        finally:\n            os.close(fd)  # else the claims",
+        "            os.close(fd)\n        finally:\n            pass  # else the claims",
+        "claims of an operation that has failed seem alive for ever",
+        (f"{_SCRATCH}::test_whatever_happens_the_lock_is_let_go",),
+    ),
+
+    Mutant(
+        "sweep-unlinks-the-lock-first", "scratch.py",
+        "        shutil.rmtree(folder, ignore_errors=True)\n"
+        "        lock.unlink(missing_ok=True)\n"
+        "        return removed",
+        "        lock.unlink(missing_ok=True)\n"
+        "        shutil.rmtree(folder, ignore_errors=True)\n"
+        "        return removed",
+        "two sweepers remove the same folder, and count it twice",
+        (f"{_SCRATCH}::test_one_sweeper_has_a_dead_folder",),
+    ),
+    Mutant(
+        "child-keeps-the-lock", "scratch.py",
+        "            os.close(self._held[0])\n            self._held = None",
+        "            self._held = None",
+        "a forked child keeps its dead parent's claims alive",
+        (f"{_SCRATCH}::test_a_forked_child_has_no_part_in_its_parents_scratch",),
+    ),
+    Mutant(
+        "child-cleans-up-for-its-parent", "scratch.py",
+        "            os.close(self._held[0])\n            self._held = None",
+        "            os.close(self._held[0])",
+        "a forked child that leaves the block removes its parent's work",
+        (f"{_SCRATCH}::test_a_forked_child_has_no_part_in_its_parents_scratch",),
+    ),
+    Mutant(
+        "scratch-opened-twice", "scratch.py",
+        "        with self._opening:\n",
+        "        if True:\n",
+        "two threads of one operation make two locks, and one is never removed",
+        (f"{_SCRATCH}::test_threads_of_one_operation_share_its_scratch",),
+    ),
+    Mutant(
+        "nobody-is-told-of-a-fork", "forking.py",
+        "        if (reset := each()) is not None:\n            reset()",
+        "        each()",
+        "children use locks and connections of their parents",
+        (f"{_SCRATCH}::test_a_forked_child_has_no_part_in_its_parents_scratch",),
+    ),
+    Mutant(
+        "lost-files-look-intact", "cas.py",
+        "            return self.path(hash, suffix).stat().st_size == size\n"
+        "        except (FileNotFoundError, NotADirectoryError):\n"
+        "            return False",
+        "            return self.path(hash, suffix).stat().st_size == size\n"
+        "        except (FileNotFoundError, NotADirectoryError):\n"
+        "            return True",
+        "a lost file is deduplicated onto",
+        (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
+    ),
+    Mutant(
+        "shortened-files-look-intact", "cas.py",
+        "return self.path(hash, suffix).stat().st_size == size",
+        "return self.path(hash, suffix).stat().st_size >= 0",
+        "a shortened file is deduplicated onto",
+        (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
+    ),
+    Mutant(
+        "damaged-files-are-read", "cas.py",
+        "        if blake3(data).hexdigest() != file_hash:",
+        "        if not data:",
+        "damaged bytes are used",
+        (f"{_SUBINDEX}::test_faiss_never_sees_bytes_that_do_not_hash",),
+    ),
+)  # fmt: skip

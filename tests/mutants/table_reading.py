@@ -1,0 +1,175 @@
+"""Mutants of the reserve, of reading without a lock, of views and of searching."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_CATALOG_LOCKS = "tests/test_catalog_locks.py"
+_COLLECT = "tests/test_collect.py"
+_DOCUMENTS = "tests/test_documents.py"
+_DURABILITY = "tests/test_durability.py"
+_FORCED_RACES = "tests/test_forced_races.py"
+_READONLY = "tests/test_readonly.py"
+_RESERVE = "tests/test_reserve.py"
+_SEARCH = "tests/test_search.py"
+_SUBINDEX = "tests/test_subindex.py"
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "store-folder-not-synced", "store.py",
+        "        sync_directory(root.parent)",
+        "        pass",
+        "a new store may be lost whole",
+        (f"{_DURABILITY}::test_a_new_stores_own_entry_is_synced",),
+    ),
+    Mutant(
+        "reserve-kept-on-a-full-disk", "reserve.py",
+        "            with contextlib.suppress(OSError):\n"
+        "                self._path.unlink()\n"
+        "        # Where",
+        "        # Where",
+        "on a full disk nothing can be deleted",
+        (f"{_RESERVE}::test_the_reserve_is_lent_and_filled_again",),
+    ),
+    Mutant(
+        "reserve-not-filled-again", "reserve.py",
+        "        finally:\n            self.fill()",
+        "        finally:\n            pass",
+        "the next full disk finds no reserve until the store is opened again",
+        (f"{_RESERVE}::test_the_reserve_is_lent_and_filled_again",),
+    ),
+    Mutant(
+        "reserve-lent-for-any-error", "reserve.py",
+        "                if self._readonly or not _is_full(error):",
+        "                if self._readonly:",
+        "an operation that failed for another reason runs twice",
+        (f"{_RESERVE}::test_the_reserve_is_lent_and_filled_again",),
+    ),
+    Mutant(
+        "reserve-filled-in-part", "reserve.py",
+        "                self._path.unlink(missing_ok=True)  # a part",
+        "                pass  # a part",
+        "a part of the reserve takes the room that deleting needs",
+        (f"{_RESERVE}::test_a_reserve_that_does_not_fit_leaves_nothing",),
+    ),
+    Mutant(
+        "log-begun-anew-goes-unseen", "frozen.py",
+        "    if now is None or state.log is None or now[3] != state.log[3] or log[:_HEADER] != state.log[3]:",
+        "    if now is None or state.log is None:",
+        "a copy lacks what was checkpointed while it was made",
+        (f"{_READONLY}::test_a_log_that_is_begun_anew_while_it_is_copied",),
+    ),
+    Mutant(
+        "log-copied-before-the-file", "frozen.py",
+        "        data = immutable.serialize()\n"
+        '    log = Path(f"{path}-wal").read_bytes()\n',
+        '        log = Path(f"{path}-wal").read_bytes()\n'
+        "        data = immutable.serialize()\n",
+        "old pages of the log cover new ones of the file",
+        (f"{_READONLY}::test_a_checkpoint_between_the_two_copies",),
+    ),
+    Mutant(
+        "everything-is-settled", "frozen.py",
+        "        return time.time_ns() - newest > _TICK_NS",
+        "        return newest > 0",
+        "a change within a tick of the clock is not seen",
+        (f"{_READONLY}::test_a_change_within_a_tick_of_the_clock",),
+    ),
+    Mutant(
+        "overwriting-goes-unseen", "frozen.py",
+        "        return image.copied_to is None and _State.of(self._path).file != image.state.file",
+        "        return False",
+        "a read without locks mixes two states",
+        (f"{_READONLY}::test_what_is_changed_while_it_is_read_is_refused",),
+    ),
+    Mutant(
+        "changes-go-unseen", "frozen.py",
+        "if self._image is None or not self._image.settled or self._image.state != state:",
+        "if self._image is None:",
+        "a reader never sees what others write",
+        (f"{_READONLY}::test_not_a_byte_beside_a_writer_whose_changes_are_seen",),
+    ),
+    Mutant(
+        "frozen-lock-kept-over-fork", "frozen.py",
+        "    def _leave_parent(self) -> None:\n"
+        "        self._guard = threading.Lock()\n",
+        "    def _leave_parent(self) -> None:\n",
+        "a child forked while a thread looks hangs",
+        (f"{_CATALOG_LOCKS}::test_a_child_forked_while_locks_are_held_can_use_the_store",),
+    ),
+    Mutant(
+        "views-put-without-lock", "views.py",
+        '        """Caches a view, dropping those not used for longest. One larger than the budget is '
+        'not kept."""\n'
+        "        with self._guard:",
+        '        """Caches a view, dropping those not used for longest. One larger than the budget is '
+        'not kept."""\n'
+        "        if True:",
+        "the cache loses count of its memory",
+        (f"{_FORCED_RACES}::test_two_views_put_at_once_are_both_counted",),
+    ),
+    Mutant(
+        "views-lock-kept-over-fork", "views.py",
+        "        in_child(self._make_lock)\n",
+        "",
+        "a child forked while a thread searches hangs",
+        (f"{_CATALOG_LOCKS}::test_a_child_forked_while_locks_are_held_can_use_the_store",),
+    ),
+    Mutant(
+        "half-a-sub-index-is-intact", "parts.py",
+        "        return files.intact(text.hash, INDEX_SUFFIX, row.index_size) and files.intact(\n"
+        "            text.hash, SPANS_SUFFIX, row.spans_size\n"
+        "        )",
+        "        return files.intact(text.hash, INDEX_SUFFIX, row.index_size)",
+        "lost spans are deduplicated onto",
+        (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
+    ),
+    Mutant(
+        "source-not-compared", "ingest/source.py",
+        "        if hash != source.hash:",
+        "        if not hash:",
+        "a blob under a hash that is not its own",
+        (f"{_DOCUMENTS}::test_a_file_that_changes_while_it_is_added",),
+    ),
+    Mutant(
+        "collected-while-searched-is-an-error", "search.py",
+        "            if _look(parts, workspace).version == moment.version:\n                raise",
+        "            raise",
+        "a search fails though everything is as it should be",
+        (f"{_SEARCH}::test_what_is_collected_while_it_is_read_is_not_missed",),
+    ),
+    Mutant(
+        "view-under-a-later-version", "search.py",
+        "    view = View(moment.version, moment.references,",
+        "    view = View(_look(parts, workspace).version, moment.references,",
+        "a document added meanwhile is never found",
+        (f"{_FORCED_RACES}::test_a_document_added_while_a_view_is_built_is_found_by_the_next_search",),
+    ),
+    Mutant(
+        "views-of-any-version-are-current", "search.py",
+        "        return self.cached if self.cached is not None and self.cached.version == self.version else None",
+        "        return self.cached",
+        "removed documents are found, new ones are not",
+        (f"{_SEARCH}::test_a_change_by_another_store_is_seen_by_the_next_search",),
+    ),
+    Mutant(
+        "collected-while-opened-is-damage", "store.py",
+        "                    before, found = found, self._stored_now(hash)\n", "                    before = found\n",
+        "reading what is collected meanwhile reports damage",
+        (f"{_FORCED_RACES}::test_a_document_collected_while_it_is_opened_is_not_found",),
+    ),
+    Mutant(
+        "added-again-while-opened-is-damage", "store.py",
+        "if (found.id, found.stored_at) == (before.id, before.stored_at):", "if found.hash == before.hash:",
+        "reading what is collected and added again meanwhile reports damage",
+        (f"{_FORCED_RACES}::test_a_document_collected_and_added_again_while_it_is_opened_is_read",),
+    ),
+
+    Mutant(
+        "doomed-documents-can-be-read", "store.py",
+        "        if found is None or found.doomed:\n            raise DocumentNotFound",
+        "        if found is None:\n            raise DocumentNotFound",
+        "a document that is going is given out",
+        (f"{_COLLECT}::test_a_doomed_document_is_a_miss",),
+    ),
+)  # fmt: skip

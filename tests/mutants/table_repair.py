@@ -1,0 +1,119 @@
+"""Mutants of verifying and repairing."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_DURABILITY = "tests/test_durability.py"
+_REPAIR = "tests/test_repair.py"
+_VERIFY = "tests/test_verify.py"
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "verify-believes-the-first-look", "lifecycle/verify.py",
+        "        if now is None or now.doomed or expected not in expected_files(parts, db, now):\n"
+        "            return None  # removed",
+        "        if now is None:\n"
+        "            now = document\n"
+        "        if False:\n"
+        "            return None  # removed",
+        "what is collected meanwhile is reported as missing",
+        (f"{_VERIFY}::test_what_is_collected_while_it_is_read_is_no_problem",),
+    ),
+    Mutant(
+        "verify-reports-doomed-documents", "lifecycle/verify.py",
+        "        if now is None or now.doomed or expected not in expected_files(parts, db, now):\n"
+        "            return None  # removed",
+        "        if now is None or expected not in expected_files(parts, db, now):\n"
+        "            return None  # removed",
+        "what is being collected is reported as missing",
+        (f"{_VERIFY}::test_what_is_collected_while_it_is_read_is_no_problem",),
+    ),
+    Mutant(
+        "verify-reports-replaced-files", "lifecycle/verify.py",
+        "        if now is None or now.doomed or expected not in expected_files(parts, db, now):\n"
+        "            return None  # removed",
+        "        if now is None or now.doomed:\n            return None  # removed",
+        "what was written again meanwhile is reported as damaged",
+        (f"{_VERIFY}::test_what_is_replaced_while_it_is_read_is_no_problem",),
+    ),
+    Mutant(
+        "noted-before-it-is-read", "lifecycle/verify.py",
+        "        for each in expected:\n            reading.files += 1",
+        "        if note:\n"
+        "            _note(parts, [document.id])\n"
+        "        for each in expected:\n"
+        "            reading.files += 1",
+        "what a killed run did not read counts as checked",
+        (f"{_VERIFY}::test_what_was_not_read_is_not_noted",),
+    ),
+    Mutant(
+        "leftovers-found-but-not-asked-for", "lifecycle/verify.py",
+        "            claims.request_sweep(db)",
+        "            pass",
+        "verify counts leftovers that no collection removes",
+        (f"{_VERIFY}::test_what_it_finds_left_over_is_swept_by_the_next_collection",),
+    ),
+    Mutant(
+        "set-aside-without-a-second-look", "lifecycle/repair.py",
+        '    if kind != "damaged":',
+        '    if kind == "unreadable":',
+        "a file that is intact, or was healed meanwhile, is moved away",
+        (f"{_REPAIR}::test_a_file_that_was_healed_meanwhile_stays",),
+    ),
+    Mutant(
+        "set-aside-though-the-catalog-changed", "lifecycle/repair.py",
+        "            if now is None or now.doomed or finding.expected not in expected_files(parts, db, now):",
+        "            if False:",
+        "a file that another row names by now is moved away",
+        (f"{_REPAIR}::test_what_changed_before_the_lock_is_not_set_aside",),
+    ),
+    Mutant(
+        "set-aside-in-a-second-transaction", "lifecycle/repair.py",
+        '            publication = Publication()\n            with storage_errors("setting a file aside"):',
+        "            publication = Publication()\n"
+        '            db.execute("COMMIT")\n'
+        '            db.execute("BEGIN IMMEDIATE")\n'
+        '            with storage_errors("setting a file aside"):',
+        "a file that was healed since the look is moved away",
+        (f"{_DURABILITY}::test_what_a_repair_places_is_durable_before_its_commit",),
+    ),
+    Mutant(
+        "set-aside-without-sync", "lifecycle/repair.py",
+        "                publication.place(finding.expected.path, target, parts.folder)\n"
+        "                publication.sync()",
+        "                publication.place(finding.expected.path, target, parts.folder)",
+        "what was set aside may be lost",
+        (f"{_DURABILITY}::test_what_a_repair_places_is_durable_before_its_commit",),
+    ),
+    Mutant(
+        "restored-without-sync", "lifecycle/repair.py",
+        "                contents.put_subindex(db, text, fingerprint, parts.pipeline.description, row)\n"
+        "            publication.sync()",
+        "                contents.put_subindex(db, text, fingerprint, parts.pipeline.description, row)",
+        "restored files may be lost again",
+        (f"{_DURABILITY}::test_what_a_repair_places_is_durable_before_its_commit",),
+    ),
+    Mutant(
+        "dropped-rows-kept-without-sync", "lifecycle/repair.py",
+        'rows.jsonl"), parts.folder)\n            publication.sync()',
+        'rows.jsonl"), parts.folder)',
+        "rows are dropped and what they said is lost",
+        (f"{_DURABILITY}::test_what_a_repair_places_is_durable_before_its_commit",),
+    ),
+    Mutant(
+        "dropped-rows-not-kept", "lifecycle/repair.py",
+        "            _keep_lost_rows(parts, corrections)\n    except _DryRun:",
+        "    except _DryRun:",
+        "rows are dropped and what they said is lost",
+        (f"{_REPAIR}::test_a_reference_to_nothing_goes_and_is_kept_for_reading",),
+    ),
+    Mutant(
+        "preview-corrects-the-catalog", "lifecycle/repair.py",
+        "            if dry_run:\n"
+        "                raise _DryRun\n",
+        "",
+        "a preview changes the catalog",
+        (f"{_REPAIR}::test_what_follows_from_rows_is_corrected",),
+    ),
+)  # fmt: skip
