@@ -118,9 +118,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "reads-are-no-snapshot", "database.py",
         '            connection.execute("BEGIN")\n'
         "            try:\n"
+        "                self._require_schema(connection, tampered)\n"
         "                yield _wrap(connection)\n"
         "            finally:",
         "            try:\n"
+        "                self._require_schema(connection, tampered)\n"
         "                yield _wrap(connection)\n"
         "            finally:",
         "what is read inside is of several moments",
@@ -242,7 +244,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "migrated-outside-a-transaction", "database.py",
-        "            with self.write() as db:\n                schema.migrations.apply(db)",
+        "            with self.write(tampered=True) as db:\n                schema.migrations.apply(db)",
         "            with self._connection() as connection:\n"
         "                schema.migrations.apply(_wrap(connection))",
         "two who create at once fail, or leave half a schema",

@@ -85,7 +85,7 @@ LINES: dict[str, tuple[Line, ...]] = {
     ),
     "collect: doom": (Line(_COLLECT, "_doom", "refcount.doom(db, document)"),),
     "collect: nothing to doom": (Line(_COLLECT, "_doom", "if not documents:"),),
-    "collect: look for the doomed": (Line(_COLLECT, "_reap_doomed", "= refcount.doomed(db"),),
+    "collect: look for the doomed": (Line(_COLLECT, "_reap_doomed", "in refcount.doomed(db"),),
     "collect: unlink": (
         Line(_COLLECT, "reap", "_unlink(parts.documents"),
         Line(_COLLECT, "_unlink_text", "_unlink(parts.texts"),
@@ -115,7 +115,7 @@ LINES: dict[str, tuple[Line, ...]] = {
     ),
     "search: look": (Line("search.py", "_look", "state = refcount.workspace_state(db, workspace)"),),
     "search: read a file": (
-        Line("search.py", "_load", "files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash)"),
+        Line("search.py", "_load", "files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash"),
         Line("search.py", "_read_texts", "with parts.texts.open(text, texts.SUFFIX) as file:"),
     ),
     "search: answer": (Line("search.py", "_with_view", "return use("),),

@@ -19,7 +19,7 @@ from docstore import claims, contents, refcount, scratch
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow, TextRow
 from docstore.durable import prune, prune_below, storage_errors, sync_entries, unlink
-from docstore.errors import IntegrityError, InvalidArgument
+from docstore.errors import InvalidArgument
 from docstore.model import CollectReport, Progress
 from docstore.parts import Parts
 from docstore.texts import SUFFIX
@@ -99,9 +99,6 @@ def _doom(parts: Parts, before: str) -> None:
             documents = refcount.unreferenced(db, before, _BATCH)
             for document in documents:
                 refcount.doom(db, document)
-            if documents and refcount.unreferenced(db, before, 1)[:1] == documents[:1]:
-                raise IntegrityError("The catalog does not keep what is written to it: something in its schema is not "
-                                     "docstore's. Run `docstore repair`.")  # fmt: skip
         if not documents:
             return
         time.sleep(_BREATH_SECONDS)
