@@ -20,9 +20,9 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "doomed-and-reaped-at-once", "lifecycle/collect.py",
-        "                requests += 1\n        if not documents:",
-        "                requests += 1\n"
-        "                reap(parts, db, [each for d in documents if (each := contents.find_document(db, "
+        "                refcount.doom(db, document)\n        if not documents:",
+        "                refcount.doom(db, document)\n"
+        "            reap(parts, db, [each for d in documents if (each := contents.find_document(db, "
         "d.hash))], set())\n"
         "        if not documents:",
         "a crash between unlink and commit leaves a live row without a file",
