@@ -73,6 +73,33 @@ def test_a_store_that_is_made_while_it_is_opened(folder: Path, monkeypatch: pyte
         assert store.refcount(made[1]) == 1
 
 
+def test_compacting_waits_for_no_writer(folder: Path) -> None:
+    with open_store(folder, timeout=20) as store, contextlib.closing(
+        sqlite3.connect(folder / "catalog.db", isolation_level=None)
+    ) as other:  # fmt: skip
+        for statement in ("CREATE TABLE x (y)", "INSERT INTO x VALUES (zeroblob(200000))", "DROP TABLE x"):
+            other.execute(statement)  # leaves pages to give back
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        store._parts.database.compact()
+        assert time.monotonic() - began < 10
+        other.execute("ROLLBACK")
+
+
+def test_emptying_the_log_waits_for_no_reader(folder: Path) -> None:
+    with open_store(folder, timeout=20) as store, contextlib.closing(
+        sqlite3.connect(folder / "catalog.db", isolation_level=None)
+    ) as reader:  # fmt: skip
+        store.workspace("alice")
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM workspaces").fetchall()
+        began = time.monotonic()
+        with store._parts.database.frugal():
+            store.workspace("bob")
+        assert time.monotonic() - began < 10
+        assert store.workspaces() == ["alice", "bob"]
+
+
 def test_creating_waits_for_another_who_creates(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir()
     other = sqlite3.connect(folder / "catalog.db", isolation_level=None)

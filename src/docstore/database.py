@@ -188,12 +188,13 @@ class CatalogDatabase:
                     self._require_schema(connection, tampered)
                     yield _wrap(connection)
                     connection.execute("COMMIT")
-                    if self._frugal:
-                        self._empty_log(connection)
                 except BaseException:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                     raise
+                if self._frugal:
+                    with contextlib.suppress(sqlite3.Error):  # it is committed, and must not seem to have failed
+                        self._empty_log(connection)
         finally:
             self._writing.release()
 
@@ -241,7 +242,12 @@ class CatalogDatabase:
             self._frugal = False
 
     def _empty_log(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        # Without waiting: readers keep us from it, and must not be waited for.
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
 
     def compact(self) -> None:
         """Gives the catalog's free pages and its write-ahead log back to the file system, as far as others let."""
@@ -254,7 +260,6 @@ class CatalogDatabase:
                 # at a time, because writers wait meanwhile.
                 connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
             self._empty_log(connection)
-            connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
 
     def close(self) -> None:
         """Closes all connections. Later use raises StoreClosed."""

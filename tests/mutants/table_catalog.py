@@ -6,7 +6,6 @@ from tests.mutants.mutant import Mutant
 
 _CATALOG_LOCKS = "tests/test_catalog_locks.py"
 _CLAIMS = "tests/test_claims.py"
-_COLLECT = "tests/test_collect.py"
 _DAMAGE = "tests/test_damage.py"
 _DURABILITY = "tests/test_durability.py"
 _FORCED_RACES = "tests/test_forced_races.py"
@@ -228,9 +227,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "impatient-after-compacting", "database.py",
-        "            self._empty_log(connection)\n"
-        '            connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")',
-        "            self._empty_log(connection)",
+        '        finally:\n            connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")',
+        "        finally:\n            pass",
         "a connection that has compacted never waits for a reader's lock again",
         (f"{_CATALOG_LOCKS}::test_a_connection_waits_again_after_it_has_written",),
     ),
@@ -239,8 +237,15 @@ MUTANTS: tuple[Mutant, ...] = (
         "        with contextlib.suppress(StoreLocked, StorageError), self._connection() as connection:\n"
         '            connection.execute("PRAGMA busy_timeout = 0")',
         "        with contextlib.suppress(StoreLocked, StorageError), self._connection() as connection:",
-        "a reader holds up a collection",
-        (f"{_COLLECT}::test_a_reader_does_not_hold_up_a_collection",),
+        "a writer holds up a collection's end",
+        (f"{_CATALOG_LOCKS}::test_compacting_waits_for_no_writer",),
+    ),
+    Mutant(
+        "emptying-the-log-waits-for-readers", "database.py",
+        '        connection.execute("PRAGMA busy_timeout = 0")\n        try:',
+        "        try:",
+        "a reader holds up every change on a full disk",
+        (f"{_CATALOG_LOCKS}::test_emptying_the_log_waits_for_no_reader",),
     ),
     Mutant(
         "migrated-outside-a-transaction", "database.py",
@@ -305,8 +310,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "log-grows-on-a-full-disk", "database.py",
-        "                    if self._frugal:\n                        self._empty_log(connection)\n",
-        "",
+        "                if self._frugal:\n",
+        "                if False:\n",
         "the log takes what room the reserve gave, and nothing more can be deleted",
         _FULL,
     ),

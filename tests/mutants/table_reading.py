@@ -17,8 +17,8 @@ _SUBINDEX = "tests/test_subindex.py"
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "store-folder-not-synced", "store.py",
-        "        sync_directory(root.parent)",
-        "        pass",
+        "            sync_directory(folder)",
+        "            pass",
         "a new store may be lost whole",
         (f"{_DURABILITY}::test_a_new_stores_own_entry_is_synced",),
     ),

@@ -156,7 +156,8 @@ def _documents(parts: Parts, reading: Reading) -> Iterator[tuple[DocumentRow, li
         assert found is not None
         reading.total = found["total"]
         last: tuple[str, int] = ("", 0)
-        # What is checked meanwhile, by us or by others, has a later time than the start, and is not met again.
+        # What is checked meanwhile, by us or by others, has a later time than the start, and is not met again. Equal it
+        # may be when the last run has just ended: then it is read again, rather than passed over.
         while page := _page(parts, last, found["now"]):
             for _, _, hash in page:
                 if (work := _work(parts, hash, reading)) is not None:
@@ -171,7 +172,7 @@ def _page(parts: Parts, last: tuple[str, int], started: str) -> list[tuple[str, 
         found = rows(
             db,
             """SELECT checked_at, document_id AS id, hash FROM checks JOIN documents ON id = document_id
-               WHERE (checked_at, document_id) > (?, ?) AND checked_at < ? AND doomed = 0
+               WHERE (checked_at, document_id) > (?, ?) AND checked_at <= ? AND doomed = 0
                ORDER BY checked_at, document_id LIMIT ?""",
             *last, started, _PAGE,
         )  # fmt: skip
