@@ -69,7 +69,7 @@ class ContentStore:
             return False
 
     def open(self, hash: str, suffix: str) -> BinaryIO:
-        """The file, opened for reading, unbuffered. Raises what `durable.open_regular` does."""
+        """The file, opened for reading. Raises what `durable.open_regular` does."""
         return durable.open_regular(self.path(hash, suffix))
 
     def read_checked(self, hash: str, suffix: str, file_hash: str, size: int) -> bytes:

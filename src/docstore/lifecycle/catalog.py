@@ -196,7 +196,7 @@ def _schema_problems(db: Database) -> list[Problem]:
 
 def _correct_schema(db: Database) -> list[Correction]:
     """Makes triggers, indexes and views what they should be. A table that differs holds data, and is left alone."""
-    problems = {(each.path): each for each in _schema_problems(db)}
+    problems = {each.path: each for each in _schema_problems(db)}
     if not problems:
         return []
     strange, missing = schema.difference(db.conn)
