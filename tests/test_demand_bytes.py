@@ -95,13 +95,3 @@ def test_somebody_elses_living_claim_is_not_waited_for(folder: Path) -> None:
         adding = [pool.submit(store.workspace(name).add, NOTE) for name in ("alice", "mallory")]
         assert not any(each.result().reused for each in adding)
     assert problems(folder) == []
-
-
-def test_a_document_known_under_another_type(store: DocStore, folder: Path) -> None:
-    data = b"# Title\n\nsome *words*\n"
-    store.workspace("alice").add(data, name="a.md")
-    assert store.workspace("bob").add(data, name="b.txt").hash == hash_of(data)
-    assert store.workspace("bob").search("words")
-    assert query(folder, "SELECT * FROM claims") == []
-    assert problems(folder) == []
-    assert store.verify().ok

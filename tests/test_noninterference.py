@@ -252,11 +252,13 @@ def test_the_meter_sees_what_it_must(tmp_path: Path) -> None:
     assert again[2] > 0
 
 
-def test_the_first_to_name_bytes_decides_between_markdown_and_text(tmp_path: Path) -> None:
-    """The one thing that shows, and is documented: bytes have one text, and a name decides between these two types."""
-    data = b"# Title\n\nSome *words* of a note."
-    with DocStore(tmp_path, embedder=HashEmbedder()) as store:
-        first = store.workspace("bob").add(data, name="note.md")
-        second = store.workspace("alice").add(data, name="note.txt")
-        assert (first.media_type, second.media_type) == ("text/markdown", "text/markdown")
-        assert store.workspace("alice").search("words")[0].text == store.workspace("bob").search("words")[0].text
+def test_no_name_decides_what_bytes_say(tmp_path: Path) -> None:
+    """Bytes have one text for all; were it to depend on a name, the first to give one would decide for the others."""
+    data = b"# Title\n\nSome *words* of a [note](http://x)."
+    found = set()
+    for number, names in enumerate([("note.md", "note.txt"), ("note.txt", "note.html")]):
+        with DocStore(tmp_path / str(number), embedder=HashEmbedder()) as store:
+            for workspace, name in zip(("bob", "alice"), names):
+                added = store.workspace(workspace).add(data, name=name)
+                found.add((added.media_type, store.workspace(workspace).search("words")[0].text))
+    assert found == {("text/markdown", "Title\n\nSome words of a note.\n")}

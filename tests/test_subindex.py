@@ -106,8 +106,7 @@ def test_a_lost_file_is_not_deduplicated_onto(store: DocStore, alice: Workspace,
 
 
 def test_a_lost_document_is_healed_under_any_name(store: DocStore, alice: Workspace, folder: Path) -> None:
-    # The ending decides between Markdown and plain text, and so the text that extraction gives.
-    data = b"# Title\n\nsome *words*\n"
+    data = b"some *words*\n"
     alice.add(data, name="a.txt")
     (blob,) = files(folder, "documents")
     (folder / blob).unlink()

@@ -175,7 +175,7 @@ class CatalogDatabase:
         """The catalog's write lock, and a transaction that is durable when the block has ended.
 
         `BEGIN IMMEDIATE`: the lock is taken before the first look, so what is checked inside stays true until the
-        commit. Any exception rolls everything back.
+        commit. Any exception rolls everything back, since it closes the connection.
         """
         if self._readonly:
             raise StoreReadOnly(f"{self.path.parent} was opened with readonly=True. Open it without to change it.")
@@ -184,14 +184,9 @@ class CatalogDatabase:
         try:
             with self._connection() as connection:
                 self._begin(connection)
-                try:
-                    self._require_schema(connection, tampered)
-                    yield _wrap(connection)
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
+                self._require_schema(connection, tampered)
+                yield _wrap(connection)
+                connection.execute("COMMIT")
                 if self._frugal:
                     with contextlib.suppress(sqlite3.Error):  # it is committed, and must not seem to have failed
                         self._empty_log(connection)

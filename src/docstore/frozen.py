@@ -170,7 +170,7 @@ def _copy(path: Path, state: _State) -> Path | None:
         data = immutable.serialize()
     log = Path(f"{path}-wal").read_bytes()
     now = _State.of(path).log
-    if now is None or state.log is None or now[3] != state.log[3] or log[:_HEADER] != state.log[3]:
+    if now is None or state.log is None or now[3] != state.log[3]:
         return None
     try:
         folder = Path(tempfile.mkdtemp(prefix="docstore-"))

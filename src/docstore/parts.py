@@ -71,8 +71,8 @@ class Parts:
         return ContentStore(self.folder, f"embeddings/{fingerprint}")
 
     def text_is_intact(self, text: TextRow) -> bool:
-        """Whether a text may be built upon: not condemned, and its file is there."""
-        return not text.condemned and self.texts.intact(text.hash, SUFFIX, text.file_size)
+        """Whether a text's file is there."""
+        return self.texts.intact(text.hash, SUFFIX, text.file_size)
 
     def subindex_is_intact(self, text: TextRow, fingerprint: str, row: SubindexRow) -> bool:
         """Whether both files of a sub-index are there."""

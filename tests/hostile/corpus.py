@@ -231,7 +231,7 @@ def _polyglots(whole: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def texts() -> Iterator[tuple[str, bytes]]:
-    """HTML, Markdown and plain text, the name telling Markdown by its ending."""
+    """HTML, Markdown and plain text."""
     yield "nested.html", b"<html>" + b"<div>" * 100_000 + b"x"
     yield "nested inline.html", b"<html>" + b"<b><i>" * 100_000 + b"x"
     yield "nested tables.html", b"<html>" + b"<table><tr><td>" * 2000 + b"x"
@@ -253,15 +253,16 @@ def texts() -> Iterator[tuple[str, bytes]]:
     yield "comments.html", b"<!--" * 500_000 + b"<html>word"
     yield "xml declarations.html", b"<?xml " * 300_000 + b"?><html><p>word"
     yield "null.html", b"<html><p>wo\0rd\0" * 1000
+    markdown = b"# Markdown\n\n[link](http://x)\n\n"
     for name, unit in [("quotes", b"> "), ("brackets", b"["), ("links", b"[a]("), ("images", b"!["), ("stars", b"*a "),
                        ("emphasis", b"*a_ "), ("ticks", b"`a"), ("lists", b"- "), ("angles", b"<a "), ("pipes", b"|a"),
                        ("html", b"<div>"), ("escapes", b"\\")]:  # fmt: skip
-        yield f"{name}.md", unit * 30_000 + b" word"
-    yield "deep list.md", b"".join(b" " * (2 * depth) + b"- x\n" for depth in range(1000))
-    yield "table.md", b"|" * 5000 + b"\n" + b"|-" * 5000 + b"|\n" + (b"|x" * 5000 + b"\n") * 20
-    yield "references.md", b"".join(b"[a%d]: http://x\n" % number for number in range(30_000)) + b"[a1] word"
-    yield "front matter.md", b"---\n" + b"a: &a [*a,*a]\n" * 50_000 + b"no end"
-    yield "numbers.md", b"99999999999999999999999. x\n"
+        yield f"{name}.md", markdown + unit * 30_000 + b" word"
+    yield "deep list.md", markdown + b"".join(b" " * (2 * depth) + b"- x\n" for depth in range(1000))
+    yield "table.md", markdown + b"|" * 5000 + b"\n" + b"|-" * 5000 + b"|\n" + (b"|x" * 5000 + b"\n") * 20
+    yield "references.md", markdown + b"".join(b"[a%d]: http://x\n" % number for number in range(30_000)) + b"[a1] word"
+    yield "front matter.md", b"---\n" + b"a: &a [*a,*a]\n" * 50_000 + b"no end" + markdown
+    yield "numbers.md", markdown + b"99999999999999999999999. x\n"
     yield "utf-16 halves.txt", "word ".encode("utf-16") + b"\x00\xd8" * 1000
     yield "utf-16 odd.txt", "some words ".encode("utf-16")[:-1]
     yield "utf-32.txt", "some words ".encode("utf-32")

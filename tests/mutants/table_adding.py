@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _CLAIMS = "tests/test_claims.py"
 _COLLECT = "tests/test_collect.py"
+_ANOTHER_TEXT = "tests/test_another_text.py"
 _DEMAND_BYTES = "tests/test_demand_bytes.py"
 _DOCUMENTS = "tests/test_documents.py"
 _DURABILITY = "tests/test_durability.py"
@@ -123,14 +124,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "        if document is not None and document.text.hash != item.text_hash:",
         "        if False:",
         "vectors and rows of a text that no document has",
-        (f"{_DEMAND_BYTES}::test_a_document_known_under_another_type",),
+        (f"{_ANOTHER_TEXT}::test_the_text_it_has_stays",),
     ),
     Mutant(
         "claims-on-another-text-forgotten", "ingest/add.py",
         "            claims.release(db, item.held)  # they are on the other text\n",
         "",
         "claims that nobody releases: every such add looks like a crash",
-        (f"{_DEMAND_BYTES}::test_a_document_known_under_another_type",),
+        (f"{_ANOTHER_TEXT}::test_the_text_it_has_stays",),
     ),
     Mutant(
         "live-row-overlooked-when-publishing", "ingest/add.py",

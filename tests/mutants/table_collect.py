@@ -115,21 +115,22 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "settled-before-synced", "lifecycle/collect.py",
         "        sync_entries(touched, parts.folder)\n",
-        "        _settle(parts, wanted + requested)\n"
+        "        with parts.database.write() as db:\n"
+        "            claims.sweep_done(db, wanted + requested)\n"
         "        sync_entries(touched, parts.folder)\n",
         "a power cut in between brings files back that nobody looks for",
         (f"{_COLLECT}::test_removals_are_synced_before_they_are_settled",),
     ),
     Mutant(
-        "more-settled-than-was-met", "lifecycle/collect.py",
-        "        if claims.sweeps(db)[0] == wanted:\n            claims.sweep_done(db, wanted)",
-        "        claims.sweep_done(db, claims.sweeps(db)[0])",
+        "more-settled-than-was-met", "claims.py",
+        "SET sweeps_done = sweeps_wanted WHERE sweeps_wanted = ?",
+        "SET sweeps_done = sweeps_wanted WHERE ? > 0",
         "a request made while the sweep ran is forgotten",
         (f"{_FORCED_RACES}::test_a_sweep_asked_for_during_a_collection_is_still_due",),
     ),
     Mutant(
         "never-settled", "lifecycle/collect.py",
-        "            claims.sweep_done(db, wanted)",
+        "            claims.sweep_done(db, wanted + requested)",
         "            pass",
         "every collection looks through the whole store",
         (f"{_COLLECT}::test_removals_are_synced_before_they_are_settled",),

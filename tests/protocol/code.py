@@ -110,8 +110,8 @@ LINES: dict[str, tuple[Line, ...]] = {
     # Of every directory that was looked through: whoever unlinked something there may have died before syncing it.
     "collect: sync what was swept": (Line(_COLLECT, "_sweep", "sync_"),),
     "collect: settle": (
-        Line(_COLLECT, "_settle", "if claims.sweeps(db)[0] == wanted:"),
-        Line(_COLLECT, "_settle", "claims.sweep_done(db, wanted)"),
+        Line(_COLLECT, "collect", "claims.sweep_done(db, wanted + requested)"),
+        Line("claims.py", "sweep_done", "SET sweeps_done = sweeps_wanted WHERE sweeps_wanted = ?"),
     ),
     "search: look": (Line("search.py", "_look", "state = refcount.workspace_state(db, workspace)"),),
     "search: read a file": (

@@ -130,7 +130,8 @@ class Addition:
             may_prepare = item.held or self._claim(db, item, claims.document_key(item.hash))
             return Step.PREPARE if may_prepare else Step.WAIT
         else:
-            text = self._extracted_text(db, item)
+            # A lost or condemned one too: extraction gave the text, and publishing replaces what is stored.
+            text = contents.find_text(db, item.text_hash)
         has_vectors = text is not None and self._has_vectors(db, text)
         if stored is not None and has_vectors:
             self._refer(db, item, stored)
@@ -161,11 +162,6 @@ class Addition:
             and self._parts.documents.intact(document.hash, document.suffix, document.size)
             and self._parts.text_is_intact(document.text)
         )
-
-    def _extracted_text(self, db: Database, item: Incoming) -> TextRow | None:
-        """The stored text that this document's own extraction gave too, if another document brought it."""
-        text = contents.find_text(db, item.text_hash)
-        return text if text is not None and self._parts.text_is_intact(text) else None
 
     def _has_vectors(self, db: Database, text: TextRow) -> bool:
         row = contents.find_subindex(db, text, self._fingerprint)
@@ -198,7 +194,7 @@ class Addition:
         assert item.source is not None
         try:
             item.blob = stage(item.source, self._scratch)
-            item.extraction = self._parts.extractor.extract(item.blob.path, item.fallback_name, self._scratch.file())
+            item.extraction = self._parts.extractor.extract(item.blob.path, self._scratch.file())
             text = Text.of(item.extraction.text)
             item.adopt(text.hash)
             item.text = text
@@ -290,7 +286,7 @@ class Addition:
         reap(self._parts, db, documents, set())
 
     def _keep_text(self, db: Database, item: Incoming, text: TextRow) -> None:
-        """The document is known with another text than extraction gave now (under another name, or version)."""
+        """The document is known with another text than extraction gave now (by another version)."""
         if self._parts.text_is_intact(text):
             item.adopt(text.hash)
             claims.release(db, item.held)  # they are on the other text

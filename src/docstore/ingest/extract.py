@@ -1,7 +1,7 @@
 """Text out of bytes: PDF, HTML, Markdown and plain text. Runs in the worker process (see `worker`).
 
-The content decides what a file is. Its name is asked only where content cannot tell: Markdown is plain text that
-somebody called `.md`. Pages come out parted by form feeds.
+The content alone decides what a file is, never its name: the same bytes must give the same text whoever adds them, or
+the first to do so would decide for the others, and be seen by them. Pages come out parted by form feeds.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import codecs
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import BinaryIO
 
 from docstore.errors import UnreadableDocument, UnreadableReason
@@ -18,7 +18,7 @@ from docstore.ingest.limits import Limits
 from docstore.texts import PAGE_BREAK
 
 REVISION = 1
-"""Grows when the same bytes would give another text. Part of the pipeline's description."""
+"""Grows when what is stored should be extracted and embedded again. Part of the pipeline's description."""
 
 SUFFIXES = {
     "application/pdf": ".pdf",
@@ -28,7 +28,6 @@ SUFFIXES = {
 }
 """What is stored, and the ending it is stored with."""
 
-_MARKDOWN_ENDINGS = {".md", ".markdown", ".mdown", ".mkd"}
 _DEEPEST = 1_000_000  # markdown-it drops silently what nests deeper than this: let Python's recursion limit refuse it
 _HEAD = 2048
 # The tags that the WHATWG MIME sniffing standard takes for HTML, after white space and comments.
@@ -37,6 +36,19 @@ _HTML = re.compile(
     rb"style|title|b|br|p)[\s>]",
     re.IGNORECASE | re.DOTALL,
 )
+# What Markdown has and other text has seldom. Comments in programs look like headings, indexing like links, and YAML
+# begins like front matter: one kind proves nothing, and rendering what is not Markdown would lose characters.
+_MARKDOWN = tuple(
+    re.compile(pattern, re.MULTILINE)
+    for pattern in (
+        r"(?:\A|\n[ \t]*\n)#{1,6} +[^\s#]",  # a heading, at the beginning or after a blank line
+        r"^(?:```|~~~)[\w.+-]*[ \t]*$",  # a code fence
+        r"(?<![\w)\]])!?\[[^\[\]\n]+\]\([^()\s]+\)",  # a link or an image
+        r"^\|?[ ]*:?-+:?[ ]*\|[ :|-]*$",  # the line below the header of a table
+        r"\A---\n(?:[\w-]+:.*\n|[ \t].*\n)+---\n",  # front matter
+    )
+)
+_SAMPLE = 65_536  # characters that decide whether a text is Markdown
 _XML_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
@@ -63,12 +75,12 @@ class Unreadable(Exception):
         return UnreadableDocument(name, self.reason, self.detail)
 
 
-def extract(path: Path, name: str, limits: Limits) -> Extraction:
+def extract(path: Path, limits: Limits, media_type: str | None = None) -> Extraction:
     """The text of a file.
 
     Args:
         path: where the bytes are.
-        name: what the caller called the document; tells Markdown from plain text.
+        media_type: what a text was taken for when it was stored, to get what was got then.
 
     Raises:
         Unreadable: there is no text to be had, and why.
@@ -79,27 +91,31 @@ def extract(path: Path, name: str, limits: Limits) -> Extraction:
         if b"%PDF-" in head[:1024]:  # ISO 32000 readers accept leading bytes within the first 1024
             return _pdf(file, limits)
         size = path.stat().st_size
-        _refuse_binary(head, name)
+        _refuse_binary(head)
         if size > 4 * limits.characters:  # UTF-8 takes 4 bytes a character at most
             raise Unreadable("limit", f"it has {size:,} bytes; as text that is more than Limits.characters, "
                                       f"{limits.characters:,}, can hold. Split it, or open the store with larger "
                                       "limits.")  # fmt: skip
-        return _textual(file.read(), head, name, limits)
+        return _textual(file.read(), head, limits, media_type)
 
 
-def _textual(data: bytes, head: bytes, name: str, limits: Limits) -> Extraction:
+def _textual(data: bytes, head: bytes, limits: Limits, media_type: str | None) -> Extraction:
     content = _decode(data)
     if _HTML.match(head) or (not head.isascii() and _HTML.match(content[:_HEAD].encode())):
-        media_type, convert = "text/html", _html_text
-    elif PurePath(name).suffix.lower() in _MARKDOWN_ENDINGS:
-        media_type, convert = "text/markdown", _markdown_text
-    else:
-        media_type, convert = "text/plain", _plain_text
+        media_type = "text/html"
+    elif media_type not in ("text/markdown", "text/plain"):
+        media_type = "text/markdown" if _is_markdown(content) else "text/plain"
+    convert = {"text/html": _html_text, "text/markdown": _markdown_text, "text/plain": _plain_text}[media_type]
     text = _clean(convert(content)).replace(PAGE_BREAK, "\n")
     if not text.strip():
         raise Unreadable("empty", "it has no text: only white space or markup. There is nothing to search.")
     _check_characters(len(text), limits)
     return Extraction(text, media_type, None)
+
+
+def _is_markdown(content: str) -> bool:
+    sample = _clean(content[:_SAMPLE])
+    return sum(1 for kind in _MARKDOWN if kind.search(sample)) >= 2
 
 
 def _decode(data: bytes) -> str:
@@ -117,7 +133,7 @@ def _decode(data: bytes) -> str:
     return content
 
 
-def _refuse_binary(head: bytes, name: str) -> None:
+def _refuse_binary(head: bytes) -> None:
     import puremagic
 
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16 and UTF-32 byte order marks
@@ -128,7 +144,7 @@ def _refuse_binary(head: bytes, name: str) -> None:
     except UnicodeDecodeError:
         pass
     try:
-        kind = puremagic.magic_string(head, filename=name)[0]
+        kind = puremagic.magic_string(head)[0]
     except (puremagic.PureError, ValueError):
         return
     if kind.mime_type and not kind.mime_type.startswith("text/") and kind.confidence >= 0.4 and kind.byte_match:
@@ -170,7 +186,7 @@ def _markdown_text(content: str) -> str:
     html = (
         MarkdownIt("commonmark", {"maxNesting": _DEEPEST})
         .enable(["table", "strikethrough"])
-        .render(front_matter.sub("", content))
+        .render(front_matter.sub("", _clean(content)))
     )
     return _html_text(html) if html.strip() else ""
 

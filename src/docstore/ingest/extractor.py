@@ -53,20 +53,23 @@ class Extractor:
         _inherited.extend(self._idle)
         self._idle.clear()
 
-    def extract(self, path: Path, name: str, output: Path) -> Extraction:
+    def extract(self, path: Path, output: Path, media_type: str | None = None) -> Extraction:
         """The text of the document at `path`. `output` is a temporary file that may be written and is removed.
+
+        Args:
+            media_type: what a text was taken for when it was stored. Without, its content decides.
 
         Raises:
             Unreadable: there is no text to be had, and why; the limits are part of that.
             StorageError: the temporary file could not be written.
         """
+        request = {
+            "path": str(path), "media_type": media_type, "output": str(output), "limits": asdict(self._limits),
+        }  # fmt: skip
         with self._slots:
             worker = self._take()
             try:
-                answer = worker.ask(
-                    {"path": str(path), "name": name, "output": str(output), "limits": asdict(self._limits)},
-                    self._limits.seconds,
-                )
+                answer = worker.ask(request, self._limits.seconds)
             except BaseException:
                 worker.kill()
                 raise

@@ -51,7 +51,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     limits = Limits(**request["limits"])
     try:
         _limit_memory(limits.memory)
-        found = extract(Path(request["path"]), request["name"], limits)
+        found = extract(Path(request["path"]), limits, request["media_type"])
         Path(request["output"]).write_bytes(found.text.encode())
     except Unreadable as error:
         return {"reason": error.reason, "detail": error.detail}

@@ -53,7 +53,8 @@ def collect(
         documents, freed, requested = _reap_doomed(parts, touched, progress)
         sync_entries(touched, parts.folder)
         leftovers = scratch.sweep(parts.tmp) + (_sweep(parts) if wanted > met else 0)
-        _settle(parts, wanted + requested)
+        with parts.database.write() as db:
+            claims.sweep_done(db, wanted + requested)
     parts.database.compact()
     return CollectReport(documents, freed, leftovers)
 
@@ -166,13 +167,6 @@ def _sweep(parts: Parts) -> int:
     # Directories where nothing was found too: a collection or an add that died may have unlinked there, unsynced.
     sync_entries(looked, parts.folder)
     return swept
-
-
-def _settle(parts: Parts, wanted: int) -> None:
-    """Notes that all requests to sweep are met; unless others were made meanwhile, which the next collection meets."""
-    with parts.database.write() as db:
-        if claims.sweeps(db)[0] == wanted:
-            claims.sweep_done(db, wanted)
 
 
 def content_stores(parts: Parts) -> list[ContentStore]:

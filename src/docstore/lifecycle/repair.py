@@ -169,7 +169,7 @@ def _extract_again(parts: Parts, document: DocumentRow, scratch: Scratch) -> Tex
         if owner.doomed or fault(blob, Pace())[0]:
             continue
         try:
-            found = parts.extractor.extract(blob.path, "x" + owner.suffix, scratch.file())
+            found = parts.extractor.extract(blob.path, scratch.file(), owner.media_type)
         except (DocStoreError, Unreadable):
             continue  # it was readable once: another version of the extractor, or a limit
         text = Text.of(found.text)
@@ -209,7 +209,7 @@ def _publish(parts: Parts, document: DocumentRow, restored: _Restored) -> None:
         return
     with parts.database.write() as db:
         text = contents.find_text(db, document.text.hash)
-        if text is None or text.condemned:
+        if text is None:
             return  # collected meanwhile: nothing needs it
         publication = Publication()
         with storage_errors("restoring a file"):
