@@ -317,7 +317,7 @@ def test_a_child_forked_while_locks_are_held_can_use_the_store(folder: Path) -> 
         frozen = reader._parts.database._frozen
         assert frozen is not None
         database = store._parts.database
-        for lock in (database._writing, database._guard, store._parts.views._guard, frozen._guard):
+        for lock in (database._writing, database._guard, store._parts.memory._guard, frozen._guard):
             with lock:
                 pid = child(lambda: bool(store.workspace("bob").name and alice.search("note") and reader.workspaces()))
                 with pid:

@@ -24,8 +24,8 @@ from docstore import (
     claims,
     contents,
     durable,
+    memory,
     refcount,
-    views,
 )
 from docstore import search as search_module
 from docstore.cas import ContentStore
@@ -378,8 +378,8 @@ class Weighed:
         return 100
 
 
-def test_two_views_put_at_once_are_both_counted() -> None:
-    cache: Any = views.ViewCache(1000)
+def test_two_values_kept_at_once_are_both_counted() -> None:
+    cache: Any = memory.Memory(1000)
     other = threading.Thread(target=lambda: cache.put(2, Weighed(lambda: None)))
 
     def act() -> None:

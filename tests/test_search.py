@@ -260,7 +260,7 @@ def test_the_cache_stays_within_its_budget(folder: Path) -> None:
             workspace = store.workspace(f"w{number}")
             workspace.add(f"text {number} ".encode() * 2000)
             workspace.search("text")
-        assert sum(view.nbytes for view in store._parts.views._views.values()) <= 10_000
+        assert sum(kept.nbytes for kept in store._parts.memory._values.values()) <= 10_000
         assert store.workspace("w0").search("text", k=1)[0].text.startswith("text 0")
 
 

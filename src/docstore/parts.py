@@ -13,11 +13,11 @@ from docstore.database import CatalogDatabase
 from docstore.errors import IntegrityError
 from docstore.ingest.extractor import Extractor
 from docstore.ingest.pipeline import Pipeline, is_fingerprint
+from docstore.memory import Memory
 from docstore.reserve import RESERVE, Reserve
 from docstore.scratch import is_alive
 from docstore.texts import SUFFIX
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
-from docstore.views import ViewCache
 
 _T = TypeVar("_T")
 
@@ -35,7 +35,7 @@ class Parts:
     texts: ContentStore
     pipeline: Pipeline
     extractor: Extractor
-    views: ViewCache
+    memory: Memory
     reserve: Reserve
     demand_bytes: bool
     """Whether a workspace gets only documents whose bytes it brings. See `DocStore`."""

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from docstore import refcount, texts
+from docstore import passages, refcount
 from docstore.durable import storage_errors
 from docstore.errors import (
     DocumentNotFound,
@@ -40,7 +40,7 @@ from docstore.vectors import (
     decode_spans,
     maximal_marginal_relevance,
 )
-from docstore.views import Codes, Spans, View
+from docstore.views import Chunk, Codes, Spans, View
 
 _T = TypeVar("_T")
 
@@ -132,7 +132,9 @@ def find(
     """The k best hits for each query vector, shape (n, dimension) float32."""
     k = _count("k", k)
     queries = _checked(queries, parts.pipeline.dimension)
-    return _with_view(parts, workspace, partial(_find, parts, queries, k, filter, diversity))
+    # Where bytes are demanded, nobody's search may be faster because of what somebody else has read.
+    scope = workspace if parts.demand_bytes else 0
+    return _with_view(parts, workspace, partial(_find, parts, scope, queries, k, filter, diversity))
 
 
 def _checked(queries: Vectors, dimension: int) -> Vectors:
@@ -143,7 +145,7 @@ def _checked(queries: Vectors, dimension: int) -> Vectors:
 
 
 def _find(
-    parts: Parts, queries: Vectors, k: int, filter: Filter, diversity: Diversity | None, view: View
+    parts: Parts, scope: int, queries: Vectors, k: int, filter: Filter, diversity: Diversity | None, view: View
 ) -> list[list[Hit]]:
     allowed = filter.mask(view)
     if diversity is None:
@@ -155,9 +157,9 @@ def _find(
                 queries, view.index.search(queries, max(k, diversity.fetch_k), allowed), strict=True
             )
         ]
-    texts_of = _read_texts(parts, view, np.unique(np.concatenate([rows for _, rows in found])))
+    passages_of = _read_passages(parts, scope, view, np.unique(np.concatenate([rows for _, rows in found])))
     return [
-        [_hit(view, int(row), float(score), texts_of[int(row)]) for score, row in zip(scores, rows, strict=True)]
+        [_hit(*passages_of[row], score) for score, row in zip(scores.tolist(), rows.tolist(), strict=True)]
         for scores, rows in found
     ]
 
@@ -169,22 +171,22 @@ def _diversified(
     return scores[picked], rows[picked]
 
 
-def _read_texts(parts: Parts, view: View, rows: npt.NDArray[np.int64]) -> dict[int, str]:
-    """The texts of some rows, in rising order, which keeps those of one document together: each file opens once."""
-    found: dict[int, str] = {}
-    for text, group in groupby(map(int, rows), key=lambda row: view.locate(row)[0].text):
-        wanted = list(group)
-        spans = [(int(span["first_byte"]), int(span["last_byte"])) for span in view.spans[wanted]]
-        with parts.texts.open(text, texts.SUFFIX) as file:
-            found.update(zip(wanted, texts.read_spans(file, text, spans), strict=True))
+def _read_passages(parts: Parts, scope: int, view: View, rows: npt.NDArray[np.int64]) -> dict[int, tuple[Chunk, str]]:
+    """What some rows are, with their texts. Rows rise, which keeps those of one text together."""
+    found: dict[int, tuple[Chunk, str]] = {}
+    numbered = zip(rows.tolist(), view.chunks(rows), strict=True)
+    for text, group in groupby(numbered, key=lambda each: each[1].reference.text):
+        chunks = dict(group)
+        spans = [(chunk.first_byte, chunk.last_byte) for chunk in chunks.values()]
+        pieces = passages.read(parts.texts, parts.memory, scope, text, spans)
+        found.update((row, (chunk, piece)) for (row, chunk), piece in zip(chunks.items(), pieces, strict=True))
     return found
 
 
-def _hit(view: View, row: int, score: float, text: str) -> Hit:
-    reference, chunk = view.locate(row)
-    span = view.spans[row]
-    page = None if reference.pages is None else int(span["page"])
-    return Hit(text, score, reference.document, reference.name, chunk, int(span["start"]), int(span["end"]), page)
+def _hit(chunk: Chunk, text: str, score: float) -> Hit:
+    reference = chunk.reference
+    page = None if reference.pages is None else chunk.page
+    return Hit(text, score, reference.document, reference.name, chunk.number, chunk.start, chunk.end, page)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +227,7 @@ def _look(parts: Parts, workspace: int) -> _Moment:
         state = refcount.workspace_state(db, workspace)
         if state is None:
             raise WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")
-        cached = parts.views.get(workspace)
+        cached = parts.memory.get(("view", workspace))
         if cached is not None and cached.version == state[0]:
             return _Moment(state[0], cached, [])
         return _Moment(state[0], cached, refcount.references(db, workspace, parts.pipeline.fingerprint))
@@ -236,7 +238,7 @@ def _merge(parts: Parts, workspace: int, moment: _Moment) -> View:
     old = moment.cached
     subindexes = [(old and old.subindex(each.text)) or _load(parts, each) for each in moment.references]
     view = View(moment.version, moment.references, subindexes, parts.pipeline.dimension, parts.pipeline.codec)
-    parts.views.put(workspace, view)
+    parts.memory.put(("view", workspace), view)
     return view
 
 

@@ -23,11 +23,11 @@ from docstore.ingest.pipeline import Pipeline
 from docstore.lifecycle.collect import collect
 from docstore.lifecycle.repair import repair
 from docstore.lifecycle.verify import verify
+from docstore.memory import Memory
 from docstore.model import CollectReport, Document, Progress, RepairReport, StorageStats, VerifyReport
 from docstore.parts import Parts
 from docstore.reserve import RESERVE, Reserve
 from docstore.vectors import Codec
-from docstore.views import ViewCache
 from docstore.workspace import Workspace, check_hash, check_name
 
 CATALOG = "catalog.db"
@@ -72,7 +72,7 @@ class DocStore:
             chunk_size: characters a chunk has at most. It is also never longer than the embedder reads.
             chunk_overlap: characters that neighbouring chunks share at most.
             limits: what extracting one document may use.
-            cache_bytes: memory for merged indexes of the workspaces searched last.
+            cache_bytes: memory for merged indexes of the workspaces searched last, and texts of the hits found last.
             timeout: seconds to wait while another process holds the catalog's write lock.
             readonly: refuse every change, and never write a byte to the folder, not even SQLite's own files.
             demand_bytes: nobody gets a document by its hash. `link` is refused; an `add` of what its workspace does not
@@ -107,7 +107,7 @@ class DocStore:
             texts=ContentStore(root, "texts"),
             pipeline=pipeline,
             extractor=Extractor(limits or Limits()),
-            views=ViewCache(cache_bytes),
+            memory=Memory(cache_bytes),
             reserve=reserve,
             demand_bytes=demand_bytes,
         )
@@ -156,7 +156,7 @@ class DocStore:
             WorkspaceNotFound: there is none of this name.
         """
         check_name(name, "The workspace's name")
-        self._parts.views.drop(self._parts.free_space(lambda: self._delete_workspace(name)))
+        self._parts.memory.drop(("view", self._parts.free_space(lambda: self._delete_workspace(name))))
 
     def _delete_workspace(self, name: str) -> int:
         with self._parts.database.write() as db:

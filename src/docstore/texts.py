@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -24,7 +24,8 @@ from docstore.errors import IntegrityError
 SUFFIX = ".zst"
 PAGE_BREAK = "\f"
 
-_FRAME = 32 * 1024  # 16 KiB frames compress 5 % worse; 64 KiB frames take longer to read a span from
+BLOCK = 32 * 1024
+"""Bytes of UTF-8 in a frame. 16 KiB compress 5 % worse; 64 KiB take longer to read a span from."""
 _LONGEST_SPAN = 16 << 20  # bytes; more is no chunk but a damaged span, which must not fill the memory
 _OPTIONS: dict[int, int] = {CParameter.compressionLevel: 9, CParameter.checksumFlag: 1}
 
@@ -47,7 +48,7 @@ class Text:
 def compress(text: Text) -> bytes:
     """The bytes of the stored file."""
     buffer = io.BytesIO()
-    with SeekableZstdFile(buffer, "w", level_or_option=_OPTIONS, max_frame_content_size=_FRAME) as file:
+    with SeekableZstdFile(buffer, "w", level_or_option=_OPTIONS, max_frame_content_size=BLOCK) as file:
         file.write(text.content.encode())
     return buffer.getvalue()
 
@@ -66,20 +67,38 @@ def decompress(data: bytes, hash: str, characters: int) -> Text:
     return text
 
 
-def read_spans(file: BinaryIO, hash: str, spans: Iterable[tuple[int, int]]) -> list[str]:
-    """Pieces of the text, each from one byte offset to another. Decompresses only the frames they lie in."""
+def blocks_of(hash: str, first: int, last: int) -> range:
+    """The numbers of the blocks, of `BLOCK` bytes of UTF-8 each, that bytes `first` to `last` of a text lie in.
+
+    Raises:
+        IntegrityError: no chunk has such offsets.
+    """
+    if not 0 <= last - first <= _LONGEST_SPAN or first < 0:
+        with _damage(hash):
+            raise EOFError(f"no chunk goes from byte {first} to {last}")
+    return range(first // BLOCK, max(last - 1, first) // BLOCK + 1)
+
+
+def read_blocks(file: BinaryIO, hash: str, numbers: Iterable[int]) -> list[memoryview]:
+    """Some blocks of a stored text. Decompresses these and nothing else."""
     with _damage(hash), SeekableZstdFile(file, "r") as text:
-        return [_read_span(text, start, end) for start, end in spans]
+        return [_read_block(text, number) for number in numbers]
 
 
-def _read_span(text: SeekableZstdFile, start: int, end: int) -> str:
-    if not 0 <= end - start <= _LONGEST_SPAN:
-        raise EOFError(f"no chunk goes from byte {start} to {end}")
-    text.seek(start)
-    data: bytes = text.read(end - start)
-    if len(data) != end - start:
-        raise EOFError
-    return data.decode()
+def _read_block(text: SeekableZstdFile, number: int) -> memoryview:
+    text.seek(number * BLOCK)
+    return memoryview(text.read(BLOCK))
+
+
+def cut(hash: str, blocks: Sequence[memoryview], first: int, last: int) -> str:
+    """What lies between two byte offsets of a text, out of the blocks that `blocks_of` names."""
+    start = first % BLOCK
+    data = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+    piece = data[start : start + last - first]
+    with _damage(hash):
+        if len(piece) != last - first:
+            raise EOFError
+        return str(piece, "utf-8")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Views: the merged, searchable form of a workspace's sub-indexes, and the cache that holds them in memory.
+"""Views: the merged, searchable form of a workspace's sub-indexes.
 
 A view is a snapshot: the references of one version of one workspace, and the codes and spans of their texts, in the
 order of the references. It never changes; when the workspace does, another view takes its place and takes over the
@@ -7,14 +7,12 @@ codes of the texts they have in common.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from docstore.forking import in_child
 from docstore.refcount import ReferenceRow
 from docstore.vectors import SPAN, Codec, MergedIndex
 
@@ -23,6 +21,18 @@ _REFERENCE_BYTES = 2_000  # and of each document; a guess where metadata is larg
 
 Codes = npt.NDArray[np.uint8]
 Spans = npt.NDArray[np.void]
+
+
+class Chunk(NamedTuple):
+    """A row of a view: whose it is, its number in the document, and where it lies in the text, as in `SPAN`."""
+
+    reference: ReferenceRow
+    number: int
+    start: int
+    end: int
+    first_byte: int
+    last_byte: int
+    page: int
 
 
 class View:
@@ -51,10 +61,13 @@ class View:
     def _range(self, position: int) -> tuple[int, int]:
         return int(self._ends[position - 1]) if position else 0, int(self._ends[position])
 
-    def locate(self, row: int) -> tuple[ReferenceRow, int]:
-        """The reference a row belongs to, and the number of the chunk in its document."""
-        position = int(np.searchsorted(self._ends, row, side="right"))
-        return self.references[position], row - self._range(position)[0]
+    def chunks(self, rows: npt.NDArray[np.int64]) -> list[Chunk]:
+        """What some rows are."""
+        positions = np.searchsorted(self._ends, rows, side="right").tolist()
+        return [
+            Chunk(self.references[position], row - self._range(position)[0], *span)
+            for position, row, span in zip(positions, rows.tolist(), self.spans[rows].tolist(), strict=True)
+        ]
 
     def mask(self, keep: Callable[[ReferenceRow], bool]) -> npt.NDArray[np.bool_]:
         """Which rows belong to references that `keep` accepts. Shape (number of chunks,)."""
@@ -68,43 +81,3 @@ class View:
             return None
         first, last = self._range(position)
         return self.index.codes(first, last), self.spans[first:last]
-
-
-class ViewCache:
-    """The views used last, as many as fit a budget of bytes. Safe for threads."""
-
-    def __init__(self, budget: int) -> None:
-        self._budget = budget
-        self._used = 0
-        self._views: OrderedDict[int, View] = OrderedDict()
-        self._make_lock()
-        in_child(self._make_lock)
-
-    def _make_lock(self) -> None:
-        self._guard = threading.Lock()
-
-    def get(self, workspace: int) -> View | None:
-        """The cached view of a workspace, of whatever version."""
-        with self._guard:
-            view = self._views.get(workspace)
-            if view is not None:
-                self._views.move_to_end(workspace)
-            return view
-
-    def put(self, workspace: int, view: View) -> None:
-        """Caches a view, dropping those not used for longest. One larger than the budget is not kept."""
-        with self._guard:
-            self._forget(workspace)
-            self._views[workspace] = view
-            self._used += view.nbytes
-            while self._used > self._budget:
-                self._forget(next(iter(self._views)))
-
-    def drop(self, workspace: int) -> None:
-        """Forgets the view of a workspace that is gone."""
-        with self._guard:
-            self._forget(workspace)
-
-    def _forget(self, workspace: int) -> None:
-        if (view := self._views.pop(workspace, None)) is not None:
-            self._used -= view.nbytes

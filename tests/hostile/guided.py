@@ -22,7 +22,7 @@ with atheris.instrument_imports(include=["docstore", "json", "numpy.lib", "pyzst
     from docstore import DocStoreError
     from docstore.ingest.chunk import Chunker
     from docstore.metadata import encode
-    from docstore.texts import decompress, read_spans
+    from docstore.texts import blocks_of, cut, decompress, read_blocks
     from docstore.vectors import decode_index, decode_spans
     from tests.hostile import tampering
 
@@ -39,9 +39,10 @@ def spans(data: bytes) -> None:
 
 
 def text(data: bytes) -> None:
-    for pieces in ([(0, 1)], [(5, 3)], [(100, 70_000)]):
+    for first, last in ((0, 1), (5, 3), (100, 70_000)):
         try:
-            read_spans(io.BytesIO(data), "0" * 64, pieces)
+            blocks = read_blocks(io.BytesIO(data), "0" * 64, blocks_of("0" * 64, first, last))
+            cut("0" * 64, blocks, first, last)
         except DocStoreError:
             continue
     decompress(data, "0" * 64, 100_000)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from docstore import DocStoreError
-from docstore.texts import decompress, read_spans
+from docstore.texts import blocks_of, cut, decompress, read_blocks
 from docstore.vectors import decode_index, decode_spans
 from tests.hostile.explore import explore
 
@@ -52,8 +52,9 @@ def text(path: str, hash: str, pieces: list[tuple[int, int]]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(ended.items()))
 
 
-def _read_piece(data: bytes, hash: str, first: int, last: int) -> list[str]:
-    return read_spans(io.BytesIO(data), hash, [(first, last)])
+def _read_piece(data: bytes, hash: str, first: int, last: int) -> str:
+    blocks = read_blocks(io.BytesIO(data), hash, blocks_of(hash, first, last))
+    return cut(hash, blocks, first, last)
 
 
 TASKS: dict[str, Callable[..., Any]] = {"index": index, "spans": spans, "text": text, "explore": explore}

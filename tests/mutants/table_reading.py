@@ -1,4 +1,4 @@
-"""Mutants of the reserve, of reading without a lock, of views and of searching."""
+"""Mutants of the reserve, of reading without a lock, of memory and of searching."""
 
 from __future__ import annotations
 
@@ -98,18 +98,14 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_CATALOG_LOCKS}::test_a_child_forked_while_locks_are_held_can_use_the_store",),
     ),
     Mutant(
-        "views-put-without-lock", "views.py",
-        '        """Caches a view, dropping those not used for longest. One larger than the budget is '
-        'not kept."""\n'
-        "        with self._guard:",
-        '        """Caches a view, dropping those not used for longest. One larger than the budget is '
-        'not kept."""\n'
-        "        if True:",
+        "kept-without-lock", "memory.py",
+        "        with self._guard:\n            self._forget(key)\n            self._values",
+        "        if True:\n            self._forget(key)\n            self._values",
         "the cache loses count of its memory",
-        (f"{_FORCED_RACES}::test_two_views_put_at_once_are_both_counted",),
+        (f"{_FORCED_RACES}::test_two_values_kept_at_once_are_both_counted",),
     ),
     Mutant(
-        "views-lock-kept-over-fork", "views.py",
+        "memory-lock-kept-over-fork", "memory.py",
         "        in_child(self._make_lock)\n",
         "",
         "a child forked while a thread searches hangs",

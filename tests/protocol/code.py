@@ -116,7 +116,7 @@ LINES: dict[str, tuple[Line, ...]] = {
     "search: look": (Line("search.py", "_look", "state = refcount.workspace_state(db, workspace)"),),
     "search: read a file": (
         Line("search.py", "_load", "files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash"),
-        Line("search.py", "_read_texts", "with parts.texts.open(text, texts.SUFFIX) as file:"),
+        Line("passages.py", "read", "with files.open(text, texts.SUFFIX) as file:"),
     ),
     "search: answer": (Line("search.py", "_with_view", "return use("),),
     "search: look whether it changed": (

@@ -1,0 +1,58 @@
+"""Memory: what searches keep for the next one, within a budget of bytes; what was unused longest goes first."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any, Protocol
+
+from docstore.forking import in_child
+
+
+class Weighed(Protocol):
+    """What knows how many bytes it takes."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes, in bytes."""
+
+
+class Memory:
+    """Values by key. One that is larger than the whole budget is not kept. Safe for threads."""
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._used = 0
+        self._values: OrderedDict[Hashable, Weighed] = OrderedDict()
+        self._make_lock()
+        in_child(self._make_lock)
+
+    def _make_lock(self) -> None:
+        self._guard = threading.Lock()
+
+    def get(self, key: Hashable) -> Any:
+        """The value, or None."""
+        with self._guard:
+            value = self._values.get(key)
+            if value is not None:
+                self._values.move_to_end(key)
+            return value
+
+    def put(self, key: Hashable, value: Weighed) -> None:
+        """Keeps a value in place of any other under this key."""
+        with self._guard:
+            self._forget(key)
+            self._values[key] = value
+            self._used += value.nbytes
+            while self._used > self._budget:
+                self._forget(next(iter(self._values)))
+
+    def drop(self, key: Hashable) -> None:
+        """Forgets a value that will not be asked for again."""
+        with self._guard:
+            self._forget(key)
+
+    def _forget(self, key: Hashable) -> None:
+        if (value := self._values.pop(key, None)) is not None:
+            self._used -= value.nbytes
