@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from docstore import DocStore, DocumentNotFound, InvalidArgument, Workspace
 from docstore import search as search_module
 from docstore.testing import HashEmbedder
-from docstore.vectors import MergedIndex, decode_index, encode_index, maximal_marginal_relevance
+from docstore.vectors import maximal_marginal_relevance
 from tests.folders import hash_of
 from tests.oracle import private_index
 
@@ -44,57 +44,6 @@ def test_merged_search_equals_one_index(
             assert [(hit.document, hit.chunk) for hit in hits] == ranking
             assert [hit.score for hit in hits] == [float(score) for score in scores]
             assert workspace.search(query, k) == hits
-
-
-@given(st.data(), st.integers(1, 5), st.sampled_from(["float16", "float32"]))
-def test_any_split_of_the_same_vectors_gives_the_same_answer(data: st.DataObject, seed: int, codec: Any) -> None:
-    generator = np.random.default_rng(seed)
-    distinct = generator.standard_normal((7, 32)).astype(np.float32)
-    distinct /= np.linalg.norm(distinct, axis=1, keepdims=True)
-    vectors = distinct[data.draw(st.lists(st.integers(0, 6), min_size=1, max_size=60))]
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(vectors)), max_size=5)))
-    parts = [decode_index(encode_index(part, codec), 32, codec) for part in np.split(vectors, cuts) if len(part)]
-    joint = MergedIndex([decode_index(encode_index(vectors, codec), 32, codec)], 32, codec)
-    merged = MergedIndex(parts, 32, codec)
-    k = data.draw(st.integers(1, 80))
-    allowed = data.draw(st.none() | st.lists(st.booleans(), min_size=len(vectors), max_size=len(vectors)).map(np.array))
-    queries = generator.standard_normal((3, 32)).astype(np.float32)
-    for (scores, rows), (joint_scores, joint_rows) in zip(
-        merged.search(queries, k, allowed), joint.search(queries, k, allowed), strict=True
-    ):
-        assert rows.tolist() == joint_rows.tolist()
-        assert scores.tolist() == joint_scores.tolist()
-        assert scores.tolist() == sorted(scores.tolist(), reverse=True)
-        assert len(rows) == min(k, len(vectors) if allowed is None else int(allowed.sum()))
-        if allowed is not None:
-            assert allowed[rows].all()
-
-
-@pytest.mark.parametrize("codec", ["float16", "float32"])
-def test_more_equal_scores_than_places(codec: Any) -> None:
-    vectors = np.zeros((60, 32), np.float32)
-    vectors[:, 0] = 1
-    vectors[50, :] = np.eye(32)[1]
-    index = MergedIndex([decode_index(encode_index(vectors, codec), 32, codec)], 32, codec)
-    for k in (1, 5, 40, 60):
-        ((scores, rows),) = index.search(vectors[:1], k)
-        assert rows.tolist() == [row for row in range(60) if row != 50][:k] + [50] * (k == 60)
-        assert scores[0] == 1
-
-
-@pytest.mark.parametrize("codec", ["float16", "float32"])
-def test_a_batch_gives_each_query_its_own_answer(codec: Any) -> None:
-    # As many rows as it takes for FAISS to use another kernel for single queries on several threads; and more equal
-    # rows than are fetched at first.
-    generator = np.random.default_rng(5)
-    vectors = generator.standard_normal((20_000, 64)).astype(np.float32)
-    vectors[::100] = vectors[0]
-    index = MergedIndex([decode_index(encode_index(vectors, codec), 64, codec)], 64, codec)
-    queries = np.concatenate([vectors[:1], vectors[1:17] + vectors[17:33]])
-    for count in (1, 2, 16, 17):
-        for query, (scores, rows) in zip(queries[:count], index.search(queries[:count], 10), strict=True):
-            ((alone, rows_alone),) = index.search(query[np.newaxis], 10)
-            assert (scores.tolist(), rows.tolist()) == (alone.tolist(), rows_alone.tolist())
 
 
 def test_what_is_collected_while_it_is_read_is_not_missed(

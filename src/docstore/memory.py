@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from docstore.forking import in_child
@@ -18,13 +19,24 @@ class Weighed(Protocol):
         """Memory it takes, in bytes."""
 
 
+@dataclass(slots=True)
+class _Share:
+    part: Weighed  # kept, so that no other gets its id
+    users: int = 0
+    counted: int = 0
+
+
 class Memory:
-    """Values by key. One that is larger than the whole budget is not kept. Safe for threads."""
+    """Values by key. One that is larger than the whole budget is not kept. Safe for threads.
+
+    What a value lists as `shared` is counted once, however many values share it, and goes with the last of them.
+    """
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
         self._used = 0
         self._values: OrderedDict[Hashable, Weighed] = OrderedDict()
+        self._shares: dict[int, _Share] = {}
         self._make_lock()
         in_child(self._make_lock)
 
@@ -45,6 +57,8 @@ class Memory:
             self._forget(key)
             self._values[key] = value
             self._used += value.nbytes
+            for part in getattr(value, "shared", ()):
+                self._hold(part)
             while self._used > self._budget:
                 self._forget(next(iter(self._values)))
 
@@ -54,5 +68,18 @@ class Memory:
             self._forget(key)
 
     def _forget(self, key: Hashable) -> None:
-        if (value := self._values.pop(key, None)) is not None:
-            self._used -= value.nbytes
+        if (value := self._values.pop(key, None)) is None:
+            return
+        self._used -= value.nbytes
+        for part in getattr(value, "shared", ()):
+            share = self._shares[id(part)]
+            share.users -= 1
+            if share.users == 0:
+                self._used -= self._shares.pop(id(part)).counted
+
+    def _hold(self, part: Weighed) -> None:
+        share = self._shares.setdefault(id(part), _Share(part))
+        share.users += 1
+        grown = part.nbytes - share.counted
+        share.counted += grown
+        self._used += grown

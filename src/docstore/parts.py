@@ -18,6 +18,7 @@ from docstore.reserve import RESERVE, Reserve
 from docstore.scratch import is_alive
 from docstore.texts import SUFFIX
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
+from docstore.views import Views
 
 _T = TypeVar("_T")
 
@@ -36,6 +37,7 @@ class Parts:
     pipeline: Pipeline
     extractor: Extractor
     memory: Memory
+    views: Views
     reserve: Reserve
     demand_bytes: bool
     """Whether a workspace gets only documents whose bytes it brings. See `DocStore`."""
@@ -54,6 +56,11 @@ class Parts:
     def free_space(self, operation: Callable[[], _T]) -> _T:
         """Runs what makes room, on a full disk too."""
         return self.reserve.lend(operation, self.database.frugal)
+
+    def scope(self, workspace: int) -> int:
+        """Who shares what is in memory: all, or where bytes are demanded nobody, whose search would then be faster
+        because of what somebody else has read."""
+        return workspace if self.demand_bytes else 0
 
     def owner_is_alive(self, token: str) -> bool:
         """Whether the operation that owns a scratch folder, and claims, still runs."""

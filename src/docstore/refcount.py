@@ -6,7 +6,8 @@ Plain functions on a transaction; what changes anything wants one from `CatalogD
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,6 +130,34 @@ def reference(db: Database, workspace: int, hash: str, fingerprint: str) -> Refe
 def references(db: Database, workspace: int, fingerprint: str) -> list[ReferenceRow]:
     """All references of a workspace, ordered by document hash: the order in which equal scores rank."""
     return [_reference(found) for found in rows(db, f"{_REFERENCE} ORDER BY d.hash", fingerprint, workspace)]
+
+
+def referenced_texts(db: Database, workspace: int) -> dict[tuple[str, str], str]:
+    """What a workspace calls each document it references, by the hashes of document and text: all a view needs."""
+    found = db.execute(
+        """SELECT d.hash, t.hash, r.name FROM refs r
+           JOIN documents d ON d.id = r.document_id JOIN texts t ON t.id = d.text_id WHERE r.workspace_id = ?""",
+        (workspace,),
+    )
+    return {(document, text): name for document, text, name in found.fetchall()}
+
+
+def metadata_of(db: Database, workspace: int) -> dict[str, Mapping[str, Any]]:
+    """The metadata of each document that a workspace references, by hash."""
+    found = db.execute(
+        "SELECT d.hash, r.metadata FROM refs r JOIN documents d ON d.id = r.document_id WHERE r.workspace_id = ?",
+        (workspace,),
+    )
+    return {document: decode(metadata) for document, metadata in found.fetchall()}
+
+
+def references_to(db: Database, workspace: int, fingerprint: str, documents: Collection[str]) -> list[ReferenceRow]:
+    """The references of a workspace to some documents."""
+    if not documents:
+        return []
+    some = json.dumps(list(documents))
+    found = rows(db, f"{_REFERENCE} AND d.hash IN (SELECT value FROM json_each(?))", fingerprint, workspace, some)
+    return [_reference(each) for each in found]
 
 
 def referencing_workspaces(db: Database, document: DocumentRow) -> list[str]:

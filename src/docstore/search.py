@@ -12,11 +12,10 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import chain
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
+from sqlite_utils import Database
 
 from docstore import passages, refcount
 from docstore.durable import storage_errors
@@ -32,6 +31,7 @@ from docstore.metadata import encode
 from docstore.model import Hit
 from docstore.parts import Parts
 from docstore.refcount import ReferenceRow
+from docstore.segments import Addition, Codes, Key, Spans
 from docstore.vectors import (
     INDEX_SUFFIX,
     SPANS_SUFFIX,
@@ -40,7 +40,7 @@ from docstore.vectors import (
     decode_spans,
     maximal_marginal_relevance,
 )
-from docstore.views import Chunk, Codes, Spans, View
+from docstore.views import Found, Plan, View
 
 _T = TypeVar("_T")
 
@@ -72,22 +72,22 @@ class Filter:
         encoded = encode(where)
         return cls(documents, None if encoded is None else json.loads(encoded))
 
-    def mask(self, view: View) -> npt.NDArray[np.bool_] | None:
-        """The rows of a view that pass, or None when all do."""
+    def keep(self, view: View) -> Callable[[str], bool] | None:
+        """Which documents of a view pass, by hash; None when all do."""
         if self.documents is None and self.where is None:
             return None
         if self.documents is not None:
-            unknown = self.documents - {each.document for each in view.references}
+            unknown = self.documents.difference(view.documents)
             if unknown:
                 raise DocumentNotFound(f"This workspace has no document {min(unknown)}. `documents` takes hashes of "
                                        "what the workspace references.")  # fmt: skip
-        return view.mask(self._accepts)
+        return partial(self._accepts, view.metadata or {})
 
-    def _accepts(self, reference: ReferenceRow) -> bool:
-        if self.documents is not None and reference.document not in self.documents:
+    def _accepts(self, metadata: Mapping[str, Mapping[str, Any]], document: str) -> bool:
+        if self.documents is not None and document not in self.documents:
             return False
         return all(
-            key in reference.metadata and _same(reference.metadata[key], value)
+            key in metadata[document] and _same(metadata[document][key], value)
             for key, value in (self.where or {}).items()
         )
 
@@ -132,9 +132,9 @@ def find(
     """The k best hits for each query vector, shape (n, dimension) float32."""
     k = _count("k", k)
     queries = _checked(queries, parts.pipeline.dimension)
-    # Where bytes are demanded, nobody's search may be faster because of what somebody else has read.
-    scope = workspace if parts.demand_bytes else 0
-    return _with_view(parts, workspace, partial(_find, parts, scope, queries, k, filter, diversity))
+    scope = parts.scope(workspace)
+    with_metadata = bool(filter.where)
+    return _with_view(parts, workspace, with_metadata, partial(_find, parts, scope, queries, k, filter, diversity))
 
 
 def _checked(queries: Vectors, dimension: int) -> Vectors:
@@ -147,46 +147,38 @@ def _checked(queries: Vectors, dimension: int) -> Vectors:
 def _find(
     parts: Parts, scope: int, queries: Vectors, k: int, filter: Filter, diversity: Diversity | None, view: View
 ) -> list[list[Hit]]:
-    allowed = filter.mask(view)
+    keep = filter.keep(view)
     if diversity is None:
-        found = view.index.search(queries, k, allowed)
+        answers = view.nearest(queries, k, keep)
     else:
-        found = [
-            _diversified(view, query, scores, rows, k, diversity.lambda_mult)
-            for query, (scores, rows) in zip(
-                queries, view.index.search(queries, max(k, diversity.fetch_k), allowed), strict=True
-            )
-        ]
-    passages_of = _read_passages(parts, scope, view, np.unique(np.concatenate([rows for _, rows in found])))
-    return [
-        [_hit(*passages_of[row], score) for score, row in zip(scores.tolist(), rows.tolist(), strict=True)]
-        for scores, rows in found
-    ]
+        answers = [_diversified(view, query, k, diversity, keep) for query in queries]
+    pieces = _read_passages(parts, scope, answers)
+    return [[_hit(found, pieces[found.text, found.first_byte, found.last_byte]) for found in answer]
+            for answer in answers]  # fmt: skip
 
 
 def _diversified(
-    view: View, query: Vectors, scores: Vectors, rows: npt.NDArray[np.int64], k: int, lambda_mult: float
-) -> tuple[Vectors, npt.NDArray[np.int64]]:
-    picked = maximal_marginal_relevance(query, view.index.vectors(rows), k, lambda_mult)
-    return scores[picked], rows[picked]
+    view: View, query: Vectors, k: int, diversity: Diversity, keep: Callable[[str], bool] | None
+) -> list[Found]:
+    candidates, vectors = view.nearest_with_vectors(query, max(k, diversity.fetch_k), keep)
+    picked = maximal_marginal_relevance(query, vectors, k, diversity.lambda_mult)
+    return [candidates[position] for position in picked]
 
 
-def _read_passages(parts: Parts, scope: int, view: View, rows: npt.NDArray[np.int64]) -> dict[int, tuple[Chunk, str]]:
-    """What some rows are, with their texts. Rows rise, which keeps those of one text together."""
-    found: dict[int, tuple[Chunk, str]] = {}
-    numbered = zip(rows.tolist(), view.chunks(rows), strict=True)
-    for text, group in groupby(numbered, key=lambda each: each[1].reference.text):
-        chunks = dict(group)
-        spans = [(chunk.first_byte, chunk.last_byte) for chunk in chunks.values()]
-        pieces = passages.read(parts.texts, parts.memory, scope, text, spans)
-        found.update((row, (chunk, piece)) for (row, chunk), piece in zip(chunks.items(), pieces, strict=True))
-    return found
+def _read_passages(parts: Parts, scope: int, answers: list[list[Found]]) -> dict[tuple[str, int, int], str]:
+    """The texts of what was found, by text and span. Each stored text is opened once at most."""
+    spans: dict[str, set[passages.Span]] = {}
+    for found in chain.from_iterable(answers):
+        spans.setdefault(found.text, set()).add((found.first_byte, found.last_byte))
+    pieces: dict[tuple[str, int, int], str] = {}
+    for text, wanted in spans.items():
+        read = passages.read(parts.texts, parts.memory, scope, text, list(wanted))
+        pieces.update(((text, *span), piece) for span, piece in zip(wanted, read, strict=True))
+    return pieces
 
 
-def _hit(chunk: Chunk, text: str, score: float) -> Hit:
-    reference = chunk.reference
-    page = None if reference.pages is None else chunk.page
-    return Hit(text, score, reference.document, reference.name, chunk.number, chunk.start, chunk.end, page)
+def _hit(found: Found, text: str) -> Hit:
+    return Hit(text, found.score, found.document, found.name, found.number, found.start, found.end, found.page)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,23 +186,23 @@ class _Moment:
     """What a workspace references at one moment."""
 
     version: int
-    cached: View | None
+    old: View | None
     """The view last used, of this or an older version."""
-    references: list[ReferenceRow]
-    """Read only when the cached view is not of this version."""
+    plan: Plan | None
+    """What the next view is made of, when the old one is not of this version."""
+    unread: Mapping[Key, ReferenceRow]
+    """What of it is to be read from files."""
+    metadata: Mapping[str, Mapping[str, Any]] | None
+    """By document, when a filter asks for it."""
 
-    @property
-    def view(self) -> View | None:
-        return self.cached if self.cached is not None and self.cached.version == self.version else None
 
-
-def _with_view(parts: Parts, workspace: int, use: Callable[[View], _T]) -> _T:
+def _with_view(parts: Parts, workspace: int, with_metadata: bool, use: Callable[[View], _T]) -> _T:
     while True:
-        moment = _look(parts, workspace)
+        moment = _look(parts, workspace, with_metadata)
         try:
             with storage_errors("reading a stored document"):
                 try:
-                    return use(moment.view or _merge(parts, workspace, moment))
+                    return use(_view(parts, workspace, moment))
                 except FileNotFoundError as error:
                     raise IntegrityError(
                         f"{error.filename} is missing, which the catalog says is stored. Run `docstore verify` to see "
@@ -218,38 +210,68 @@ def _with_view(parts: Parts, workspace: int, use: Callable[[View], _T]) -> _T:
                     ) from error
         except IntegrityError:
             # Unless somebody changed the workspace meanwhile, and what was read had been collected.
-            if _look(parts, workspace).version == moment.version:
+            if _version(parts, workspace) == moment.version:
                 raise
 
 
-def _look(parts: Parts, workspace: int) -> _Moment:
+def _version(parts: Parts, workspace: int) -> int:
     with parts.database.read() as db:
-        state = refcount.workspace_state(db, workspace)
-        if state is None:
-            raise WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")
-        cached = parts.memory.get(("view", workspace))
-        if cached is not None and cached.version == state[0]:
-            return _Moment(state[0], cached, [])
-        return _Moment(state[0], cached, refcount.references(db, workspace, parts.pipeline.fingerprint))
+        return _state(db, workspace)[0]
 
 
-def _merge(parts: Parts, workspace: int, moment: _Moment) -> View:
-    _require_vectors(moment.references)
-    old = moment.cached
-    subindexes = [(old and old.subindex(each.text)) or _load(parts, each) for each in moment.references]
-    view = View(moment.version, moment.references, subindexes, parts.pipeline.dimension, parts.pipeline.codec)
-    parts.memory.put(("view", workspace), view)
-    return view
+def _state(db: Database, workspace: int) -> tuple[int, int]:
+    state = refcount.workspace_state(db, workspace)
+    if state is None:
+        raise WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")
+    return state
 
 
-def _require_vectors(references: list[ReferenceRow]) -> None:
-    lacking = [each for each in references if each.chunks is None]
+def _look(parts: Parts, workspace: int, with_metadata: bool) -> _Moment:
+    with parts.database.read() as db:
+        version, references = _state(db, workspace)
+        old = parts.views.get(workspace)
+        is_current = old is not None and old.version == version
+        metadata = None
+        if with_metadata and (old is None or not is_current or old.metadata is None):
+            metadata = refcount.metadata_of(db, workspace)
+        if is_current:
+            return _Moment(version, old, None, {}, metadata)
+        plan = parts.views.plan(parts.scope(workspace), refcount.referenced_texts(db, workspace), old)
+        unread = {key[0] for key in plan.lacking if old is None or old.addition(key) is None}
+        rows = refcount.references_to(db, workspace, parts.pipeline.fingerprint, unread)
+        _require_vectors(rows, references)
+        return _Moment(version, old, plan, {(each.document, each.text): each for each in rows}, metadata)
+
+
+def _require_vectors(read: list[ReferenceRow], references: int) -> None:
+    lacking = [each for each in read if each.chunks is None]
     if lacking:
         raise PipelineMismatch(
-            f"{len(lacking)} of {len(references)} documents of this workspace ({lacking[0].name!r} is one) have no "
+            f"{len(lacking)} of {references} documents of this workspace ({lacking[0].name!r} is one) have no "
             "vectors under the embedder, codec and chunk sizes this store was opened with. Open it with those they "
             "were added with, or link each again, workspace.link(hash), to embed it under these."
         )
+
+
+def _view(parts: Parts, workspace: int, moment: _Moment) -> View:
+    view = moment.old
+    if moment.plan is not None:
+        additions = [_addition(parts, moment, key) for key in moment.plan.lacking]
+        view = parts.views.build(moment.plan, moment.version, additions, parts.pipeline.dimension, parts.pipeline.codec)
+        parts.views.put(workspace, view)
+    assert view is not None
+    if moment.metadata is not None:
+        view.metadata = moment.metadata
+    return view
+
+
+def _addition(parts: Parts, moment: _Moment, key: Key) -> Addition:
+    reference = moment.unread.get(key)
+    if reference is not None:
+        return Addition(key, *_load(parts, reference), reference.pages is not None)
+    addition = moment.old.addition(key) if moment.old is not None else None
+    assert addition is not None
+    return addition
 
 
 def _load(parts: Parts, reference: ReferenceRow) -> tuple[Codes, Spans]:

@@ -28,6 +28,7 @@ from docstore.model import CollectReport, Document, Progress, RepairReport, Stor
 from docstore.parts import Parts
 from docstore.reserve import RESERVE, Reserve
 from docstore.vectors import Codec
+from docstore.views import Views
 from docstore.workspace import Workspace, check_hash, check_name
 
 CATALOG = "catalog.db"
@@ -100,6 +101,7 @@ class DocStore:
         reserve = Reserve(root, readonly=readonly)
         database = reserve.lend(lambda: CatalogDatabase(root / CATALOG, readonly=readonly, timeout=timeout))
         reserve.fill()
+        memory = Memory(cache_bytes)
         self._parts = Parts(
             folder=root,
             database=database,
@@ -107,7 +109,8 @@ class DocStore:
             texts=ContentStore(root, "texts"),
             pipeline=pipeline,
             extractor=Extractor(limits or Limits()),
-            memory=Memory(cache_bytes),
+            memory=memory,
+            views=Views(memory),
             reserve=reserve,
             demand_bytes=demand_bytes,
         )
@@ -156,7 +159,7 @@ class DocStore:
             WorkspaceNotFound: there is none of this name.
         """
         check_name(name, "The workspace's name")
-        self._parts.memory.drop(("view", self._parts.free_space(lambda: self._delete_workspace(name))))
+        self._parts.views.drop(self._parts.free_space(lambda: self._delete_workspace(name)))
 
     def _delete_workspace(self, name: str) -> int:
         with self._parts.database.write() as db:

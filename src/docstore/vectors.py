@@ -1,8 +1,8 @@
-"""Sub-index files, and merging them into one index that answers as a joint build would.
+"""Sub-index files, and scanning their codes as one index that answers as a joint build would.
 
 A sub-index is two files: `index.faiss`, which any FAISS opens, and `chunks.npy`, which says where in the text each
 vector's chunk lies. Merging concatenates codes. Both codecs encode every vector on its own (no training, no
-centroids), and FAISS scores every code on its own, so the merged index and an index built over all chunks hold the
+centroids), and FAISS scores every code on its own, so codes put together and an index built over all chunks hold the
 same codes and give the same scores, bit for bit.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 import faiss
@@ -106,87 +106,55 @@ def _spans_header(count: int) -> bytes:
     return buffer.getvalue()
 
 
-class MergedIndex:
-    """The codes of many sub-indexes, one after the other, in one FAISS index in memory. Immutable; thread-safe."""
+def code_size(dimension: int, codec: Codec) -> int:
+    """Bytes of a code."""
+    return dimension * _BYTES[codec]
 
-    def __init__(self, parts: Sequence[npt.NDArray[np.uint8]], dimension: int, codec: Codec) -> None:
-        """Concatenates parts of shape (n_i, bytes a code). Rows are numbered through, from 0."""
-        self._index = empty_index(dimension, codec)
-        if parts:
-            # copy_array_to_vector, not merge_from: that one empties its source.
-            faiss.copy_array_to_vector(np.concatenate([part.ravel() for part in parts]), self._index.codes)
-            self._index.ntotal = sum(len(part) for part in parts)
 
-    def __len__(self) -> int:
-        return int(self._index.ntotal)
+def header_size(dimension: int, codec: Codec) -> int:
+    """Bytes before the codes of an index."""
+    return len(_index_header(0, dimension, codec))
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the codes."""
-        return len(self) * int(self._index.code_size)
 
-    def codes(self, first: int, last: int) -> npt.NDArray[np.uint8]:
-        """A view of the codes of rows `first` to `last`, shape (last - first, bytes a code)."""
-        size = int(self._index.code_size)
-        flat: npt.NDArray[np.uint8] = faiss.rev_swig_ptr(self._index.codes.data(), len(self) * size)
-        return flat.reshape(len(self), size)[first:last]
+def index_in(buffer: npt.NDArray[np.uint8], count: int, dimension: int, codec: Codec) -> Any:
+    """A FAISS index on the first `count` codes in a buffer, which it does not copy: the buffer must outlive it.
 
-    def vectors(self, rows: npt.NDArray[np.int64]) -> Vectors:
-        """The decoded vectors of some rows, shape (len(rows), dimension) float32."""
-        if not len(rows):
-            return np.empty((0, int(self._index.d)), np.float32)
-        size = int(self._index.code_size)
-        decoded: Vectors = self._index.sa_decode(self.codes(0, len(self))[rows].reshape(len(rows), size))
-        return decoded
+    The header is written before the codes, where `header_size` has left room, and read by FAISS at once. An index made
+    before of fewer codes in the same buffer stays valid. `MaybeOwnedVector.create_view` would say it more directly;
+    FAISS 1.15 cannot be given its third argument from Python.
+    """
+    header = _index_header(count, dimension, codec)
+    buffer[: len(header)] = np.frombuffer(header, np.uint8)
+    faiss_io: Any = faiss  # its stubs lack this
+    reader = faiss_io.ZeroCopyIOReader(faiss.swig_ptr(buffer), len(header) + count * code_size(dimension, codec))
+    return faiss.read_index(reader)
 
-    def search(
-        self, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_] | None = None
-    ) -> list[tuple[Vectors, npt.NDArray[np.int64]]]:
-        """The k best rows for each query, by falling inner product; rows of equal score by rising number.
 
-        Args:
-            queries: shape (n, dimension), float32, normalised.
-            k: at least 1. Fewer come back where there are fewer rows.
-            allowed: shape (len(self),); only rows that are True take part.
+def decode(codes: npt.NDArray[np.uint8], dimension: int, codec: Codec) -> Vectors:
+    """The vectors of some codes, shape (n, dimension) float32."""
+    numbers: npt.NDArray[Any] = np.ascontiguousarray(codes).view(np.float16 if codec == "float16" else np.float32)
+    return numbers.reshape(len(codes), dimension).astype(np.float32)
 
-        Returns:
-            For each query (scores, rows), both of shape (found,).
-        """
-        population = len(self) if allowed is None else int(np.count_nonzero(allowed))
-        if population == 0:
-            return [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in queries]
-        return [
-            found
-            for first in range(0, len(queries), _QUERIES_AT_ONCE)
-            for found in self._search(queries[first : first + _QUERIES_AT_ONCE], k, allowed, population)
-        ]
 
-    def _search(
-        self, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_] | None, population: int
-    ) -> Iterator[tuple[Vectors, npt.NDArray[np.int64]]]:
-        parameters = _selection(allowed)
-        # A few more than asked for: equal scores at the k-th place then show, instead of being cut by accident.
-        fetch = min(k + 8, population)
-        scores, rows = self._scan(queries, fetch, parameters)
-        for query in range(len(queries)):
-            found, numbers, reach = scores[query], rows[query], fetch
-            while reach < population and found[-1] == found[k - 1]:
-                reach = min(2 * reach, population)
-                # FAISS may return any of equal scores, so fetch until the last one is worse than the k-th.
-                more, where = self._scan(queries[query : query + 1], reach, parameters)
-                found, numbers = more[0], where[0]
-            order = np.lexsort((numbers, -found))[:k]
-            yield found[order], numbers[order]
+def scan(
+    index: Any, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_] | None = None
+) -> tuple[Vectors, npt.NDArray[np.int64]]:
+    """FAISS's search: scores and rows, each of shape (queries, k); k rows or more must take part.
 
-    def _scan(self, queries: Vectors, k: int, parameters: Any) -> tuple[Vectors, npt.NDArray[np.int64]]:
-        """FAISS's search; a single query on one thread.
-
-        Waking a second thread costs several times what the query does. And from some 16,000 rows on `IndexFlat` splits
-        a single query between threads with another kernel, whose scores differ in the last bit from a batch's.
-        """
-        with _one_thread() if len(queries) == 1 else nullcontext():
-            scores, rows = self._index.search(queries, k, params=parameters)
-        return scores, rows
+    A single query runs on one thread. Waking a second takes several times what the query does; and from some 16,000
+    rows on `IndexFlat` splits a single query between threads with another kernel, whose scores differ in the last bit
+    from a batch's.
+    """
+    parameters = _selection(allowed)
+    if len(queries) == 1:
+        with _one_thread():
+            found: tuple[Vectors, npt.NDArray[np.int64]] = index.search(queries, k, params=parameters)
+            return found
+    parts = [
+        index.search(queries[first : first + _QUERIES_AT_ONCE], k, params=parameters)
+        for first in range(0, len(queries), _QUERIES_AT_ONCE)
+    ]
+    return np.concatenate([scores for scores, _ in parts]), np.concatenate([rows for _, rows in parts])
 
 
 def _selection(allowed: npt.NDArray[np.bool_] | None) -> Any:

@@ -1,83 +1,234 @@
-"""Views: the merged, searchable form of a workspace's sub-indexes.
+"""Views: what one version of a workspace searches, as documents of segments. A view never changes.
 
-A view is a snapshot: the references of one version of one workspace, and the codes and spans of their texts, in the
-order of the references. It never changes; when the workspace does, another view takes its place and takes over the
-codes of the texts they have in common.
+Most of a view is a base: a segment that all workspaces share which reference most of it. The rest is a tail, the
+workspace's own. When the workspace changes, the next view takes over both; what is no longer referenced stays in the
+segment and is passed over, until it is more than a quarter of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from docstore.refcount import ReferenceRow
-from docstore.vectors import SPAN, Codec, MergedIndex
+from docstore.memory import Memory
+from docstore.segments import Addition, Key, Rows, Segment, Snapshot
+from docstore.vectors import Codec, Vectors, decode
 
+_COVERED = 0.75  # of a segment's rows a view must cover to use it: passing over the rest costs time
+_SAMPLE = 16  # documents that are asked for before all are
 _VIEW_BYTES = 4_000  # Python objects of a view without documents
-_REFERENCE_BYTES = 2_000  # and of each document; a guess where metadata is large
-
-Codes = npt.NDArray[np.uint8]
-Spans = npt.NDArray[np.void]
+_DOCUMENT_BYTES = 24  # and of each document
 
 
-class Chunk(NamedTuple):
-    """A row of a view: whose it is, its number in the document, and where it lies in the text, as in `SPAN`."""
+class Found(NamedTuple):
+    """A chunk that a search found: whose it is, its number there, and where it lies in the text, as in `SPAN`."""
 
-    reference: ReferenceRow
+    score: float
+    document: str
     number: int
+    text: str
+    name: str
     start: int
     end: int
     first_byte: int
     last_byte: int
-    page: int
+    page: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The documents of one segment that a view has."""
+
+    segment: Segment
+    snapshot: Snapshot
+    names: list[str | None]
+    """What the workspace calls each document of the segment; None for those it does not have."""
+    alive: npt.NDArray[np.bool_] | None
+    """Which it has, shape (documents,); None for all."""
+
+    @classmethod
+    def of(cls, segment: Segment, names: Mapping[Key, str]) -> Part:
+        """What a workspace has of a segment."""
+        snapshot = segment.snapshot()
+        count = len(snapshot.ends)
+        called = [segment.intern(names.get(key)) for key in snapshot.keys[:count]]
+        alive = np.fromiter((name is not None for name in called), bool, count)
+        return cls(segment, snapshot, called, None if alive.all() else alive)
+
+    def accepted(self, keep: Callable[[str], bool]) -> npt.NDArray[np.bool_]:
+        """Which of its documents the view has and `keep` accepts, by their hash. Shape (documents,)."""
+        pairs = zip(self.names, self.snapshot.keys)
+        return np.fromiter(
+            (name is not None and keep(document) for name, (document, _) in pairs), bool, len(self.names)
+        )
+
+    def found(self, scores: Vectors, rows: Rows) -> list[tuple[Found, int]]:
+        """Some rows as what was found, each with its row."""
+        snapshot = self.snapshot
+        positions = snapshot.documents_of(rows)
+        firsts = np.concatenate([np.zeros(1, np.int64), snapshot.ends])[positions]
+        columns = (scores, rows, positions, rows - firsts, snapshot.spans[rows])
+        return [
+            (self._found(score, position, number, span), row)
+            for score, row, position, number, span in zip(*(each.tolist() for each in columns), strict=True)
+        ]
+
+    def _found(self, score: float, position: int, number: int, span: tuple[int, int, int, int, int]) -> Found:
+        document, text = self.snapshot.keys[position]
+        page = span[4] if self.snapshot.paged[position] else None
+        return Found(score, document, number, text, self.names[position] or "", *span[:4], page)
+
+
+@dataclass(slots=True)
 class View:
-    """The references of one version of a workspace, merged. Row i of everything is chunk i. Immutable."""
+    """What a search of one version of a workspace goes through."""
 
-    def __init__(
-        self,
-        version: int,
-        references: Sequence[ReferenceRow],
-        subindexes: Sequence[tuple[Codes, Spans]],
-        dimension: int,
-        codec: Codec,
-    ) -> None:
-        self.version = version
-        self.references = references
-        self.index = MergedIndex([codes for codes, _ in subindexes], dimension, codec)
-        self.spans: Spans = np.concatenate([np.empty(0, SPAN), *(spans for _, spans in subindexes)])
-        self._ends = np.cumsum([len(spans) for _, spans in subindexes], dtype=np.int64)
-        self._position_of_text = {each.text: position for position, each in enumerate(references)}
+    version: int
+    parts: tuple[Part, ...]
+    dimension: int
+    codec: Codec
+    metadata: Mapping[str, Mapping[str, Any]] | None = field(default=None)
+    """By document, once a filter has asked for it."""
 
     @property
     def nbytes(self) -> int:
-        """Memory it takes, in bytes: codes and spans, and an estimate for the rest."""
-        return self.index.nbytes + int(self.spans.nbytes) + _VIEW_BYTES + _REFERENCE_BYTES * len(self.references)
+        """Memory it takes beside its segments, in bytes."""
+        return _VIEW_BYTES + _DOCUMENT_BYTES * sum(len(part.names) for part in self.parts)
 
-    def _range(self, position: int) -> tuple[int, int]:
-        return int(self._ends[position - 1]) if position else 0, int(self._ends[position])
+    @property
+    def shared(self) -> tuple[Segment, ...]:
+        """The segments, which others may use too."""
+        return tuple(part.segment for part in self.parts)
 
-    def chunks(self, rows: npt.NDArray[np.int64]) -> list[Chunk]:
-        """What some rows are."""
-        positions = np.searchsorted(self._ends, rows, side="right").tolist()
-        return [
-            Chunk(self.references[position], row - self._range(position)[0], *span)
-            for position, row, span in zip(positions, rows.tolist(), self.spans[rows].tolist(), strict=True)
-        ]
+    def addition(self, key: Key) -> Addition | None:
+        """A document's rows, to be copied, if the view has them."""
+        for part in self.parts:
+            if (found := part.snapshot.addition(key)) is not None:
+                return found
+        return None
 
-    def mask(self, keep: Callable[[ReferenceRow], bool]) -> npt.NDArray[np.bool_]:
-        """Which rows belong to references that `keep` accepts. Shape (number of chunks,)."""
-        lengths = np.diff(self._ends, prepend=0)
-        return np.repeat(np.fromiter(map(keep, self.references), bool, len(self.references)), lengths)
+    @property
+    def documents(self) -> Iterable[str]:
+        """Hashes of the workspace's documents."""
+        for part in self.parts:
+            yield from (document for name, (document, _) in zip(part.names, part.snapshot.keys) if name is not None)
 
-    def subindex(self, text: str) -> tuple[Codes, Spans] | None:
-        """The codes and spans of a text, if the view has it. Views of its memory, not copies."""
-        position = self._position_of_text.get(text)
-        if position is None:
-            return None
-        first, last = self._range(position)
-        return self.index.codes(first, last), self.spans[first:last]
+    def nearest(self, queries: Vectors, k: int, keep: Callable[[str], bool] | None) -> list[list[Found]]:
+        """The k best chunks for each query, by falling inner product, then document hash, then chunk number.
+
+        Args:
+            queries: shape (m, dimension), normalised.
+            keep: which documents take part; None for all.
+        """
+        return [[found for found, _, _ in best] for best in self._nearest(queries, k, keep)]
+
+    def nearest_with_vectors(
+        self, query: Vectors, k: int, keep: Callable[[str], bool] | None
+    ) -> tuple[list[Found], Vectors]:
+        """As `nearest`, for one query of shape (dimension,); and the vectors found, shape (found, dimension)."""
+        (best,) = self._nearest(query[np.newaxis], k, keep)
+        codes = [part.snapshot.codes[row] for _, row, part in best]
+        if not codes:
+            return [], np.empty((0, self.dimension), np.float32)
+        return [found for found, _, _ in best], decode(np.stack(codes), self.dimension, self.codec)
+
+    def _nearest(
+        self, queries: Vectors, k: int, keep: Callable[[str], bool] | None
+    ) -> list[list[tuple[Found, int, Part]]]:
+        answers: list[list[tuple[Found, int, Part]]] = [[] for _ in queries]
+        for part in self.parts:
+            allowed = None if keep is None else part.accepted(keep)
+            for answer, best in zip(answers, part.snapshot.nearest(queries, k, part.alive, allowed), strict=True):
+                answer += [(found, row, part) for found, row in part.found(*best)]
+        for answer in answers:
+            # Documents and numbers decide between equal scores, so that neither the order of rows nor their
+            # distribution over segments shows.
+            answer.sort(key=lambda each: (-each[0].score, each[0].document, each[0].number))
+            del answer[k:]
+        return answers
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where the next view of a workspace comes from."""
+
+    scope: int
+    base: Segment | None
+    """None: all of it goes into a new segment, which is then the base."""
+    tail: Segment | None
+    """None: what is lacking goes into a new one."""
+    lacking: list[Key]
+    wanted: Mapping[Key, str]
+
+
+class Views:
+    """The views used last, and the segments they share. Safe for threads."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._bases: weakref.WeakSet[Segment] = weakref.WeakSet()
+
+    def get(self, workspace: int) -> View | None:
+        """The view of a workspace, of whatever version."""
+        view: View | None = self._memory.get(("view", workspace))
+        return view
+
+    def put(self, workspace: int, view: View) -> None:
+        """Keeps a view in place of an older one."""
+        self._memory.put(("view", workspace), view)
+
+    def drop(self, workspace: int) -> None:
+        """Forgets the view of a workspace that is gone."""
+        self._memory.drop(("view", workspace))
+
+    def plan(self, scope: int, wanted: Mapping[Key, str], old: View | None) -> Plan:
+        """Which segments the next view of a workspace goes on with, and what they lack.
+
+        Args:
+            wanted: the documents the workspace references, and what it calls each.
+            old: the view it had.
+        """
+        base = self._base(scope, wanted, old)
+        if base is None:
+            return Plan(scope, None, None, list(wanted), wanted)
+        tail = old.parts[-1].segment if old is not None and len(old.parts) > 1 else None
+        if tail is base or (tail is not None and not _is_mostly(tail, wanted)):
+            tail = None
+        lacking = [key for key in wanted if not base.has(key) and (tail is None or not tail.has(key))]
+        return Plan(scope, base, tail, lacking, wanted)
+
+    def _base(self, scope: int, wanted: Mapping[Key, str], old: View | None) -> Segment | None:
+        mine = [part.segment for part in old.parts[:1]] if old is not None else []
+        others = [each for each in list(self._bases) if each.scope == scope]
+        some = list(islice(wanted, _SAMPLE))
+        for segment in mine + others:
+            if sum(map(segment.has, some)) * 2 < len(some):
+                continue  # most segments, in a store of many workspaces
+            if sum(map(segment.has, wanted)) >= _COVERED * len(wanted) and _is_mostly(segment, wanted):
+                return segment
+        return None
+
+    def build(self, plan: Plan, version: int, additions: Sequence[Addition], dimension: int, codec: Codec) -> View:
+        """The view that a plan leads to, with what was lacking."""
+        segments = [segment for segment in (plan.base, plan.tail) if segment is not None]
+        if additions:
+            if plan.tail is None:
+                segments.append(Segment(plan.scope, dimension, codec, sum(len(each.codes) for each in additions)))
+            for addition in additions:
+                segments[-1].append(*addition)
+        if segments:
+            self._bases.add(segments[0])
+        return View(version, tuple(Part.of(segment, plan.wanted) for segment in segments), dimension, codec)
+
+
+def _is_mostly(segment: Segment, wanted: Mapping[Key, str]) -> bool:
+    snapshot = segment.snapshot()
+    count = len(snapshot.ends)
+    kept = np.fromiter((key in wanted for key in snapshot.keys[:count]), bool, count)
+    return snapshot.rows_of(kept) >= _COVERED * len(snapshot.codes)

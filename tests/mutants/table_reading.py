@@ -12,6 +12,7 @@ _FORCED_RACES = "tests/test_forced_races.py"
 _READONLY = "tests/test_readonly.py"
 _RESERVE = "tests/test_reserve.py"
 _SEARCH = "tests/test_search.py"
+_VIEWS = "tests/test_views.py"
 _SUBINDEX = "tests/test_subindex.py"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -105,6 +106,34 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_FORCED_RACES}::test_two_values_kept_at_once_are_both_counted",),
     ),
     Mutant(
+        "memory-shared-where-bytes-are-demanded", "parts.py",
+        "        return workspace if self.demand_bytes else 0",
+        "        return 0",
+        "a search is faster because of what somebody else has read",
+        (f"{_VIEWS}::test_where_bytes_are_demanded_nothing_is_shared",),
+    ),
+    Mutant(
+        "documents-that-are-gone-are-found", "segments.py",
+        "            kept = slice(None) if alive is None else alive[self.documents_of(rows)]",
+        "            kept = slice(None)",
+        "a search finds what the workspace has removed",
+        (f"{_VIEWS}::test_an_added_document_goes_to_the_tail",),
+    ),
+    Mutant(
+        "equal-scores-cut-by-accident", "segments.py",
+        "(len(found) >= k and scores[-1] < found[k - 1])",
+        "len(found) >= k",
+        "which of equal scores are found depends on how documents lie in memory",
+        (f"{_VIEWS}::test_any_division_gives_the_answer_of_one_index",),
+    ),
+    Mutant(
+        "what-is-gone-stays-in-memory", "views.py",
+        "    return snapshot.rows_of(kept) >= _COVERED * len(snapshot.codes)",
+        "    return True",
+        "a view goes through ever more rows that nobody references",
+        (f"{_VIEWS}::test_what_is_no_longer_referenced_leaves_memory",),
+    ),
+    Mutant(
         "memory-lock-kept-over-fork", "memory.py",
         "        in_child(self._make_lock)\n",
         "",
@@ -129,22 +158,22 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "collected-while-searched-is-an-error", "search.py",
-        "            if _look(parts, workspace).version == moment.version:\n                raise",
+        "            if _version(parts, workspace) == moment.version:\n                raise",
         "            raise",
         "a search fails though everything is as it should be",
         (f"{_SEARCH}::test_what_is_collected_while_it_is_read_is_not_missed",),
     ),
     Mutant(
         "view-under-a-later-version", "search.py",
-        "    view = View(moment.version, moment.references,",
-        "    view = View(_look(parts, workspace).version, moment.references,",
+        "parts.views.build(moment.plan, moment.version,",
+        "parts.views.build(moment.plan, _version(parts, workspace),",
         "a document added meanwhile is never found",
         (f"{_FORCED_RACES}::test_a_document_added_while_a_view_is_built_is_found_by_the_next_search",),
     ),
     Mutant(
         "views-of-any-version-are-current", "search.py",
-        "        return self.cached if self.cached is not None and self.cached.version == self.version else None",
-        "        return self.cached",
+        "        is_current = old is not None and old.version == version\n",
+        "        is_current = old is not None\n",
         "removed documents are found, new ones are not",
         (f"{_SEARCH}::test_a_change_by_another_store_is_seen_by_the_next_search",),
     ),

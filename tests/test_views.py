@@ -1,0 +1,228 @@
+"""Views: what is put together of segments answers as one index would, is shared, and costs what changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from docstore import DocStore
+from docstore.memory import Memory
+from docstore.segments import Segment
+from docstore.testing import HashEmbedder
+from docstore.vectors import SPAN, decode_index, encode_index
+from docstore.views import Part, View
+
+CODECS = pytest.mark.parametrize("codec", ["float16", "float32"])
+Vectors = npt.NDArray[np.float32]
+
+
+def segment_of(documents: dict[str, Vectors], codec: Any, dimension: int = 32) -> Segment:
+    segment = Segment(0, dimension, codec, 0)
+    for name, vectors in documents.items():
+        codes = decode_index(encode_index(vectors, codec), dimension, codec)
+        segment.append((name, "text"), codes, np.zeros(len(vectors), SPAN), False)
+    return segment
+
+
+def view_of(segments: list[Segment], documents: set[str], codec: Any, dimension: int = 32) -> View:
+    names = {(document, "text"): f"the name of {document}" for document in documents}
+    return View(1, tuple(Part.of(segment, names) for segment in segments), dimension, codec)
+
+
+def rankings(view: View, queries: Vectors, k: int, keep: Any = None) -> list[list[tuple[float, str, int, str]]]:
+    return [[(each.score, each.document, each.number, each.name) for each in answer]
+            for answer in view.nearest(queries, k, keep)]  # fmt: skip
+
+
+@CODECS
+@given(data=st.data(), seed=st.integers(1, 5), k=st.integers(1, 80))
+def test_any_division_gives_the_answer_of_one_index(codec: Any, data: st.DataObject, seed: int, k: int) -> None:
+    """Few distinct vectors, so that scores are equal within and across documents and segments."""
+    generator = np.random.default_rng(seed)
+    distinct = generator.standard_normal((7, 32)).astype(np.float32)
+    distinct /= np.linalg.norm(distinct, axis=1, keepdims=True)
+    lists = st.lists(st.integers(0, 6), min_size=1, max_size=12)
+    documents = {f"{number:02}": distinct[rows] for number, rows in enumerate(data.draw(st.lists(lists, max_size=12)))}
+    order = data.draw(st.permutations(sorted(documents)))
+    cut = data.draw(st.integers(0, len(order)))
+    alive = set(data.draw(st.lists(st.sampled_from(order), unique=True))) if order else set()
+    allowed = alive & set(data.draw(st.lists(st.sampled_from(order)))) if order else set()
+    halves = [segment_of({name: documents[name] for name in part}, codec) for part in (order[:cut], order[cut:])]
+    queries = generator.standard_normal((3, 32)).astype(np.float32)
+    view = view_of(halves, alive, codec)
+    for keep, those in ((None, alive), (allowed.__contains__, allowed)):
+        joint = view_of([segment_of({name: documents[name] for name in sorted(those)}, codec)], those, codec)
+        assert rankings(view, queries, k, keep) == rankings(joint, queries, k)
+        expected = [
+            (-score, name, number)
+            for name in those
+            for number, score in enumerate(_scores(queries[0], documents[name], codec))
+        ]
+        found = [(-score, name, number) for score, name, number, _ in rankings(view, queries[:1], k, keep)[0]]
+        assert [each[1:] for each in found] == [each[1:] for each in sorted(expected)[:k]]
+        assert np.allclose([each[0] for each in found], [each[0] for each in sorted(expected)[:k]], atol=1e-6)
+
+
+def _scores(query: Vectors, vectors: Vectors, codec: Any) -> list[float]:
+    # Rounded, so that what is equal in exact arithmetic is equal here, and ranks by name and number.
+    stored = vectors.astype(np.float16 if codec == "float16" else np.float32).astype(np.float64)
+    return [round(float(score), 7) for score in stored @ query.astype(np.float64)]
+
+
+@CODECS
+def test_more_equal_scores_than_places(codec: Any) -> None:
+    vectors = np.zeros((60, 32), np.float32)
+    vectors[:, 0] = 1
+    vectors[50, :] = np.eye(32)[1]
+    view = view_of([segment_of({"a": vectors}, codec)], {"a"}, codec)
+    for k in (1, 5, 40, 60):
+        (answer,) = view.nearest(vectors[:1], k, None)
+        assert [found.number for found in answer] == [row for row in range(60) if row != 50][:k] + [50] * (k == 60)
+        assert answer[0].score == 1
+
+
+@CODECS
+def test_a_batch_gives_each_query_its_own_answer(codec: Any) -> None:
+    # As many rows as it takes for FAISS to use another kernel for single queries on several threads; and more equal
+    # rows than are fetched at first.
+    generator = np.random.default_rng(5)
+    vectors = generator.standard_normal((20_000, 64)).astype(np.float32)
+    vectors[::100] = vectors[0]
+    view = view_of([segment_of({"a": vectors}, codec, 64)], {"a"}, codec, 64)
+    queries = np.concatenate([vectors[:1], vectors[1:17] + vectors[17:33]])
+    for count in (1, 2, 16, 17):
+        for number, answer in enumerate(rankings(view, queries[:count], 10)):
+            assert [answer] == rankings(view, queries[number : number + 1], 10)
+
+
+@CODECS
+def test_many_equal_scores_of_documents_that_are_gone(codec: Any) -> None:
+    """What is passed over may be all that is fetched at first."""
+    best, worse = np.eye(32, dtype=np.float32)[:1], np.eye(32, dtype=np.float32)[1:2]
+    segment = segment_of({"gone": np.repeat(best, 500, axis=0), "here": np.repeat(worse, 20, axis=0)}, codec)
+    view = view_of([segment], {"here"}, codec)
+    assert [each[1:3] for each in rankings(view, best, 7)[0]] == [("here", number) for number in range(7)]
+
+
+def test_a_snapshot_stays_while_its_segment_grows() -> None:
+    generator = np.random.default_rng(1)
+    documents = {f"{number:03}": generator.standard_normal((5, 32)).astype(np.float32) for number in range(200)}
+    segment = segment_of({"000": documents["000"]}, "float16")
+    queries = documents["000"][:2]
+    view = view_of([segment], {"000"}, "float16")
+    before = rankings(view, queries, 5)
+    for name, vectors in documents.items():
+        segment.append(
+            (name, "text"), decode_index(encode_index(vectors, "float16"), 32, "float16"), np.zeros(5, SPAN), False
+        )
+    assert rankings(view, queries, 5) == before
+    assert len(segment.snapshot().codes) == 1000  # and the document it had was not appended again
+
+
+def _store(folder: Path, **options: Any) -> DocStore:
+    return DocStore(folder, embedder=HashEmbedder(), **options)
+
+
+def _fill(store: DocStore, workspace: str, numbers: range) -> list[str]:
+    report = store.workspace(workspace).add_many([f"text number {number}".encode() for number in numbers])
+    return [document.hash for document in report.added + report.reused]
+
+
+def _view(store: DocStore, workspace: str) -> View:
+    store.workspace(workspace).search("text")
+    view = store._parts.views.get(store.workspace(workspace)._id)
+    assert view is not None
+    return view
+
+
+def test_workspaces_of_the_same_documents_share_their_memory(folder: Path) -> None:
+    with _store(folder) as store:
+        views = []
+        for number in range(10):
+            _fill(store, f"w{number}", range(40))
+            store.workspace(f"w{number}").add(f"the note of w{number}".encode())
+            views.append(_view(store, f"w{number}"))
+        assert len({id(view.shared[0]) for view in views}) == 1
+        alone = views[0].shared[0].nbytes
+        assert store._parts.memory._used < alone + sum(view.nbytes for view in views) + 12_000
+        for number in range(10):
+            notes = {hit.text for hit in store.workspace(f"w{number}").search("note", k=100)}
+            assert [text for text in notes if "note" in text] == [f"the note of w{number}"]
+
+
+def test_where_bytes_are_demanded_nothing_is_shared(folder: Path) -> None:
+    with _store(folder, demand_bytes=True) as store:
+        for name in ("alice", "bob"):
+            _fill(store, name, range(10))
+        assert _view(store, "alice").shared[0] is not _view(store, "bob").shared[0]
+
+
+def test_an_added_document_goes_to_the_tail(folder: Path) -> None:
+    with _store(folder) as store:
+        hashes = _fill(store, "alice", range(40))
+        base = _view(store, "alice").shared[0]
+        _fill(store, "alice", range(100, 104))
+        first, tail = _view(store, "alice").shared
+        _fill(store, "alice", range(104, 107))
+        assert _view(store, "alice").shared == (base, tail) and first is base
+        assert len(tail.snapshot().keys) == 7
+        store.workspace("alice").remove(hashes[0])
+        assert _view(store, "alice").shared == (base, tail)
+        assert hashes[0] not in {hit.document for hit in store.workspace("alice").search("text", k=100)}
+
+
+def test_what_is_no_longer_referenced_leaves_memory(folder: Path) -> None:
+    with _store(folder) as store:
+        hashes = _fill(store, "alice", range(40))
+        base = _view(store, "alice").shared[0]
+        for hash in hashes[:20]:
+            store.workspace("alice").remove(hash)
+        (segment,) = _view(store, "alice").shared
+        assert segment is not base
+        assert len(segment.snapshot().keys) == 20
+        assert {hit.document for hit in store.workspace("alice").search("text", k=100)} == set(hashes[20:])
+
+
+def test_a_document_that_comes_back_is_found_again(folder: Path) -> None:
+    with _store(folder) as store:
+        alice = store.workspace("alice")
+        hashes = _fill(store, "alice", range(20))
+        for _ in range(3):
+            alice.remove(hashes[3])
+            store.collect()
+            assert hashes[3] not in {hit.document for hit in alice.search("text", k=100)}
+            alice.add(b"text number 3", name="back")
+            assert {hit.name for hit in alice.search("text", k=100) if hit.document == hashes[3]} == {"back"}
+
+
+class Lump:
+    """Something of a size."""
+
+    def __init__(self, nbytes: int, *shared: Lump) -> None:
+        self.nbytes = nbytes
+        self.shared = shared
+
+
+def test_what_is_shared_counts_once_and_goes_with_the_last() -> None:
+    memory = Memory(1000)
+    common = Lump(300)
+    for key in range(4):
+        memory.put(key, Lump(100, common))
+    assert memory._used == 700
+    common.nbytes = 400  # segments grow
+    memory.put(4, Lump(100, common))
+    assert memory._used == 900
+    for key in range(4):
+        memory.drop(key)
+        memory.drop(key)
+    assert memory._used == 500
+    memory.put(5, Lump(900))
+    assert (memory._used, list(memory._values)) == (900, [5])
+    memory.put(6, Lump(5000))
+    assert (memory._used, memory._shares) == (0, {})
