@@ -19,6 +19,8 @@ from tests.folders import files
 from tests.formats.make import fill
 
 LONG = os.environ.get("DOCSTORE_TESTS") == "long"
+SHARES = 16 if LONG else 1
+"""Tests that the bytes of the catalog are divided among, for `pytest -n`."""
 
 
 @pytest.fixture
@@ -28,11 +30,11 @@ def small(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def flips(data: bytes, step: int) -> Iterator[tuple[int, bytes]]:
+def flips(data: bytes, step: int, first: int = 0) -> Iterator[tuple[int, bytes]]:
     """Copies with one byte changed: all of its bits, or its lowest, which makes another digit or letter of it."""
-    for position in range(0, len(data), step):
+    for position in range(first, len(data), step):
         damaged = bytearray(data)
-        damaged[position] ^= 0xFF if position % 2 else 0x01
+        damaged[position] ^= 0xFF if position // SHARES % 2 else 0x01
         yield position, bytes(damaged)
 
 
@@ -73,12 +75,13 @@ def test_every_byte_of_every_file(small: Path) -> None:
         assert store.verify().ok
 
 
-def test_every_byte_of_the_catalog(small: Path) -> None:
+@pytest.mark.parametrize("share", range(SHARES))
+def test_every_byte_of_the_catalog(small: Path, share: int) -> None:
     catalog = small / "catalog.db"
     whole = catalog.read_bytes()
     said = contents(catalog)
     found = 0
-    for position, damaged in flips(whole, 1 if LONG else 199):
+    for position, damaged in flips(whole, SHARES if LONG else 199, share):
         put_catalog(small, damaged)
         report = verified(small)
         if report is not None and report.ok:

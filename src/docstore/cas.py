@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeGuard
 
 from blake3 import blake3
 
@@ -23,9 +23,10 @@ from docstore.errors import IntegrityError
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-def is_hash(value: str) -> bool:
-    """Whether `value` is written like a document hash. Nothing else may become part of a path."""
-    return _HASH.fullmatch(value) is not None
+def is_hash(value: object) -> TypeGuard[str]:
+    """Whether `value` is written like a document hash. Nothing else may become part of a path; in a damaged catalog it
+    may be no text."""
+    return isinstance(value, str) and _HASH.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True)

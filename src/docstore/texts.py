@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
-from pyzstd import CParameter, SeekableFormatError, SeekableZstdFile, ZstdError
+from pyzstd import CParameter, SeekableZstdFile, ZstdDecompressor, ZstdError
 
 from docstore.errors import IntegrityError
 
@@ -26,6 +27,8 @@ PAGE_BREAK = "\f"
 
 BLOCK = 32 * 1024
 """Bytes of UTF-8 in a frame. 16 KiB compress 5 % worse; 64 KiB take longer to read a span from."""
+_FOOTER = struct.Struct("<IBI")  # of the seek table: frames, flags, magic number
+_MAGIC, _SKIPPABLE, _HAS_CHECKSUMS = 0x8F92EAB1, 0x184D2A5E, 0x80
 _LONGEST_SPAN = 16 << 20  # bytes; more is no chunk but a damaged span, which must not fill the memory
 _OPTIONS: dict[int, int] = {CParameter.compressionLevel: 9, CParameter.checksumFlag: 1}
 
@@ -60,8 +63,12 @@ def decompress(data: bytes, hash: str, characters: int) -> Text:
         characters: how many it has. No more is decompressed than these can take, whatever the file holds.
     """
     most = 4 * characters  # bytes of UTF-8
-    with _damage(hash), SeekableZstdFile(io.BytesIO(data), "r") as file:
-        text = Text.of(file.read(most + 1).decode())
+    file = io.BytesIO(data)
+    with _damage(hash):
+        frames = _frames(file)
+        if (len(frames) - 1) * BLOCK > most:
+            raise EOFError("it is longer than its row says")
+        text = Text.of(b"".join(_read_block(file, frames, number) for number in range(len(frames))).decode())
     if text.hash != hash:
         raise IntegrityError(f"Stored text {hash} decompresses to other bytes. Run `docstore verify`.")
     return text
@@ -80,14 +87,52 @@ def blocks_of(hash: str, first: int, last: int) -> range:
 
 
 def read_blocks(file: BinaryIO, hash: str, numbers: Iterable[int]) -> list[memoryview]:
-    """Some blocks of a stored text. Decompresses these and nothing else."""
-    with _damage(hash), SeekableZstdFile(file, "r") as text:
-        return [_read_block(text, number) for number in numbers]
+    """Some blocks of a stored text. Decompresses these and nothing else.
+
+    Not with `SeekableZstdFile`, which skips to a place within a frame by decompressing all that is before it at once:
+    where a damaged table names a frame of gigabytes, into as much memory.
+    """
+    with _damage(hash):
+        frames = _frames(file)
+        return [_read_block(file, frames, number) for number in numbers]
 
 
-def _read_block(text: SeekableZstdFile, number: int) -> memoryview:
-    text.seek(number * BLOCK)
-    return memoryview(text.read(BLOCK))
+def _frames(file: BinaryIO) -> npt.NDArray[np.int64]:
+    """Where each frame begins and ends in the file, and how many bytes it gives: shape (frames, 3)."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(size - _FOOTER.size, 0))
+    count, flags, magic = _FOOTER.unpack(_exactly(file, _FOOTER.size))
+    entry = 12 if flags & _HAS_CHECKSUMS else 8
+    table = 8 + entry * count + _FOOTER.size
+    if magic != _MAGIC or flags & ~_HAS_CHECKSUMS or not 0 < count <= size // entry or table > size:
+        raise EOFError("it has no seek table")
+    file.seek(size - table)
+    skippable, length = struct.unpack("<II", _exactly(file, 8))
+    entries = np.frombuffer(_exactly(file, entry * count), "<u4").reshape(count, -1).astype(np.int64)
+    ends, gives = np.cumsum(entries[:, 0]), entries[:, 1]
+    full = np.all(gives[:-1] == BLOCK) and 0 < gives[-1] <= BLOCK and np.all(entries[:, 0] <= 2 * BLOCK)
+    if skippable != _SKIPPABLE or length != table - 8 or not full or ends[-1] != size - table:
+        raise EOFError("its seek table is not that of its frames")
+    return np.column_stack([ends - entries[:, 0], ends, gives])
+
+
+def _read_block(file: BinaryIO, frames: npt.NDArray[np.int64], number: int) -> memoryview:
+    if number >= len(frames):
+        raise EOFError
+    first, last, size = frames[number].tolist()
+    file.seek(first)
+    decompressor = ZstdDecompressor()
+    block = decompressor.decompress(_exactly(file, last - first), BLOCK + 1)
+    if len(block) != size or not decompressor.eof:
+        raise EOFError("a frame does not give what the seek table says")
+    return memoryview(block)
+
+
+def _exactly(file: BinaryIO, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) != size:
+        raise EOFError
+    return data
 
 
 def cut(hash: str, blocks: Sequence[memoryview], first: int, last: int) -> str:
@@ -106,7 +151,7 @@ def _damage(hash: str) -> Iterator[None]:
     """Turns what a damaged file raises into an `IntegrityError` that names the text."""
     try:
         yield
-    except (ZstdError, SeekableFormatError, EOFError, ValueError, RuntimeError) as error:
+    except (ZstdError, EOFError, ValueError, MemoryError) as error:
         raise IntegrityError(
             f"Stored text {hash} is damaged ({error or 'it ends early'}). Run `docstore verify` to see what is "
             "affected; delete the file and add the document again."

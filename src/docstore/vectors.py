@@ -125,9 +125,8 @@ def index_in(buffer: npt.NDArray[np.uint8], count: int, dimension: int, codec: C
     """
     header = _index_header(count, dimension, codec)
     buffer[: len(header)] = np.frombuffer(header, np.uint8)
-    faiss_io: Any = faiss  # its stubs lack this
-    reader = faiss_io.ZeroCopyIOReader(faiss.swig_ptr(buffer), len(header) + count * code_size(dimension, codec))
-    return faiss.read_index(reader)
+    size = len(header) + count * code_size(dimension, codec)
+    return faiss.read_index(faiss.ZeroCopyIOReader(faiss.swig_ptr(buffer), size))  # type: ignore[attr-defined]
 
 
 def decode(codes: npt.NDArray[np.uint8], dimension: int, codec: Codec) -> Vectors:

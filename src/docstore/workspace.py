@@ -307,7 +307,7 @@ def check_hash(hash: object) -> str:
     Raises:
         InvalidArgument: it is not.
     """
-    if not isinstance(hash, str) or not is_hash(hash):
+    if not is_hash(hash):
         raise InvalidArgument(f"{hash!r} is no document hash: those have 64 lowercase hexadecimal characters")
     return hash
 

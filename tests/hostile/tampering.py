@@ -297,11 +297,13 @@ def texts() -> Iterator[tuple[str, bytes]]:
             # The table of frames is at the end: half of the changes hit it.
             data[-1 - generator.randrange(len(data) if number % 2 else 40)] = generator.choice([0, 1, 127, 128, 255])
         yield f"text, changed {number}", bytes(data)
+    for number in range(5):  # several frames, so that not all of it is damaged at once
+        yield f"text of frames {number}", compress(Text.of(generator.randbytes(50_000).hex()))
     yield "text without a table", pyzstd.compress(b"lorem ipsum " * 100)
     bomb = pyzstd.compress(b"\0" * (64 << 20)) * 64
     yield "text of 4 GB without a table", bomb
     frame = pyzstd.compress(b"\0" * (1 << 30), 1)
-    for said in (1 << 30, 100, 0xFFFFFFFF):
+    for said in (1 << 30, 100, 32 * 1024, 0xFFFFFFFF):
         entries = struct.pack("<II", len(frame), said) * 4
         table = struct.pack("<II", 0x184D2A5E, len(entries) + 9) + entries + struct.pack("<IBI", 4, 0, 0x8F92EAB1)
         yield f"text of 4 GB, {said} each", frame * 4 + table

@@ -29,13 +29,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
         (
             (
-                "        self._unsure = False\n"
-                "\n"
-                "    def _publish_one",
-                "        publication.sync()\n"
-                "        self._unsure = False\n"
-                "\n"
-                "    def _publish_one",
+                "        self._unsure = False\n        for item",
+                "        publication.sync()\n        self._unsure = False\n        for item",
             ),
         ),
     ),
@@ -205,10 +200,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "for-ever-unsure", "ingest/add.py",
-        "        self._unsure = False\n"
-        "\n"
-        "    def _publish_one",
-        "\n    def _publish_one",
+        "        self._unsure = False\n        for item",
+        "        for item",
         "every failed add looks like a crash",
         (f"{_CLAIMS}::test_a_failure_after_a_publication_asks_for_no_sweep",),
     ),

@@ -40,6 +40,7 @@ from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 _POLL_SECONDS = 0.02  # how often a wait for somebody else's claim looks again; embedding one chunk takes as long
 
 
+_MOST_VAIN = 50  # transactions in which a document could not be published
 _BATCH_CHARACTERS = 250_000  # some 300 chunks: full batches for the embedder, and seconds, not minutes, to a commit
 
 
@@ -261,6 +262,18 @@ class Addition:
             # When COMMIT itself fails nothing is undone: after a failed fsync the commit may yet turn out to be on the
             # disk, and its rows must then find their files.
         self._unsure = False
+        for item in items:
+            if item.outcome is None:
+                self._count_vain(item)
+
+    def _count_vain(self, item: Incoming) -> None:
+        """Others may change what we looked at, again and again; a catalog that contradicts itself would for ever."""
+        item.vain += 1
+        if item.vain == _MOST_VAIN:
+            item.outcome = IntegrityError(
+                f"{item.label} cannot be stored: what the catalog says of it changed {_MOST_VAIN} times, or "
+                "contradicts itself. Run `docstore verify`."
+            )
 
     def _publish_one(self, db: Database, item: Incoming, publication: Publication) -> None:
         document = contents.find_document(db, item.hash)

@@ -37,6 +37,8 @@ class Incoming:
     subindex: StagedSubindex | None = None
     outcome: Document | DocStoreError | None = None
     reported: bool = False
+    vain: int = 0
+    """How often it could not be published, since what it relied on had changed."""
 
     def adopt(self, text_hash: str) -> None:
         """Goes on with the text of this hash; what was made of another one is void."""

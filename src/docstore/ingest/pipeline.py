@@ -36,9 +36,9 @@ class StagedSubindex:
     chunks: int
 
 
-def is_fingerprint(value: str) -> bool:
-    """Whether `value` is written like a pipeline's fingerprint."""
-    return _FINGERPRINT.fullmatch(value) is not None
+def is_fingerprint(value: object) -> bool:
+    """Whether `value` is written like a pipeline's fingerprint. In a damaged catalog it may be no text."""
+    return isinstance(value, str) and _FINGERPRINT.fullmatch(value) is not None
 
 
 class Pipeline:
