@@ -190,4 +190,7 @@ def _document(db: Database, found: dict[str, Any]) -> DocumentRow:
 
 
 def _subindex(found: dict[str, Any]) -> SubindexRow:
+    if None in found.values():
+        raise IntegrityError("The catalog lacks a part of what it says of a sub-index: it is damaged. Run `docstore "
+                             "repair`, or restore a backup.")  # fmt: skip
     return SubindexRow(**{name: value for name, value in found.items() if name != "fingerprint"})

@@ -11,7 +11,7 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -316,7 +316,23 @@ def rows(db: Database, sql: str, *arguments: Any) -> list[dict[str, Any]]:
     """
     cursor = db.execute(sql, arguments)
     names = [column[0] for column in cursor.description]
-    return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+    return [dict(zip(names, values, strict=True)) for values in checked(names, cursor.fetchall())]
+
+
+def checked(names: Sequence[str], values: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Rows that were read, of columns of these names, once each value was found to be of its column's type.
+
+    SQLite refuses to write others (STRICT), and reads whatever a damaged page says.
+
+    Raises:
+        IntegrityError: a value is not.
+    """
+    for name, column in zip(names, zip(*values)):
+        types = schema.column_types().get(name)
+        if types is not None and not types.issuperset(map(type, column)):
+            raise IntegrityError(f"The catalog holds a {name} that is of another type than all are: it is damaged. Run "
+                                 "`docstore verify`, or restore a backup.")  # fmt: skip
+    return values
 
 
 def row(db: Database, sql: str, *arguments: Any) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from docstore.contents import DocumentRow, find_document
-from docstore.database import row, rows
+from docstore.database import checked, row, rows
 from docstore.metadata import decode
 from docstore.schema import NOW
 
@@ -139,7 +139,8 @@ def referenced_texts(db: Database, workspace: int) -> dict[tuple[str, str], str]
            JOIN documents d ON d.id = r.document_id JOIN texts t ON t.id = d.text_id WHERE r.workspace_id = ?""",
         (workspace,),
     )
-    return {(document, text): name for document, text, name in found.fetchall()}
+    some = checked(("hash", "hash", "name"), found.fetchall())
+    return {(document, text): name for document, text, name in some}
 
 
 def metadata_of(db: Database, workspace: int) -> dict[str, Mapping[str, Any]]:
@@ -148,7 +149,7 @@ def metadata_of(db: Database, workspace: int) -> dict[str, Mapping[str, Any]]:
         "SELECT d.hash, r.metadata FROM refs r JOIN documents d ON d.id = r.document_id WHERE r.workspace_id = ?",
         (workspace,),
     )
-    return {document: decode(metadata) for document, metadata in found.fetchall()}
+    return {document: decode(metadata) for document, metadata in checked(("hash", "metadata"), found.fetchall())}
 
 
 def references_to(db: Database, workspace: int, fingerprint: str, documents: Collection[str]) -> list[ReferenceRow]:

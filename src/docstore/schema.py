@@ -14,8 +14,10 @@ characters.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from functools import cache
+from types import NoneType
 
 from sqlite_utils import Database, Migrations
 
@@ -275,6 +277,22 @@ def _expected() -> frozenset[tuple[str, str, str]]:
     with closing(sqlite3.connect(":memory:")) as empty:
         migrations.apply(Database(empty, execute_plugins=False))
         return frozenset(_found(empty))
+
+
+@cache
+def column_types() -> Mapping[str, frozenset[type]]:
+    """What values a column may have in Python, by its name; columns of one name are of one type in all tables."""
+    types: dict[str, set[type]] = {}
+    with closing(sqlite3.connect(":memory:")) as empty:
+        migrations.apply(Database(empty, execute_plugins=False))
+        for name, declared, is_nullable in empty.execute(
+            # A reference that is joined to no sub-index has none of these.
+            """SELECT c.name, c.type, NOT (c."notnull" OR c.pk) OR t.name = 'subindexes'
+               FROM sqlite_master t, pragma_table_info(t.name) c
+               WHERE t.type = 'table' AND t.name NOT LIKE '%sqlite%'"""
+        ):
+            types.setdefault(name, set()).update([{"INTEGER": int, "TEXT": str}[declared]], [NoneType] * is_nullable)
+    return {name: frozenset(each) for name, each in types.items()}
 
 
 def _found(connection: sqlite3.Connection) -> Entries:

@@ -5,6 +5,7 @@ Counts and totals follow from the rows they count, so a wrong one is both found 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from sqlite_utils import Database
 
 from docstore import claims, schema
 from docstore.database import rows
+from docstore.errors import IntegrityError
 from docstore.model import Problem
 
 _REFERENCES = "(SELECT count(*) FROM refs WHERE document_id = documents.id)"
@@ -166,12 +168,15 @@ def _contradictions(db: Database) -> list[tuple[Problem, str | None, _Check]]:
 
 
 def _problem(db: Database, check: _Check, found: dict[str, Any]) -> Problem:
-    document, workspaces = found["document"], {found["workspace"]} - {None}
+    # As text: in a damaged catalog they may be of any type.
+    document, workspace = found["document"], found["workspace"]
+    workspaces = set() if workspace is None else {str(workspace)}
     if document is not None:
         query = """SELECT DISTINCT w.name FROM refs r JOIN workspaces w ON w.id = r.workspace_id
                    WHERE r.document_id = (SELECT id FROM documents WHERE hash = ?)"""
-        workspaces = {each["name"] for each in rows(db, query, document)}
-    documents = () if document is None else (document,)
+        with contextlib.suppress(IntegrityError):
+            workspaces = {each["name"] for each in rows(db, query, document)}
+    documents = () if document is None else (str(document),)
     return Problem(check.kind, check.table, found["detail"], tuple(sorted(workspaces)), documents)
 
 
