@@ -1,5 +1,5 @@
 # The two commands of the README, each complete on a fresh machine: they make their own environment in .venv.
-.PHONY: demo test lint bench-storage clean
+.PHONY: demo test lint bench-storage bench-search clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -24,5 +24,9 @@ bench-storage: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[benchmarks]"
 	$(BIN)/python benchmarks/storage.py --docs "$(DOCS)"
 
+bench-search: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[benchmarks]"
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/search.py measure --folder bench
+
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo bench build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

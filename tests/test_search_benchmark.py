@@ -1,0 +1,30 @@
+"""benchmarks/search.py in short: its documents are what it says, and what it reports was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.search import Row, hot, report, warm
+from benchmarks.synthetic import CHUNKS, DIMENSION, ClusteredEmbedder, documents, queries
+from docstore import DocStore
+
+
+def test_the_rows_of_a_run(folder: Path, tmp_path: Path) -> None:
+    with DocStore(folder, embedder=ClusteredEmbedder()) as store:
+        rows = [warm(store, 2 * CHUNKS), hot(tmp_path / "hot", 2, 3)]
+        assert {document.chunks for document in store.workspace(f"warm {2 * CHUNKS}").documents()} == {CHUNKS}
+    assert all(value > 0 for row in rows for value in (*row.ours, *row.theirs))
+    for row in rows:
+        assert str(row) in report(rows)
+
+
+def test_a_row_is_a_ratio_of_medians() -> None:
+    assert str(Row("what", "ms", [1.0, 2.0, 9.0], [4.0, 4.0, 4.0], "peer")).endswith("| 0.50 |")
+
+
+def test_vectors_are_the_same_in_every_process() -> None:
+    texts = [document.decode()[:100] for document in documents(3)]
+    vectors = ClusteredEmbedder().embed(texts)
+    assert vectors.shape == (3, DIMENSION)
+    assert (ClusteredEmbedder().embed(texts[::-1]) == vectors[::-1]).all()
+    assert round(float(queries(1)[0] @ queries(1)[0]), 5) == 1
