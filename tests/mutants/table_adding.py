@@ -97,7 +97,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "            document = None\n",
         "",
         "a reference to a document whose files are going",
-        (f"{_COLLECT}::test_a_doomed_document_is_a_miss",),
+        (f"{_COLLECT}::test_a_doomed_document_whose_text_lives_on_is_a_miss",),
     ),
     Mutant(
         "condemned-texts-are-reused", "ingest/add.py",
