@@ -13,7 +13,8 @@ def test_the_rows_of_a_run(folder: Path, tmp_path: Path) -> None:
     with DocStore(folder, embedder=ClusteredEmbedder()) as store:
         rows = [warm(store, 2 * CHUNKS), hot(tmp_path / "hot", 2, 3)]
         assert {document.chunks for document in store.workspace(f"warm {2 * CHUNKS}").documents()} == {CHUNKS}
-    assert all(value > 0 for row in rows for value in (*row.ours, *row.theirs))
+    assert min(*rows[0].ours, *rows[0].theirs, *rows[1].theirs) > 0
+    assert rows[1].ours[0] >= 0  # so little may fit into memory that the process has already
     for row in rows:
         assert str(row) in report(rows)
 

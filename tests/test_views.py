@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,43 @@ def test_an_added_document_goes_to_the_tail(folder: Path) -> None:
         store.workspace("alice").remove(hashes[0])
         assert _view(store, "alice").shared == (base, tail)
         assert hashes[0] not in {hit.document for hit in store.workspace("alice").search("text", k=100)}
+
+
+def test_a_document_of_base_and_tail_is_found_once(folder: Path) -> None:
+    """A workspace that comes to resemble another takes over that one's base, and what it had added is in both."""
+    with _store(folder) as store:
+        first = _fill(store, "alice", range(40))
+        _view(store, "alice")
+        _fill(store, "alice", range(100, 106))
+        assert len(_view(store, "alice").shared) == 2
+        second = _fill(store, "bob", range(100, 140))
+        theirs = _view(store, "bob").shared[0]
+        for hash in first:
+            store.workspace("alice").remove(hash)
+        _fill(store, "alice", range(106, 140))
+        assert _view(store, "alice").shared[0] is theirs
+        found = [(hit.document, hit.chunk) for hit in store.workspace("alice").search("text", k=1000)]
+        assert sorted(found) == sorted(set(found)) == sorted((hash, 0) for hash in second)
+
+
+def test_views_of_many_threads_at_once(folder: Path) -> None:
+    with _store(folder) as store:
+        for number in range(16):
+            _fill(store, f"w{number}", range(number * 3, number * 3 + 5))
+
+        def change_and_search(number: int) -> set[int]:
+            counts = set()
+            for turn in range(30):
+                workspace = store.workspace(f"w{number}")
+                hash = workspace.add(f"visitor {number} {turn}".encode()).hash
+                hits = workspace.search("text", k=1000)
+                counts.add(len(hits))
+                assert len({(hit.document, hit.chunk) for hit in hits}) == len(hits)
+                workspace.remove(hash)
+            return counts
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(change_and_search, range(16))) == [{6}] * 16
 
 
 def test_what_is_no_longer_referenced_leaves_memory(folder: Path) -> None:

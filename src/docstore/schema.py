@@ -272,16 +272,13 @@ Entries = set[tuple[str, str, str]]
 """Of a schema: (type, name, SQL)."""
 
 
-@cache
-def _expected() -> frozenset[tuple[str, str, str]]:
-    with closing(sqlite3.connect(":memory:")) as empty:
-        migrations.apply(Database(empty, execute_plugins=False))
-        return frozenset(_found(empty))
+Types = Mapping[str, frozenset[type]]
+"""By column name: what values it may have in Python. Columns of one name are of one type in all tables."""
 
 
 @cache
-def column_types() -> Mapping[str, frozenset[type]]:
-    """What values a column may have in Python, by its name; columns of one name are of one type in all tables."""
+def _new() -> tuple[frozenset[tuple[str, str, str]], Types]:
+    """The schema of a new catalog, and the types of its columns. Making one takes some milliseconds."""
     types: dict[str, set[type]] = {}
     with closing(sqlite3.connect(":memory:")) as empty:
         migrations.apply(Database(empty, execute_plugins=False))
@@ -292,7 +289,12 @@ def column_types() -> Mapping[str, frozenset[type]]:
                WHERE t.type = 'table' AND t.name NOT LIKE '%sqlite%'"""
         ):
             types.setdefault(name, set()).update([{"INTEGER": int, "TEXT": str}[declared]], [NoneType] * is_nullable)
-    return {name: frozenset(each) for name, each in types.items()}
+        return frozenset(_found(empty)), {name: frozenset(each) for name, each in types.items()}
+
+
+def column_types() -> Types:
+    """What values the catalog's columns may have."""
+    return _new()[1]
 
 
 def _found(connection: sqlite3.Connection) -> Entries:
@@ -304,7 +306,7 @@ def _found(connection: sqlite3.Connection) -> Entries:
 def difference(connection: sqlite3.Connection) -> tuple[Entries, Entries]:
     """(what is in a catalog's schema and should not be, what should be and is not)."""
     found = _found(connection)
-    return found - _expected(), set(_expected() - found)
+    return found - _new()[0], set(_new()[0] - found)
 
 
 def is_tampered(connection: sqlite3.Connection) -> bool:

@@ -102,7 +102,6 @@ class Snapshot:
     ) -> list[tuple[Vectors, Rows]]:
         if population == 0:
             return [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in queries]
-        reachable = len(self.codes) if mask is None else population
         # As many more as are not alive, where these are spread evenly; where they are not, `_settle` goes on.
         reachable = len(self.codes) if mask is None else population
         k = min(k, population)

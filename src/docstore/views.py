@@ -53,11 +53,12 @@ class Part:
     """Which it has, shape (documents,); None for all."""
 
     @classmethod
-    def of(cls, segment: Segment, names: Mapping[Key, str]) -> Part:
-        """What a workspace has of a segment."""
+    def of(cls, segment: Segment, names: Mapping[Key, str], besides: Segment | None = None) -> Part:
+        """What a workspace has of a segment, and not of another: found in both, it would be found twice."""
         snapshot = segment.snapshot()
         count = len(snapshot.ends)
-        called = [segment.intern(names.get(key)) for key in snapshot.keys[:count]]
+        here = (None if besides is not None and besides.has(key) else names.get(key) for key in snapshot.keys[:count])
+        called = [segment.intern(name) for name in here]
         alive = np.fromiter((name is not None for name in called), bool, count)
         return cls(segment, snapshot, called, None if alive.all() else alive)
 
@@ -172,7 +173,8 @@ class Views:
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self._bases: weakref.WeakSet[Segment] = weakref.WeakSet()
+        # Not a WeakSet: going through one while another thread adds to it fails. `valuerefs` copies in one step.
+        self._bases: weakref.WeakValueDictionary[int, Segment] = weakref.WeakValueDictionary()
 
     def get(self, workspace: int) -> View | None:
         """The view of a workspace, of whatever version."""
@@ -205,7 +207,8 @@ class Views:
 
     def _base(self, scope: int, wanted: Mapping[Key, str], old: View | None) -> Segment | None:
         mine = [part.segment for part in old.parts[:1]] if old is not None else []
-        others = [each for each in list(self._bases) if each.scope == scope]
+        living = (each() for each in self._bases.valuerefs())
+        others = [each for each in living if each is not None and each.scope == scope]
         some = list(islice(wanted, _SAMPLE))
         for segment in mine + others:
             if sum(map(segment.has, some)) * 2 < len(some):
@@ -222,9 +225,12 @@ class Views:
                 segments.append(Segment(plan.scope, dimension, codec, sum(len(each.codes) for each in additions)))
             for addition in additions:
                 segments[-1].append(*addition)
-        if segments:
-            self._bases.add(segments[0])
-        return View(version, tuple(Part.of(segment, plan.wanted) for segment in segments), dimension, codec)
+        if not segments:
+            return View(version, (), dimension, codec)
+        base, *tail = segments
+        self._bases[id(base)] = base
+        parts = (Part.of(base, plan.wanted), *(Part.of(each, plan.wanted, besides=base) for each in tail))
+        return View(version, parts, dimension, codec)
 
 
 def _is_mostly(segment: Segment, wanted: Mapping[Key, str]) -> bool:

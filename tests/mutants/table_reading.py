@@ -134,6 +134,13 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_VIEWS}::test_what_is_no_longer_referenced_leaves_memory",),
     ),
     Mutant(
+        "found-in-base-and-tail", "views.py",
+        "Part.of(each, plan.wanted, besides=base)",
+        "Part.of(each, plan.wanted)",
+        "a document is found twice",
+        (f"{_VIEWS}::test_a_document_of_base_and_tail_is_found_once",),
+    ),
+    Mutant(
         "memory-lock-kept-over-fork", "memory.py",
         "        in_child(self._make_lock)\n",
         "",
