@@ -113,9 +113,12 @@ def _show_stats(stats: StorageStats) -> None:
     table.add_row("documents", str(stats.references), str(stats.documents))
     table.add_row("chunks embedded", str(asked), str(computed))
     table.add_row(
-        "documents, texts, vectors", _human(stats.logical_bytes), _human(stats.physical_bytes - stats.catalog_bytes)
+        "documents, texts, vectors",
+        _human(stats.logical_bytes),
+        _human(stats.physical_bytes - stats.catalog_bytes - _reserve()),
     )
     table.add_row("catalog", "", _human(stats.catalog_bytes))
+    table.add_row("kept for a full disk", "", _human(_reserve()))
     console.print(table)
 
 
@@ -127,9 +130,15 @@ def _remove(store: DocStore, alice: Workspace, bob: Workspace) -> None:
     for name in store.workspaces():
         store.delete_workspace(name)
     report = store.collect()
-    left = [path for path in (FOLDER / "store").rglob("*") if path.is_file() and not path.name.startswith("catalog")]
+    own = ("catalog", "reserve")
+    left = [path for path in (FOLDER / "store").rglob("*") if path.is_file() and not path.name.startswith(own)]
     console.print(f"every workspace is deleted: collect deletes {report.documents} documents, {_human(report.bytes)}")
-    console.print(f"files left beside the catalog: {len(left)}; verify: {'ok' if store.verify().ok else 'PROBLEMS'}")
+    console.print(f"files left of documents: {len(left)}; verify: {'ok' if store.verify().ok else 'PROBLEMS'}")
+
+
+def _reserve() -> int:
+    """What the store keeps in reserve, so that room can be made on a full disk."""
+    return (FOLDER / "store" / "reserve").stat().st_size
 
 
 def _human(size: float) -> str:
