@@ -126,15 +126,30 @@ def _count(name: str, value: Any) -> int:
     return count
 
 
-def find(
-    parts: Parts, workspace: int, queries: Vectors, k: int, filter: Filter, diversity: Diversity | None
-) -> list[list[Hit]]:
-    """The k best hits for each query vector, shape (n, dimension) float32."""
-    k = _count("k", k)
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a search is to give for each query."""
+
+    k: int
+    diversity: Diversity | None
+    candidates: int | None
+    """As for `nearest.nearest`."""
+
+    @classmethod
+    def of(cls, k: int, candidates: int | None, diversity: Diversity | None = None) -> Wanted:
+        """The same, from what a caller passed.
+
+        Raises:
+            InvalidArgument: a number is out of range.
+        """
+        return cls(_count("k", k), diversity, None if candidates is None else _count("candidates", candidates))
+
+
+def find(parts: Parts, workspace: int, queries: Vectors, filter: Filter, wanted: Wanted) -> list[list[Hit]]:
+    """The best hits for each query vector, shape (n, dimension) float32."""
     queries = _checked(queries, parts.pipeline.dimension)
     scope = parts.scope(workspace)
-    with_metadata = bool(filter.where)
-    return _with_view(parts, workspace, with_metadata, partial(_find, parts, scope, queries, k, filter, diversity))
+    return _with_view(parts, workspace, bool(filter.where), partial(_find, parts, scope, queries, filter, wanted))
 
 
 def _checked(queries: Vectors, dimension: int) -> Vectors:
@@ -144,25 +159,23 @@ def _checked(queries: Vectors, dimension: int) -> Vectors:
     return normalise(queries, InvalidArgument, "The query is")
 
 
-def _find(
-    parts: Parts, scope: int, queries: Vectors, k: int, filter: Filter, diversity: Diversity | None, view: View
-) -> list[list[Hit]]:
+def _find(parts: Parts, scope: int, queries: Vectors, filter: Filter, wanted: Wanted, view: View) -> list[list[Hit]]:
     keep = filter.keep(view)
-    if diversity is None:
-        answers = view.nearest(queries, k, keep)
+    if wanted.diversity is None:
+        answers = view.nearest(queries, wanted.k, keep, wanted.candidates)
     else:
-        answers = [_diversified(view, query, k, diversity, keep) for query in queries]
+        answers = [_diversified(view, query, wanted, wanted.diversity, keep) for query in queries]
     pieces = _read_passages(parts, scope, answers)
     return [[_hit(found, pieces[found.text, found.first_byte, found.last_byte]) for found in answer]
             for answer in answers]  # fmt: skip
 
 
 def _diversified(
-    view: View, query: Vectors, k: int, diversity: Diversity, keep: Callable[[str], bool] | None
+    view: View, query: Vectors, wanted: Wanted, diversity: Diversity, keep: Callable[[str], bool] | None
 ) -> list[Found]:
-    candidates, vectors = view.nearest_with_vectors(query, max(k, diversity.fetch_k), keep)
-    picked = maximal_marginal_relevance(query, vectors, k, diversity.lambda_mult)
-    return [candidates[position] for position in picked]
+    near, vectors = view.nearest_with_vectors(query, max(wanted.k, diversity.fetch_k), keep, wanted.candidates)
+    picked = maximal_marginal_relevance(query, vectors, wanted.k, diversity.lambda_mult)
+    return [near[position] for position in picked]
 
 
 def _read_passages(parts: Parts, scope: int, answers: list[list[Found]]) -> dict[tuple[str, int, int], str]:

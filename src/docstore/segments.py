@@ -14,14 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from docstore.forking import in_child
-from docstore.vectors import SPAN, Codec, Vectors, code_size, header_size, index_in, scan
+from docstore.sketches import Sketcher
+from docstore.vectors import SPAN, Codec, code_size, header_size, index_in
 
 Codes = npt.NDArray[np.uint8]
 Spans = npt.NDArray[np.void]
 Rows = npt.NDArray[np.int64]
-
-_SPARE = 8  # more than asked for: equal scores at the k-th place then show, instead of being cut by accident
-
 
 Key = tuple[str, str]
 """What names a document's rows: its hash, and that of its text, since it may be stored again with another."""
@@ -57,6 +55,10 @@ class Snapshot:
     """Which have pages, and the same holds."""
     ends: Rows
     """One past each document's last row, shape (documents,)."""
+    sketcher: Sketcher
+    """Has sketches of the rows, once it has made them."""
+    dimension: int
+    codec: Codec
 
     def documents_of(self, rows: Rows) -> Rows:
         """The positions of the documents that some rows belong to."""
@@ -70,67 +72,9 @@ class Snapshot:
         rows = slice(int(self.ends[position - 1]) if position else 0, int(self.ends[position]))
         return Addition(key, self.codes[rows], self.spans[rows], self.paged[position])
 
-    def nearest(
-        self, queries: Vectors, k: int, alive: npt.NDArray[np.bool_] | None, allowed: npt.NDArray[np.bool_] | None
-    ) -> list[tuple[Vectors, Rows]]:
-        """The k best rows for each query, by falling inner product, and all others that score as the k-th.
-
-        Args:
-            queries: shape (m, dimension), normalised.
-            alive: which documents take part, shape (documents,); None for all. Few are not: what is found is looked
-                through, which costs less than to have FAISS ask for each row.
-            allowed: which documents take part, when few do.
-        """
-        if allowed is not None:
-            mask = np.repeat(allowed, np.diff(self.ends, prepend=0))
-            return self._nearest(queries, k, int(np.count_nonzero(mask)), None, mask)
-        if alive is None:
-            return self._nearest(queries, k, len(self.codes), None, None)
-        return self._nearest(queries, k, self.rows_of(alive), alive, None)
-
     def rows_of(self, documents: npt.NDArray[np.bool_]) -> int:
         """How many rows some documents have."""
         return int(np.diff(self.ends, prepend=0)[documents].sum())
-
-    def _nearest(
-        self,
-        queries: Vectors,
-        k: int,
-        population: int,
-        alive: npt.NDArray[np.bool_] | None,
-        mask: npt.NDArray[np.bool_] | None,
-    ) -> list[tuple[Vectors, Rows]]:
-        if population == 0:
-            return [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in queries]
-        # As many more as are not alive, where these are spread evenly; where they are not, `_settle` goes on.
-        reachable = len(self.codes) if mask is None else population
-        k = min(k, population)
-        reach = min((k + _SPARE) * reachable // population, reachable)
-        return [
-            self._settle(queries[number : number + 1], k, alive, mask, reachable, scores, rows)
-            for number, (scores, rows) in enumerate(zip(*scan(self.index, queries, reach, mask), strict=True))
-        ]
-
-    def _settle(
-        self,
-        query: Vectors,
-        k: int,
-        alive: npt.NDArray[np.bool_] | None,
-        mask: npt.NDArray[np.bool_] | None,
-        reachable: int,
-        scores: Vectors,
-        rows: Rows,
-    ) -> tuple[Vectors, Rows]:
-        """Goes on from what a scan gave, until nothing that was not fetched can be among the k best."""
-        while True:
-            kept = slice(None) if alive is None else alive[self.documents_of(rows)]
-            found, numbers = scores[kept], rows[kept]
-            # FAISS may return any of equal scores, so go on until the last one is worse than the k-th.
-            if len(scores) == reachable or (len(found) >= k and scores[-1] < found[k - 1]):
-                best = found >= found[k - 1]
-                return found[best], numbers[best]
-            more, where = scan(self.index, query, min(2 * len(scores), reachable), mask)
-            scores, rows = more[0], where[0]
 
 
 class Segment:
@@ -151,6 +95,7 @@ class Segment:
         self._paged: list[bool] = []
         self._names: dict[str, str] = {}
         self._ends: list[int] = []
+        self._sketcher = Sketcher(dimension, codec)
         self._allocate(rows)
         self._snapshot: Snapshot | None = None
         self._make_lock()
@@ -162,7 +107,8 @@ class Segment:
     @property
     def nbytes(self) -> int:
         """Memory it takes, in bytes."""
-        return self._used * (code_size(self._dimension, self._codec) + SPAN.itemsize) + 500 * len(self._keys)
+        rows = self._used * (code_size(self._dimension, self._codec) + SPAN.itemsize)
+        return rows + self._sketcher.nbytes + 500 * len(self._keys)
 
     def has(self, key: Key) -> bool:
         """Whether a snapshot from now on has the rows of a document."""
@@ -197,7 +143,7 @@ class Segment:
                 index = index_in(self._buffer, self._used, self._dimension, self._codec)
                 self._snapshot = Snapshot(
                     index, self._codes[: self._used], self._spans[: self._used], self._keys, self._positions,
-                    self._paged, np.array(self._ends, np.int64),
+                    self._paged, np.array(self._ends, np.int64), self._sketcher, self._dimension, self._codec,
                 )  # fmt: skip
             return self._snapshot
 

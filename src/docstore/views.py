@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from docstore.memory import Memory
+from docstore.nearest import nearest
 from docstore.segments import Addition, Key, Rows, Segment, Snapshot
 from docstore.vectors import Codec, Vectors, decode
 
@@ -120,32 +121,36 @@ class View:
         for part in self.parts:
             yield from (document for name, (document, _) in zip(part.names, part.snapshot.keys) if name is not None)
 
-    def nearest(self, queries: Vectors, k: int, keep: Callable[[str], bool] | None) -> list[list[Found]]:
+    def nearest(
+        self, queries: Vectors, k: int, keep: Callable[[str], bool] | None, candidates: int | None = None
+    ) -> list[list[Found]]:
         """The k best chunks for each query, by falling inner product, then document hash, then chunk number.
 
         Args:
             queries: shape (m, dimension), normalised.
             keep: which documents take part; None for all.
+            candidates: as for `nearest.nearest`.
         """
-        return [[found for found, _, _ in best] for best in self._nearest(queries, k, keep)]
+        return [[found for found, _, _ in best] for best in self._nearest(queries, k, keep, candidates)]
 
     def nearest_with_vectors(
-        self, query: Vectors, k: int, keep: Callable[[str], bool] | None
+        self, query: Vectors, k: int, keep: Callable[[str], bool] | None, candidates: int | None = None
     ) -> tuple[list[Found], Vectors]:
         """As `nearest`, for one query of shape (dimension,); and the vectors found, shape (found, dimension)."""
-        (best,) = self._nearest(query[np.newaxis], k, keep)
+        (best,) = self._nearest(query[np.newaxis], k, keep, candidates)
         codes = [part.snapshot.codes[row] for _, row, part in best]
         if not codes:
             return [], np.empty((0, self.dimension), np.float32)
         return [found for found, _, _ in best], decode(np.stack(codes), self.dimension, self.codec)
 
     def _nearest(
-        self, queries: Vectors, k: int, keep: Callable[[str], bool] | None
+        self, queries: Vectors, k: int, keep: Callable[[str], bool] | None, candidates: int | None
     ) -> list[list[tuple[Found, int, Part]]]:
         answers: list[list[tuple[Found, int, Part]]] = [[] for _ in queries]
         for part in self.parts:
             allowed = None if keep is None else part.accepted(keep)
-            for answer, best in zip(answers, part.snapshot.nearest(queries, k, part.alive, allowed), strict=True):
+            best_of_part = nearest(part.snapshot, queries, k, part.alive, allowed, candidates)
+            for answer, best in zip(answers, best_of_part, strict=True):
                 answer += [(found, row, part) for found, row in part.found(*best)]
         for answer in answers:
             # Documents and numbers decide between equal scores, so that neither the order of rows nor their
