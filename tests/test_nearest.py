@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from docstore import InvalidArgument, Workspace, nearest, sketches
 from docstore.segments import Segment, Snapshot
 from docstore.testing import HashEmbedder
-from docstore.vectors import SPAN, Codec, empty_index
+from docstore.vectors import Codec, empty_index
+from tests.rows import rows_of
 
 DIMENSION = 384
 CODECS = pytest.mark.parametrize("codec", ["float16", "float32"])
@@ -24,10 +25,8 @@ Vectors = npt.NDArray[np.float32]
 def segment_of(vectors: Vectors, codec: Codec = "float16", each: int = 50) -> Segment:
     """A segment of documents of `each` rows."""
     segment = Segment(0, vectors.shape[1], codec, len(vectors))
-    codes = empty_index(vectors.shape[1], codec).sa_encode(vectors)
     for first in range(0, len(vectors), each):
-        some = codes[first : first + each]
-        segment.append((f"{first:08}", "text"), some, np.zeros(len(some), SPAN), False)
+        segment.append(rows_of(f"{first:08}", vectors[first : first + each], codec))
     return segment
 
 
@@ -92,8 +91,8 @@ def test_sketches_made_one_by_one_are_those_of_a_joint_build() -> None:
     vectors = clustered(1000)
     segment = Segment(0, DIMENSION, "float16", 0)
     codes = empty_index(DIMENSION, "float16").sa_encode(vectors)
-    for number, first in enumerate(range(0, 1000, 50)):
-        segment.append((str(number), "text"), codes[first : first + 50], np.zeros(50, SPAN), False)
+    for first in range(0, 1000, 50):
+        segment.append(rows_of(str(first), vectors[first : first + 50]))
         sketched(segment.snapshot())
     pieces = segment.snapshot().sketcher.pieces(codes)
     assert pieces is not None and [pieces[0].first, pieces[-1].last] == [0, 1000]
@@ -152,8 +151,7 @@ def test_two_stages_pass_over_what_is_gone_or_came_later(monkeypatch: pytest.Mon
     vectors = clustered(6000)
     segment = segment_of(vectors[:5000])
     before = segment.snapshot()
-    codes = empty_index(DIMENSION, "float16").sa_encode(vectors[5000:])
-    segment.append(("later", "text"), codes, np.zeros(1000, SPAN), False)
+    segment.append(rows_of("later", vectors[5000:]))
     sketched(segment.snapshot())
     alive = np.random.default_rng(0).random(len(before.ends)) > 0.2
     queries = clustered(6020)[6000:]
@@ -163,7 +161,7 @@ def test_two_stages_pass_over_what_is_gone_or_came_later(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("rows", [100_000, 1_000_000, 10**8])
 def test_candidates_grow_with_rows_and_k(rows: int) -> None:
-    assert nearest.candidates_for(rows, 10) == rows // 250 or rows == 100_000
+    assert nearest.candidates_for(rows, 10) == max(rows // 500, 400)
     assert nearest.candidates_for(rows, 10**6) >= 10**6
 
 

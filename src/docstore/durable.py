@@ -62,7 +62,12 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Opens a published file for reading, whatever stands in its place.
+    """Opens a published file for reading. Raises what `descriptor` does."""
+    return open(descriptor(path), "rb")
+
+
+def descriptor(path: Path | str) -> int:
+    """A descriptor of a published file, for reading, whatever stands in its place.
 
     A pipe would never be opened, a device never end.
 
@@ -73,9 +78,9 @@ def open_regular(path: Path) -> BinaryIO:
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if stat.S_ISREG(os.fstat(fd).st_mode):
-            return open(fd, "rb")
-        raise IntegrityError(f"{path} is no file: something else stands in its place. Remove it, then add the document "
-                             "again.")  # fmt: skip
+            return fd
+        raise IntegrityError(f"{path} is no file: something else stands in its place. Remove it, then add "
+                             "the document again.")  # fmt: skip
     except BaseException:
         os.close(fd)
         raise

@@ -32,9 +32,9 @@ _WIDEN = 4  # times as many candidates, when they were too few
 def candidates_for(rows: int, k: int) -> int:
     """How many rows are scored exactly at first, of so many, for the k best.
 
-    A 250th: measured, it takes a tenth of what the scan of the sketches takes. See docs/benchmarks.md for the recall.
+    A 500th: to score it takes a tenth of what the scan of the sketches takes. See docs/benchmarks.md for the recall.
     """
-    return max(rows // 250, 20 * k, 400)
+    return max(rows // 500, 20 * k, 400)
 
 
 def nearest(

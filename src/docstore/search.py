@@ -281,21 +281,35 @@ def _view(parts: Parts, workspace: int, moment: _Moment) -> View:
 def _addition(parts: Parts, moment: _Moment, key: Key) -> Addition:
     reference = moment.unread.get(key)
     if reference is not None:
-        return Addition(key, *_load(parts, reference), reference.pages is not None)
+        rows = reference.chunks or 0
+        codes, spans = partial(_read_codes, parts, reference), partial(_read_spans, parts, reference)
+        return Addition(key, rows, codes, spans, reference.pages is not None)
     addition = moment.old.addition(key) if moment.old is not None else None
     assert addition is not None
     return addition
 
 
-def _load(parts: Parts, reference: ReferenceRow) -> tuple[Codes, Spans]:
+# The hashes are those of the reference's row, and the check is on the bytes that are decoded (invariant 10).
+
+
+def _read_codes(parts: Parts, reference: ReferenceRow) -> Codes:
     assert reference.index_hash is not None and reference.index_size is not None
+    files = parts.embeddings(parts.pipeline.fingerprint)
+    index = files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash, reference.index_size)
+    codes = decode_index(index, parts.pipeline.dimension, parts.pipeline.codec)
+    _require_count(reference, "vectors", len(codes))
+    return codes
+
+
+def _read_spans(parts: Parts, reference: ReferenceRow) -> Spans:
     assert reference.spans_hash is not None and reference.spans_size is not None
     files = parts.embeddings(parts.pipeline.fingerprint)
-    # The hashes are those of this reference's row, and the check is on the bytes that are decoded (invariant 10).
-    index = files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash, reference.index_size)
     spans = decode_spans(files.read_checked(reference.text, SPANS_SUFFIX, reference.spans_hash, reference.spans_size))
-    codes = decode_index(index, parts.pipeline.dimension, parts.pipeline.codec)
-    if not len(codes) == len(spans) == reference.chunks:
-        raise IntegrityError(f"The index of text {reference.text} has {len(codes)} vectors, {len(spans)} spans and a "
-                             f"row that says {reference.chunks}. Run `docstore verify`.")  # fmt: skip
-    return codes, spans
+    _require_count(reference, "spans", len(spans))
+    return spans
+
+
+def _require_count(reference: ReferenceRow, what: str, count: int) -> None:
+    if count != reference.chunks:
+        raise IntegrityError(f"The index of text {reference.text} has {count} {what} and a row that says "
+                             f"{reference.chunks}. Run `docstore verify`.")  # fmt: skip

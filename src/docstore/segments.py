@@ -7,6 +7,7 @@ that gains a document costs that document, and workspaces that hold the same doc
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,13 +27,14 @@ Key = tuple[str, str]
 
 
 class Addition(NamedTuple):
-    """A document's rows."""
+    """A document's rows, read when they are needed: codes when they are appended, spans when one of them is found."""
 
     key: Key
-    codes: Codes
-    """Shape (n, bytes a code)."""
-    spans: Spans
-    """Shape (n,)."""
+    rows: int
+    codes: Callable[[], Codes]
+    """Shape (rows, bytes a code)."""
+    spans: Callable[[], Spans]
+    """Shape (rows,)."""
     paged: bool
     """Whether the document is of a type that has pages."""
 
@@ -45,14 +47,14 @@ class Snapshot:
     """A FAISS index on the segment's own memory."""
     codes: Codes
     """Shape (n, bytes a code). Keeps the memory alive that the index points to."""
-    spans: Spans
-    """Shape (n,)."""
     keys: list[Key]
     """Of each document; the segment appends to it, so only the first `len(ends)` are of this moment."""
     positions: dict[Key, int]
     """Where in `keys`, and the same holds."""
     paged: list[bool]
     """Which have pages, and the same holds."""
+    spans: list[Callable[[], Spans]]
+    """Of each document, and the same holds. Each is called once somebody wants to know, and then replaced."""
     ends: Rows
     """One past each document's last row, shape (documents,)."""
     sketcher: Sketcher
@@ -70,7 +72,14 @@ class Snapshot:
         if position is None or position >= len(self.ends):
             return None
         rows = slice(int(self.ends[position - 1]) if position else 0, int(self.ends[position]))
-        return Addition(key, self.codes[rows], self.spans[rows], self.paged[position])
+        codes = self.codes[rows]
+        return Addition(key, len(codes), lambda: codes, self.spans[position], self.paged[position])
+
+    def spans_of(self, position: int) -> Spans:
+        """The spans of a document's rows. Raises what reading them does."""
+        spans = self.spans[position]()
+        self.spans[position] = lambda: spans
+        return spans
 
     def rows_of(self, documents: npt.NDArray[np.bool_]) -> int:
         """How many rows some documents have."""
@@ -94,6 +103,7 @@ class Segment:
         self._positions: dict[Key, int] = {}
         self._paged: list[bool] = []
         self._names: dict[str, str] = {}
+        self._spans: list[Callable[[], Spans]] = []
         self._ends: list[int] = []
         self._sketcher = Sketcher(dimension, codec)
         self._allocate(rows)
@@ -114,26 +124,33 @@ class Segment:
         """Whether a snapshot from now on has the rows of a document."""
         return key in self._positions
 
-    def intern(self, name: str | None) -> str | None:
-        """The same name, once for all the workspaces that call a document so."""
-        return None if name is None else self._names.setdefault(name, name)
+    def lacking(self, keys: Iterable[Key]) -> list[Key]:
+        """Those of some documents that a snapshot from now on may not have."""
+        positions = self._positions  # not by set operations, which go through a dictionary that others change
+        return [key for key in keys if key not in positions]
 
-    def append(self, key: Key, codes: Codes, spans: Spans, paged: bool) -> None:
-        """Appends a document's rows, unless it has them."""
+    def interned(self, names: list[str | None]) -> list[str | None]:
+        """The same names, each once for all the workspaces that call a document so."""
+        known = self._names
+        return [name if name is None else known.setdefault(name, name) for name in names]
+
+    def append(self, addition: Addition) -> None:
+        """Appends a document's rows, unless it has them. Raises what reading them does."""
         with self._guard:
-            if key in self._positions:
+            if addition.key in self._positions:
                 return
+            codes = addition.codes()
             last = self._used + len(codes)
-            if last > len(self._spans):
+            if last > len(self._codes):
                 self._grow(last)
             self._codes[self._used : last] = codes
-            self._spans[self._used : last] = spans
             # The key last: whoever finds it finds its rows.
             self._used = last
             self._ends.append(last)
-            self._paged.append(paged)
-            self._keys.append(key)
-            self._positions[key] = len(self._keys) - 1
+            self._paged.append(addition.paged)
+            self._spans.append(addition.spans)
+            self._keys.append(addition.key)
+            self._positions[addition.key] = len(self._keys) - 1
             self._snapshot = None
 
     def snapshot(self) -> Snapshot:
@@ -142,8 +159,8 @@ class Segment:
             if self._snapshot is None:
                 index = index_in(self._buffer, self._used, self._dimension, self._codec)
                 self._snapshot = Snapshot(
-                    index, self._codes[: self._used], self._spans[: self._used], self._keys, self._positions,
-                    self._paged, np.array(self._ends, np.int64), self._sketcher, self._dimension, self._codec,
+                    index, self._codes[: self._used], self._keys, self._positions, self._paged, self._spans,
+                    np.array(self._ends, np.int64), self._sketcher, self._dimension, self._codec,
                 )  # fmt: skip
             return self._snapshot
 
@@ -152,11 +169,9 @@ class Segment:
         header, size = header_size(self._dimension, self._codec), code_size(self._dimension, self._codec)
         self._buffer = np.empty(header + capacity * size, np.uint8)
         self._codes: Codes = self._buffer[header:].reshape(capacity, size)
-        self._spans: Spans = np.empty(capacity, SPAN)
 
     def _grow(self, rows: int) -> None:
         # Snapshots keep the old memory until the views that use them are gone.
-        codes, spans = self._codes, self._spans
+        codes = self._codes
         self._allocate(rows)
         self._codes[: self._used] = codes[: self._used]
-        self._spans[: self._used] = spans[: self._used]

@@ -115,7 +115,7 @@ LINES: dict[str, tuple[Line, ...]] = {
     ),
     "search: look": (Line("search.py", "_look", "version, references = _state(db, workspace)"),),
     "search: read a file": (
-        Line("search.py", "_load", "files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash"),
+        Line("search.py", "_read_codes", "files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash"),
         Line("passages.py", "read", "with files.open(text, texts.SUFFIX) as file:"),
     ),
     "search: answer": (Line("search.py", "_with_view", "return use("),),
