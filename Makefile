@@ -1,5 +1,5 @@
 # The two commands of the README, each complete on a fresh machine: they make their own environment in .venv.
-.PHONY: demo test lint bench-storage bench-search clean
+.PHONY: demo test lint bench-storage bench-search bench-peers clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -27,6 +27,10 @@ bench-storage: $(STAMP)
 bench-search: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[benchmarks]"
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/search.py measure --folder bench
+
+bench-peers: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[peers]"
+	$(BIN)/python -m benchmarks.peers measure --folder bench
 
 clean:
 	rm -rf $(VENV) demo bench build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
