@@ -27,6 +27,7 @@ if not __package__:  # run as a file: its neighbours are found from the reposito
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.comparison import Row, in_turns, provenance, table
+from benchmarks.storage_disk import total, walk
 from benchmarks.synthetic import CHUNKS, DIMENSION, ClusteredEmbedder, document, documents, queries
 from docstore import DocStore, Hit, Workspace
 from docstore.ingest.chunk import Chunker
@@ -252,6 +253,12 @@ def first_answers(folder: Path, in_first: int, in_store: int) -> Iterator[Row]:
         store.workspace("one").add_many(documents(in_first))
     private = Private()
     private.grow(CHUNKS * in_first)
+    contents = list(documents(in_store))
+    raw = sum(2 * len(each) + CHUNKS * DIMENSION * 4 for each in contents)  # each document is its own text
+    used = total(walk(folder / "cold", lambda _: "all"))
+    for kind, size in (("in files", used.apparent), ("allocated", used.allocated)):
+        yield Row(f"bytes on disk {kind}, {in_store:,} documents", "MB", [size / 1e6], [raw / 1e6],
+                  "documents, texts and float32 vectors")  # fmt: skip
     yield from first(folder / "cold", private, folder, f"{in_first:,} documents in a store of {in_store:,}")
 
 
