@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import faiss
@@ -183,3 +184,26 @@ def test_bad_vectors_and_candidates(alice: Workspace, embedder: HashEmbedder) ->
     for candidates in (0, -1, 1.5, True, "many"):
         with pytest.raises(InvalidArgument, match="candidates is"):
             alice.search("note", candidates=candidates)  # type: ignore[arg-type]
+
+
+def test_a_workspace_searched_in_two_stages_changes_and_is_searched_by_threads(
+    alice: Workspace, embedder: HashEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearest, "_LARGE", 200)
+    monkeypatch.setattr(sketches, "_AT_ONCE", 64)
+    notes = alice.add_many([f"Note {number}: {number % 7} and {number % 11}.".encode() for number in range(300)]).added
+    queries = [f"note {number} and {number % 7}" for number in range(12)]
+
+    def agree(query: str) -> bool:
+        return alice.search(query, k=2) == alice.search(query, k=2, candidates=10**6)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(agree, queries * 5))
+        for note in notes[:40]:
+            alice.remove(note.hash)
+        alice.add(b"Note 3 and 3, which came later.", name="later.txt")
+        assert all(pool.map(agree, queries * 5))
+    assert "later.txt" in {hit.name for hit in alice.search("note 3 and 3 which came later", k=2)}
+    assert alice.search("note 3", k=2, mmr=True, fetch_k=2) == alice.search("note 3", k=2, mmr=True, fetch_k=2)
+    found = {hit.document for hit in alice.search("note 3", k=2, documents=[notes[50].hash])}
+    assert found == {notes[50].hash}
