@@ -29,6 +29,7 @@ BLOCK = 32 * 1024
 """Bytes of UTF-8 in a frame. 16 KiB compress 5 % worse; 64 KiB take longer to read a span from."""
 _FOOTER = struct.Struct("<IBI")  # of the seek table: frames, flags, magic number
 _MAGIC, _SKIPPABLE, _HAS_CHECKSUMS = 0x8F92EAB1, 0x184D2A5E, 0x80
+_SMALL = 64 * 1024  # bytes of a file; larger ones are read in parts
 _LONGEST_SPAN = 16 << 20  # bytes; more is no chunk but a damaged span, which must not fill the memory
 _OPTIONS: dict[int, int] = {CParameter.compressionLevel: 9, CParameter.checksumFlag: 1}
 
@@ -93,6 +94,9 @@ def read_blocks(file: BinaryIO, hash: str, numbers: Iterable[int]) -> list[memor
     where a damaged table names a frame of gigabytes, into as much memory.
     """
     with _damage(hash):
+        if file.seek(0, io.SEEK_END) <= _SMALL:
+            file.seek(0)
+            file = io.BytesIO(file.read(_SMALL))  # one read is faster than one for each part
         frames = _frames(file)
         return [_read_block(file, frames, number) for number in numbers]
 

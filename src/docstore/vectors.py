@@ -12,6 +12,7 @@ import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import faiss
@@ -99,6 +100,7 @@ def decode_spans(data: bytes) -> npt.NDArray[np.void]:
     return np.frombuffer(data, SPAN, offset=header)
 
 
+@lru_cache(maxsize=1024)  # NumPy takes longer to make one than it takes to read the spans
 def _spans_header(count: int) -> bytes:
     buffer = io.BytesIO()
     descr = np.lib.format.dtype_to_descr(SPAN)
