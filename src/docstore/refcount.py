@@ -98,11 +98,13 @@ def refer(
     Where it exists, a name or metadata (as `metadata.encode` spells it) that is not None replaces what is there;
     None leaves it.
     """
-    db.execute(
+    made = db.execute(
         f"""INSERT INTO refs (workspace_id, document_id, name, metadata, added_at, avoided)
             VALUES (?, ?, ?, ?, {NOW}, ?) ON CONFLICT DO NOTHING""",
         (workspace, document.id, fallback_name if name is None else name, metadata or "{}", avoided),
     )
+    if made.rowcount:
+        return
     for column, value in (("name", name), ("metadata", metadata)):
         if value is not None:
             # Only where it differs: an idempotent add must not invalidate the workspace's cached view.

@@ -32,7 +32,7 @@ from docstore.parts import Parts
 from docstore.scratch import Scratch
 from docstore.search import Diversity, Filter, Wanted, find
 
-_GROUP_DOCUMENTS = 64  # documents that share transactions, directory syncs and the embedder's batches
+_GROUP_DOCUMENTS = 512  # documents that share transactions, directory syncs and the embedder's batches
 _GROUP_BYTES = 64 << 20  # and what they may weigh together, so that memory stays bounded
 
 _MAX_NAME = 1000
