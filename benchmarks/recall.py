@@ -13,7 +13,6 @@ from __future__ import annotations
 import sys
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
@@ -53,15 +52,14 @@ def embed(
     embedder = SentenceTransformerEmbedder()
     chunker = Chunker(1000, 200, embedder.max_tokens, embedder.count_tokens)
     extractor, seen = Extractor(Limits()), dict[str, None]()
-    with TemporaryDirectory() as folder:
-        for path in sorted(docs.rglob("*.pdf")):
-            try:
-                text = extractor.extract(path, Path(folder) / "text").text
-            except Unreadable:
-                continue
-            seen.update((text[span["start"] : span["end"]], None) for span in chunker.spans(text))
-            if len(seen) >= most:
-                break
+    for path in sorted(docs.rglob("*.pdf")):
+        try:
+            text = extractor.extract(path).text
+        except Unreadable:
+            continue
+        seen.update((text[span["start"] : span["end"]], None) for span in chunker.spans(text))
+        if len(seen) >= most:
+            break
     extractor.close()
     np.save(vectors, embedder.embed(list(islice(seen, most))))
 
