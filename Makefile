@@ -24,12 +24,16 @@ test: $(STAMP)
 bench: $(VENV)/benchmarks
 	$(ONE_THREAD) $(BIN)/python benchmarks/search.py measure --folder bench --quick
 	$(ONE_THREAD) $(BIN)/python benchmarks/scale.py measure --folder bench --largest 1000 --collected 100 --results bench
+	rm -rf bench/ingest
+	taskset -c 0 $(BIN)/python benchmarks/ingest.py measure --folder bench/ingest --quick
 	$(BIN)/python -m benchmarks.peers measure --folder bench --quick
 
 # All of them in full: hours, and some 10 GB of disk. DOCS is a folder of PDFs.
 bench-full: $(VENV)/benchmarks
 	$(ONE_THREAD) $(BIN)/python benchmarks/search.py measure --folder bench
 	$(ONE_THREAD) $(BIN)/python benchmarks/scale.py measure --folder bench --largest 1000000
+	rm -rf bench/ingest
+	taskset -c 0 $(BIN)/python benchmarks/ingest.py measure --folder bench/ingest
 	$(BIN)/python -m benchmarks.peers measure --folder bench
 	$(BIN)/python benchmarks/recall.py embed --docs "$(DOCS)" --vectors bench/real.npy
 	$(ONE_THREAD) $(BIN)/python benchmarks/recall.py measure --vectors bench/real.npy
