@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import faiss
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from docstore import DocStore, EmbeddingError, IntegrityError, InvalidArgument, PipelineMismatch, Workspace
+from docstore.ingest import pipeline
 from docstore.testing import HashEmbedder
 from docstore.vectors import decode_index, decode_spans, encode_index
 from tests.folders import execute, files, hash_of
@@ -40,6 +43,30 @@ def test_float32_is_exact(folder: Path, embedder: HashEmbedder) -> None:
     index = faiss.read_index(str(index_path(folder)))
     assert isinstance(index, faiss.IndexFlat)
     np.testing.assert_array_equal(index.reconstruct_n(0, index.ntotal), embedder.embed(chunks_of(TEXT)))
+
+
+def test_chunks_of_like_length_are_embedded_together(
+    alice: Workspace, embedder: HashEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[list[int]] = []
+    embed = embedder.embed
+
+    def recorded(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        batches.append([len(text) for text in texts])
+        return embed(texts)
+
+    monkeypatch.setattr(embedder, "embed", recorded)
+    monkeypatch.setattr(pipeline, "EMBED_AT_ONCE", 4)
+    texts = [TEXT, "Short.", "A little longer.", TEXT[:900], TEXT[300:2500]]
+    alice.add_many(text.encode() for text in texts)
+    lengths = [length for batch in batches for length in batch]
+    assert lengths == sorted(lengths, reverse=True)
+    assert max(map(len, batches)) == 4
+    for text in texts:
+        for chunk in chunks_of(text):  # each vector is still its own chunk's
+            hit = alice.search(chunk, k=1)[0]
+            assert hit.score == pytest.approx(1, abs=1e-3)
+            assert hit.text == chunk
 
 
 def test_unknown_codec(folder: Path) -> None:

@@ -113,9 +113,12 @@ class Pipeline:
             content[span["start"] : span["end"]] for content, cut in zip(contents, spans, strict=True) for span in cut
         ]
         vectors = np.empty((len(chunks), self.dimension), np.float32)
-        for first in range(0, len(chunks), EMBED_AT_ONCE):
-            some = chunks[first : first + EMBED_AT_ONCE]
-            vectors[first : first + len(some)] = self.embed(some)
+        # Chunks of like length together: a model pads those of one batch to the longest.
+        order = sorted(range(len(chunks)), key=lambda row: -len(chunks[row]))
+        for first in range(0, len(order), EMBED_AT_ONCE):
+            rows = order[first : first + EMBED_AT_ONCE]
+            some = [chunks[row] for row in rows]
+            vectors[rows] = self.embed(some)
             progress(len(some))
         ends = np.cumsum([len(cut) for cut in spans])
         return [
