@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -117,3 +119,20 @@ def test_the_whole_path_on_the_real_model(folder: Path, minilm: SentenceTransfor
         # The codec's rounding is all that parts the score from the model's own.
         query, chunk = minilm.embed(["What is attention?", hit.text])
         assert hit.score == pytest.approx(float(query @ chunk), abs=1e-3)
+
+
+def test_a_forked_child_embeds_what_its_parent_did() -> None:
+    code = """
+import os, signal
+from docstore import SentenceTransformerEmbedder
+embedder = SentenceTransformerEmbedder()
+texts = ["some words " * 50] * 8
+before = embedder.embed(texts)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    os._exit(0 if (embedder.embed(texts) == before).all() else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert (embedder.embed(texts) == before).all()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ, timeout=180)

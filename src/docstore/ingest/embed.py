@@ -12,7 +12,9 @@ import importlib
 import importlib.util
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -68,13 +70,15 @@ class SentenceTransformerEmbedder:
         self._name = model
         self._device = device
         self._batch_size = batch_size
-        self._make_lock()
-        in_child(self._make_lock)
+        self._leave_parent()
+        in_child(self._leave_parent)
         self._model: SentenceTransformer | None = None
         self._count: Callable[[str], int] | None = None
 
-    def _make_lock(self) -> None:
+    def _leave_parent(self) -> None:
         self._lock = threading.Lock()
+        # PyTorch's threads belong to the one that calls it: a child of that one would wait for them for ever.
+        self._thread = ThreadPoolExecutor(1, "docstore-embed")
 
     @property
     def _is_default(self) -> bool:
@@ -124,9 +128,10 @@ class SentenceTransformerEmbedder:
         """
         model = self._load()
         with self._lock:  # torch uses all cores for one call; two at once only take turns, with worse caches
-            vectors = model.encode(
-                list(texts), batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
+            encode = partial(
+                model.encode, batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
             )
+            vectors = self._thread.submit(encode, list(texts)).result()
         return np.ascontiguousarray(vectors, dtype=np.float32)
 
     def _load(self) -> SentenceTransformer:
