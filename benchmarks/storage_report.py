@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
@@ -211,6 +210,8 @@ def _markdown(result: Result) -> str:
 
 
 def _plot(result: Result, path: Path) -> None:
+    from matplotlib.figure import Figure
+
     found = rows(result)
     figure = Figure(figsize=(10, 4.6), layout="constrained")  # not pyplot: there may be no display
     axes = figure.subplots()
