@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.storage_disk import FOLDERS, Usage, total
+from benchmarks.storage_disk import FOLDERS, Usage, size, total
 from benchmarks.storage_private import PrivateLayout
 from benchmarks.storage_shared import SharedLayout
 from benchmarks.storage_workload import Settings
@@ -57,11 +57,6 @@ class Row:
     def size(self, value: float) -> str:
         """Bytes as text, marked when extrapolated."""
         return ("~ " if self.factor > 1 else "") + size(value)
-
-
-def size(value: float) -> str:
-    """Bytes in decimal units."""
-    return f"{value / 1e9:,.2f} GB" if value >= 1e9 else f"{value / 1e6:,.1f} MB"
 
 
 def rows(result: Result) -> list[Row]:

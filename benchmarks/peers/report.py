@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.peers.measure import Failed, Measured
 from benchmarks.peers.workload import RECALL_K, K, Size
-from benchmarks.storage_report import size as in_bytes
+from benchmarks.storage_disk import size as in_bytes
 from benchmarks.synthetic import CHUNKS, DIMENSION
 
 
