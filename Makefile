@@ -1,5 +1,5 @@
 # The two commands of the README, each complete on a fresh machine: they make their own environment in .venv.
-.PHONY: demo test lint bench-storage bench-search clean
+.PHONY: demo test bench bench-full clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,13 +20,32 @@ test: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-bench-storage: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[benchmarks]"
+# All benchmarks in short: minutes, and nothing is written to benchmarks/results.
+bench: $(VENV)/benchmarks
+	$(ONE_THREAD) $(BIN)/python benchmarks/search.py measure --folder bench --quick
+	$(ONE_THREAD) $(BIN)/python benchmarks/scale.py measure --folder bench --largest 1000 --collected 100 --results bench
+	rm -rf bench/ingest
+	taskset -c 0 $(BIN)/python benchmarks/ingest.py measure --folder bench/ingest --quick
+	$(BIN)/python -m benchmarks.peers measure --folder bench --quick
+
+# All of them in full: hours, and some 10 GB of disk. DOCS is a folder of PDFs.
+bench-full: $(VENV)/benchmarks
+	$(ONE_THREAD) $(BIN)/python benchmarks/search.py measure --folder bench
+	$(ONE_THREAD) $(BIN)/python benchmarks/scale.py measure --folder bench --largest 1000000
+	rm -rf bench/ingest
+	taskset -c 0 $(BIN)/python benchmarks/ingest.py measure --folder bench/ingest
+	$(BIN)/python -m benchmarks.peers measure --folder bench
+	$(BIN)/python benchmarks/recall.py embed --docs "$(DOCS)" --vectors bench/real.npy
+	$(ONE_THREAD) $(BIN)/python benchmarks/recall.py measure --vectors bench/real.npy
+	$(ONE_THREAD) $(BIN)/python benchmarks/sublinear.py --vectors bench/real.npy
 	$(BIN)/python benchmarks/storage.py --docs "$(DOCS)"
 
-bench-search: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[benchmarks]"
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/search.py measure --folder bench
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+$(VENV)/benchmarks: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[benchmarks,peers]"
+	@mkdir -p bench
+	@touch $@
 
 clean:
 	rm -rf $(VENV) demo bench build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

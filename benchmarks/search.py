@@ -8,18 +8,13 @@ Every row is a ratio of two medians that were measured in turns, in one process,
 
 from __future__ import annotations
 
+import json
 import os
-import platform
-import shlex
 import shutil
 import subprocess
 import sys
-import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,123 +26,137 @@ import typer
 if not __package__:  # run as a file: its neighbours are found from the repository's root
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.synthetic import CHUNKS, DIMENSION, ClusteredEmbedder, documents, queries
-from docstore import DocStore, Workspace
+from benchmarks.comparison import Row, in_turns, provenance, table
+from benchmarks.storage_disk import total, walk
+from benchmarks.synthetic import CHUNKS, DIMENSION, ClusteredEmbedder, document, documents, queries
+from docstore import DocStore, Hit, Workspace
+from docstore.ingest.chunk import Chunker
 
 _RESULTS = Path(__file__).parent / "results"
-_SIZES = (500, 5_000, 20_000, 50_000)
-_QUERIES = 100
-_ROUNDS = 5
+_SIZES = (500, 5_000, 20_000, 50_000, 250_000, 1_000_000)
+_CHANGED = 50_000  # chunks of the workspace that changes
+_TOGETHER = 64
+_PROCESSES = 7
 _K = 5
 
+Vectors = npt.NDArray[np.float32]
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One comparison: milliseconds, or megabytes, of each repetition."""
-
-    what: str
-    unit: str
-    ours: Sequence[float]
-    theirs: Sequence[float]
-    peer: str
-
-    def __str__(self) -> str:
-        ratio = float(np.median(self.ours) / np.median(self.theirs))
-        return f"| {self.what} | {_spread(self.ours)} {self.unit} | {self.peer}: {_spread(self.theirs)} | {ratio:.2f} |"
-
-
-def _spread(values: Sequence[float]) -> str:
-    low, median, high = np.percentile(values, [25, 50, 75])
-    return f"{median:.3g} ({low:.3g} to {high:.3g})"
-
-
-def _milliseconds(act: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    act()
-    return 1000 * (time.perf_counter() - began)
-
-
-def _in_turns(
-    ours: Callable[[npt.NDArray[np.float32]], object], theirs: Callable[[npt.NDArray[np.float32]], object]
-) -> tuple[list[float], list[float]]:
-    """Both, query by query, so that what else the machine does falls on both; the first round is not counted."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for round in range(_ROUNDS + 1):
-        for query in queries(_QUERIES):
-            pair = _milliseconds(partial(ours, query)), _milliseconds(partial(theirs, query))
-            if round:
-                for kept, value in zip(times, pair, strict=True):
-                    kept.append(value)
-    return times
-
-
-def _private(workspace: Workspace) -> tuple[Any, list[str]]:
+class Private:
     """What an application keeps in memory today: a flat index, and the texts of its chunks."""
-    vectors, texts = [], []
-    embedder = ClusteredEmbedder()
-    for each in workspace.documents():
-        hits = workspace.search_vector(queries(1)[0], k=each.chunks, documents=[each.hash])
-        some = [hit.text for hit in sorted(hits, key=lambda hit: hit.chunk)]
-        texts += some
-        vectors.append(embedder.embed(some))
-    index = faiss.IndexFlatIP(DIMENSION)
-    index.add(np.concatenate(vectors))
-    return index, texts
+
+    def __init__(self) -> None:
+        self.index = faiss.IndexFlatIP(DIMENSION)
+        self.texts: list[str] = []
+
+    def grow(self, chunks: int) -> None:
+        """Adds the documents that a workspace of so many chunks has and this does not have yet."""
+        for number in range(len(self.texts) // CHUNKS, chunks // CHUNKS):
+            some = _chunks(number)
+            self.texts += some
+            self.index.add(ClusteredEmbedder().embed(some))
+
+    def answer(self, scores: Vectors, rows: npt.NDArray[np.int64]) -> list[list[tuple[str, float]]]:
+        """What was found, with its texts."""
+        return [[(self.texts[row], score) for row, score in zip(*each, strict=True)]
+                for each in zip(rows.tolist(), scores.tolist(), strict=True)]  # fmt: skip
 
 
-def warm(store: DocStore, chunks: int) -> Row:
-    """One search of a warm workspace, texts included on both sides."""
-    workspace = store.workspace(f"warm {chunks}")
-    workspace.add_many(list(documents(chunks // CHUNKS)))
-    index, texts = _private(workspace)
-
-    def private(query: npt.NDArray[np.float32]) -> list[tuple[str, float]]:
-        scores, rows = index.search(query[np.newaxis], _K)
-        return [(texts[row], score) for row, score in zip(rows[0].tolist(), scores[0].tolist(), strict=True)]
-
-    ours, theirs = _in_turns(lambda query: workspace.search_vector(query, k=_K), private)
-    return Row(f"warm search, {chunks:,} chunks", "ms", ours, theirs, "`IndexFlatIP` and a list of texts")
+def _chunks(number: int) -> list[str]:
+    text = document(number).decode()
+    return [text[span["start"] : span["end"]] for span in Chunker(1000, 200).spans(text)]
 
 
-def changed(store: DocStore, folder: Path, chunks: int) -> Row:
+def warm(workspace: Workspace, private: Private) -> Iterator[Row]:
+    """Searches of a warm workspace, texts included on both sides: one query, and many in one pass."""
+    chunks = len(private.texts)
+    _make_sketches(workspace)
+
+    def ours(query: Vectors) -> list[Hit]:
+        return workspace.search_vector(query, k=_K)
+
+    def theirs(query: Vectors) -> object:
+        return private.answer(*private.index.search(query[np.newaxis], _K))
+
+    peer = "`IndexFlatIP` and a list of texts"
+    some = queries(100 if chunks < 100_000 else 30)
+    yield Row(f"warm search, {chunks:,} chunks", "ms", *in_turns(ours, theirs, some), peer)
+    together = queries(_TOGETHER)
+    times = in_turns(
+        lambda vectors: workspace.search_vectors(vectors, k=_K),
+        lambda vectors: private.answer(*private.index.search(vectors, _K)),
+        [together],
+    )
+    yield Row(f"{_TOGETHER} queries in one pass, {chunks:,} chunks", "ms", *times, peer)
+
+
+def _make_sketches(workspace: Workspace) -> None:
+    """A large workspace has them after some searches: one for every 16,384 chunks."""
+    for query in queries(100):
+        workspace.search_vector(query, k=_K)
+
+
+def recall(workspace: Workspace, private: Private, k: int = 10) -> float:
+    """The share of the k best that a search finds, of those that every score computed in float32 gives."""
+    some = queries(200)
+    _, rows = private.index.search(some, k)
+    found = 0
+    for query, best in zip(some, rows.tolist(), strict=True):
+        found += len({private.texts[row] for row in best} & {hit.text for hit in workspace.search_vector(query, k=k)})
+    return found / (k * len(some))
+
+
+def changed(store: DocStore, workspace: Workspace, private: Private, folder: Path) -> Row:
     """A document added to a workspace and removed again, each seen by the next search, and durable."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from langchain_community.vectorstores import FAISS
-        from langchain_core.embeddings import FakeEmbeddings
-
-    workspace = store.workspace(f"warm {chunks}")
-    index, texts = _private(workspace)
-    vectors = index.reconstruct_n(0, index.ntotal)
-    private = FAISS.from_embeddings(list(zip(texts, vectors.tolist())), FakeEmbeddings(size=DIMENSION))
-    extra = store.workspace("others").add(next(documents(1, first=10**6)))
-    of_extra = store.workspace("others").search_vector(queries(1)[0], k=extra.chunks, documents=[extra.hash])
-    new_texts = [hit.text for hit in of_extra]
+    langchain = _langchain(private)
+    extra = store.workspace("others").add(document(10**6))
+    new_texts = _chunks(10**6)
     new_vectors = ClusteredEmbedder().embed(new_texts)
     query = queries(1)[0]
 
-    def ours() -> None:
+    def ours(_: int) -> None:
         workspace.link(extra.hash)
         workspace.search_vector(query, k=_K)
         workspace.remove(extra.hash)
         workspace.search_vector(query, k=_K)
 
-    def theirs() -> None:
-        ids = private.add_embeddings(list(zip(new_texts, new_vectors.tolist())))
-        private.save_local(str(folder / "private"))
-        private.similarity_search_by_vector(query.tolist(), k=_K)
-        private.delete(ids)
-        private.save_local(str(folder / "private"))
-        private.similarity_search_by_vector(query.tolist(), k=_K)
+    def theirs(_: int) -> None:
+        ids = langchain.add_embeddings(list(zip(new_texts, new_vectors.tolist())))
+        langchain.save_local(str(folder / "private"))
+        langchain.similarity_search_by_vector(query.tolist(), k=_K)
+        langchain.delete(ids)
+        langchain.save_local(str(folder / "private"))
+        langchain.similarity_search_by_vector(query.tolist(), k=_K)
 
-    ours()
-    theirs()
-    times = [(_milliseconds(ours), _milliseconds(theirs)) for _ in range(_ROUNDS)]
-    return Row(f"attach, search, detach, search, {chunks:,} chunks", "ms", [each[0] for each in times],
-               [each[1] for each in times], "LangChain FAISS, saved each time (not fsynced)")  # fmt: skip
+    what = f"attach, search, detach, search, {len(private.texts):,} chunks"
+    return Row(what, "ms", *in_turns(ours, theirs, [0]), "LangChain FAISS, saved each time (not fsynced)")
+
+
+def _langchain(private: Private) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from langchain_community.vectorstores import FAISS
+        from langchain_core.embeddings import FakeEmbeddings
+    vectors = private.index.reconstruct_n(0, private.index.ntotal)
+    return FAISS.from_embeddings(list(zip(private.texts, vectors.tolist())), FakeEmbeddings(size=DIMENSION))
+
+
+def first(store: Path, private: Private, folder: Path, what: str) -> Iterator[Row]:
+    """The first answer of a new process: the store's workspace 'one', and the same chunks as LangChain saves them."""
+    _langchain(private).save_local(str(folder / "first"))
+    program = str(Path(__file__).parent / "first_answer.py")
+
+    def times(side: str, where: Path) -> dict[str, float]:
+        command = [sys.executable, program, side, str(where)]
+        parts: dict[str, float] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        return parts
+
+    pairs = [(times("docstore", store), times("langchain", folder / "first")) for _ in range(_PROCESSES)]
+    for imports, parts in (("excluded", ("answer",)), ("included", ("import", "answer"))):
+        ours, theirs = ([sum(pair[side][part] for part in parts) for pair in pairs] for side in (0, 1))
+        yield Row(f"first answer of a new process, {what}, imports {imports}", "ms", ours, theirs, "LangChain FAISS")
 
 
 def hot(folder: Path, documents_each: int, workspaces: int) -> Row:
@@ -158,8 +167,9 @@ def hot(folder: Path, documents_each: int, workspaces: int) -> Row:
         for number, workspace in enumerate(all_of_them):
             workspace.add_many(list(documents(documents_each)))
             workspace.add(next(documents(1, first=2 * 10**6 + number)))
-        index, texts = _private(all_of_them[0])
-        one = index.ntotal * DIMENSION * 4 + sum(sys.getsizeof(text) for text in texts)
+    private = Private()
+    private.grow(CHUNKS * documents_each)
+    one = private.index.ntotal * DIMENSION * 4 + sum(map(sys.getsizeof, private.texts))
     # In a process of its own: what adding has freed would be used again, and not be counted.
     command = [sys.executable, __file__, "resident", str(folder), str(workspaces)]
     ours = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
@@ -184,21 +194,24 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def report(rows: list[Row]) -> str:
+def report(rows: list[Row], recalls: dict[int, float]) -> str:
     """The run, as Markdown."""
-    lines = "\n".join(map(str, rows))
+    lines = "\n".join(f"| {chunks:,} | {found:.4f} |" for chunks, found in recalls.items())
     return f"""# Searching what is shared
 
 Medians, with quartiles in brackets; ours beside the peer in turns, in one process, on one thread. {DIMENSION}
 dimensions, documents of {CHUNKS} chunks, k = {_K}, vectors in clusters (`benchmarks/synthetic.py`); hits with their
 texts on both sides. Memory of the peer: one measured, times their number.
 
-| what | docstore | peer | ratio |
-|---|---|---|---|
+{table(rows)}
+
+Share of the 10 best chunks that are found, of those that every score computed in float32 gives (200 queries):
+
+| chunks | recall@10 |
+|---|---|
 {lines}
 
-Command: `python {shlex.join(sys.argv)}`, {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, FAISS
-{faiss.__version__}, {platform.system()}, {os.cpu_count()} cores (load {os.getloadavg()[0]:.1f} at the end).
+{provenance()}
 """
 
 
@@ -211,15 +224,42 @@ def measure(
     """Measures searches of workspaces that share, beside private indexes."""
     faiss.omp_set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
-    sizes = _SIZES[:2] if quick else _SIZES
     shutil.rmtree(folder / "store", ignore_errors=True)
-    with DocStore(folder / "store", embedder=ClusteredEmbedder()) as store:
-        rows = [warm(store, chunks) for chunks in sizes]
-        rows.append(changed(store, folder, sizes[-1]))
+    rows: list[Row] = []
+    recalls: dict[int, float] = {}
+    private = Private()
+    changing, in_first, in_store = (500, 20, 40) if quick else (_CHANGED, 1000, 10_000)
+    with DocStore(folder / "store", embedder=ClusteredEmbedder(), cache_bytes=8 << 30) as store:
+        for chunks in _SIZES[:2] if quick else _SIZES:
+            workspace = store.workspace(f"warm {chunks}")
+            workspace.add_many(list(documents(chunks // CHUNKS)))
+            private.grow(chunks)
+            rows += warm(workspace, private)
+            recalls[chunks] = recall(workspace, private)
+            if chunks == changing:
+                rows.append(changed(store, workspace, private, folder))
     rows.append(hot(folder / "hot", 20 if quick else 1000, 5 if quick else 100))
-    print(report(rows))
+    rows += first_answers(folder, in_first, in_store)
+    print(report(rows, recalls))
     if results is not None or not quick:
-        ((results or _RESULTS) / "search.md").write_text(report(rows))
+        ((results or _RESULTS) / "search.md").write_text(report(rows, recalls))
+
+
+def first_answers(folder: Path, in_first: int, in_store: int) -> Iterator[Row]:
+    """A workspace of some documents, in a store of more."""
+    shutil.rmtree(folder / "cold", ignore_errors=True)
+    with DocStore(folder / "cold", embedder=ClusteredEmbedder()) as store:
+        store.workspace("all").add_many(documents(in_store))
+        store.workspace("one").add_many(documents(in_first))
+    private = Private()
+    private.grow(CHUNKS * in_first)
+    contents = list(documents(in_store))
+    raw = sum(2 * len(each) + CHUNKS * DIMENSION * 4 for each in contents)  # each document is its own text
+    used = total(walk(folder / "cold", lambda _: "all"))
+    for kind, size in (("in files", used.apparent), ("allocated", used.allocated)):
+        yield Row(f"bytes on disk {kind}, {in_store:,} documents", "MB", [size / 1e6], [raw / 1e6],
+                  "documents, texts and float32 vectors")  # fmt: skip
+    yield from first(folder / "cold", private, folder, f"{in_first:,} documents in a store of {in_store:,}")
 
 
 if __name__ == "__main__":

@@ -50,3 +50,8 @@ def walk(root: Path, kind: Callable[[Path], str]) -> dict[str, Usage]:
 def total(parts: dict[str, Usage]) -> Usage:
     """All kinds together."""
     return sum(parts.values(), Usage())
+
+
+def size(value: float) -> str:
+    """Bytes in decimal units."""
+    return f"{value / 1e9:,.2f} GB" if value >= 1e9 else f"{value / 1e6:,.1f} MB"

@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.storage_disk import FOLDERS, Usage, total
+from benchmarks.storage_disk import FOLDERS, Usage, size, total
 from benchmarks.storage_private import PrivateLayout
 from benchmarks.storage_shared import SharedLayout
 from benchmarks.storage_workload import Settings
@@ -58,11 +57,6 @@ class Row:
     def size(self, value: float) -> str:
         """Bytes as text, marked when extrapolated."""
         return ("~ " if self.factor > 1 else "") + size(value)
-
-
-def size(value: float) -> str:
-    """Bytes in decimal units."""
-    return f"{value / 1e9:,.2f} GB" if value >= 1e9 else f"{value / 1e6:,.1f} MB"
 
 
 def rows(result: Result) -> list[Row]:
@@ -211,6 +205,8 @@ def _markdown(result: Result) -> str:
 
 
 def _plot(result: Result, path: Path) -> None:
+    from matplotlib.figure import Figure
+
     found = rows(result)
     figure = Figure(figsize=(10, 4.6), layout="constrained")  # not pyplot: there may be no display
     axes = figure.subplots()

@@ -233,6 +233,7 @@ def test_a_failed_add_asks_for_no_sweep(folder: Path) -> None:
 
 def test_a_failure_after_a_publication_asks_for_no_sweep(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(add_module, "_BATCH_CHARACTERS", 1)  # each document is published before the next is embedded
+    monkeypatch.setattr(add_module, "_COMMIT_SECONDS", 0)
 
     def fails(step: Progress) -> None:
         if step.done == 1:

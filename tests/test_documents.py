@@ -78,8 +78,8 @@ def test_a_stored_document_is_neither_copied_nor_embedded(
     def forbidden(*_: Any) -> Any:
         raise AssertionError("copied")
 
-    monkeypatch.setattr(durable, "write_durably", forbidden)
-    monkeypatch.setattr("docstore.ingest.source.copy_durably", forbidden)
+    monkeypatch.setattr(durable, "sync_files", forbidden)
+    monkeypatch.setattr("docstore.ingest.source.copy", forbidden)
     monkeypatch.setattr("docstore.scratch._new_lock", forbidden)
     for source in (path, str(path), NOTE, io.BytesIO(NOTE)):
         assert bob.add(source).reused
@@ -141,14 +141,14 @@ def test_a_file_that_changes_while_it_is_added(
 ) -> None:
     path = tmp_path / "log.txt"
     path.write_bytes(NOTE)
-    real = durable.copy_durably
+    real = durable.copy
 
     def changed(source: Any, target: Path) -> tuple[str, int]:
         with path.open("ab") as file:
             file.write(b" more")
         return real(source, target)
 
-    monkeypatch.setattr("docstore.ingest.source.copy_durably", changed)
+    monkeypatch.setattr("docstore.ingest.source.copy", changed)
     with pytest.raises(UnreadableDocument, match="changed while it was read"):
         alice.add(path)
     assert files(folder) == []

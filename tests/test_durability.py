@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from docstore import DocStore, claims, durable
+from docstore import DocStore, StorageError, claims, durable
 from docstore.database import CatalogDatabase
 from docstore.testing import HashEmbedder
 from tests.folders import execute, files
@@ -67,22 +68,61 @@ def transactions(events: list[Event]) -> list[tuple[int, int]]:
     return [(begin, position(events, "sql", "COMMIT", begin)) for begin in begins]
 
 
-def test_every_file_and_directory_is_durable_before_its_row_commits(folder: Path, events: list[Event]) -> None:
+MANY = 1 + durable._FEW // 4
+"""Documents whose files are synced by threads."""
+
+
+@pytest.mark.parametrize("count", [1, MANY])
+def test_every_file_and_directory_is_durable_before_its_row_commits(
+    folder: Path, events: list[Event], count: int
+) -> None:
     with DocStore(folder, embedder=HashEmbedder()) as store:
         events.clear()
-        store.workspace("alice").add(b"a document that must not be lost")
+        report = store.workspace("alice").add_many([b"document %d that must not be lost" % n for n in range(count)])
+        assert len(report.added) == count
     row = position(events, "sql", "INSERT INTO documents")
     commit = position(events, "sql", "COMMIT", row)
     renames = [at for at, (what, _) in enumerate(events) if what == "rename"]
-    assert len(renames) == 4
+    assert len(renames) == 4 * count
     for at in renames:
         source, target = events[at][1].split("\0")
         assert position(events, "sync", source) < at, "the file's bytes, before it gets its name"
         assert ("sync", str(Path(target).parent)) in events[at:commit], "its directory, before the commit"
     made = {which for what, which in events if what == "mkdir" and not which.startswith(str(folder / "tmp"))}
-    assert len(made) == 8  # documents/ab, texts/ab, embeddings/<pipeline>/ab/<hash>
+    assert len(made) == 8 or count > 1  # documents/ab, texts/ab, embeddings/<pipeline>/ab/<hash>
     for directory in made:
         assert ("sync", str(Path(directory).parent)) in events[:commit], f"the entry of {directory}"
+
+
+def test_files_are_synced_before_the_lock_is_taken(folder: Path, events: list[Event]) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        events.clear()
+        store.workspace("alice").add(b"a document")
+    synced = [at for at, (what, which) in enumerate(events) if what == "sync" and which.startswith(str(folder / "tmp"))]
+    assert len(synced) == 4
+    assert not any(begin < at < commit for begin, commit in transactions(events) for at in synced)
+
+
+@pytest.mark.parametrize("which", [0, -1])
+def test_a_file_that_cannot_be_synced_is_not_published(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    syncs: list[Path] = []
+
+    def fails(path: Path) -> None:
+        syncs.append(path)
+        if path.name == str(range(4 * MANY)[which]):
+            raise OSError(errno.EIO, "Input/output error")
+
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(durable, "_sync_file_at", fails)
+            with pytest.raises(StorageError, match="Input/output error"):
+                store.workspace("alice").add_many([b"document %d" % number for number in range(MANY)])
+        assert len(syncs) > 1
+        assert len(store.workspace("alice")) == 0
+        assert files(folder) == []
+        assert not store.workspace("alice").add_many([b"document %d" % number for number in range(MANY)]).failed
 
 
 def test_renames_and_unlinks_happen_under_the_write_lock(folder: Path, events: list[Event]) -> None:
@@ -149,7 +189,8 @@ def test_syncing_reaches_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.delattr(fcntl, "F_FULLFSYNC", raising=False)
-    durable.write_durably(tmp_path / "file", b"data")
+    (tmp_path / "file").write_bytes(b"data")
+    durable.sync_files([tmp_path / "file"])
     durable.sync_directory(tmp_path)
     assert synced == [(tmp_path / "file").stat().st_ino, tmp_path.stat().st_ino]
 

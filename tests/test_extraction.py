@@ -157,6 +157,15 @@ class TestBounds:
                 store.workspace("alice").add(slow)
             assert time.monotonic() - began < 5
 
+    def test_one_that_takes_too_long_takes_no_other_with_it(self, folder: Path) -> None:
+        # They are small enough for one worker to get them all at once.
+        slow = pdf(["many words on a page " * 100] * 100)
+        documents = [b"before it", slow, b"after it", b"and the last"]
+        with DocStore(folder, embedder=HashEmbedder(), limits=Limits(seconds=0.25)) as store:
+            report = store.workspace("alice").add_many(documents)
+        assert [document.size for document in report.added] == [9, 8, 12]
+        assert [failure.error.reason for failure in report.failed] == ["limit"]  # type: ignore[attr-defined]
+
     @pytest.mark.parametrize("data", [bomb(200), recursive(), b"<html>" + b"<div>" * 300_000 + b"x"])
     def test_hostile_files_end_soon_and_disturb_nothing(self, folder: Path, data: bytes) -> None:
         with DocStore(folder, embedder=HashEmbedder(), limits=Limits(seconds=20, memory=1 << 30)) as store:

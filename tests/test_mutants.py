@@ -17,7 +17,7 @@ from tests.mutants.table import MUTANTS
 ALL = [*MUTANTS, *(each.mutant for each in EQUIVALENT)]
 
 REALLY = (
-    "write-without-sync",
+    "staged-files-not-synced",
     "begin-deferred",
     "sweep-without-lock",
     "takeover-asks-for-no-sweep",

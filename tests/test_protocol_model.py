@@ -40,9 +40,9 @@ def test_each_step_is_a_line_of_code(step: str) -> None:
 
 
 def test_a_line_that_is_not_there_is_missed() -> None:
-    assert Line("durable.py", "Publication.sync", "sync_directory(directory)").number()
-    assert Line("durable.py", "Publication.place", "sync_directory(directory)").number() is None
-    assert Line("durable.py", "Publication.nowhere", "sync_directory(directory)").number() is None
+    assert Line("durable.py", "Publication.sync", "_all_at_once(sync_directory, ").number()
+    assert Line("durable.py", "Publication.place", "_all_at_once(sync_directory, ").number() is None
+    assert Line("durable.py", "Publication.nowhere", "_all_at_once(sync_directory, ").number() is None
 
 
 def test_the_table_holds_the_steps_that_the_model_takes() -> None:

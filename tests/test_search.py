@@ -51,7 +51,7 @@ def test_what_is_collected_while_it_is_read_is_not_missed(
 ) -> None:
     going = alice.add(b"red fox", name="fox").hash
     alice.add(b"red dog", name="dog")
-    real = search_module._load
+    real = search_module._read_codes
     calls = 0
 
     def collects_first(parts: Any, reference: Any) -> Any:
@@ -62,7 +62,7 @@ def test_what_is_collected_while_it_is_read_is_not_missed(
             store.collect()
         return real(parts, reference)
 
-    monkeypatch.setattr(search_module, "_load", collects_first)
+    monkeypatch.setattr(search_module, "_read_codes", collects_first)
     assert names(alice.search("red")) == {"dog"}
     assert calls > 1
 

@@ -16,8 +16,8 @@ from docstore import DocStore
 from docstore.memory import Memory
 from docstore.segments import Segment
 from docstore.testing import HashEmbedder
-from docstore.vectors import SPAN, decode_index, encode_index
 from docstore.views import Part, View
+from tests.rows import rows_of
 
 CODECS = pytest.mark.parametrize("codec", ["float16", "float32"])
 Vectors = npt.NDArray[np.float32]
@@ -26,8 +26,7 @@ Vectors = npt.NDArray[np.float32]
 def segment_of(documents: dict[str, Vectors], codec: Any, dimension: int = 32) -> Segment:
     segment = Segment(0, dimension, codec, 0)
     for name, vectors in documents.items():
-        codes = decode_index(encode_index(vectors, codec), dimension, codec)
-        segment.append((name, "text"), codes, np.zeros(len(vectors), SPAN), False)
+        segment.append(rows_of(name, vectors, codec))
     return segment
 
 
@@ -119,9 +118,7 @@ def test_a_snapshot_stays_while_its_segment_grows() -> None:
     view = view_of([segment], {"000"}, "float16")
     before = rankings(view, queries, 5)
     for name, vectors in documents.items():
-        segment.append(
-            (name, "text"), decode_index(encode_index(vectors, "float16"), 32, "float16"), np.zeros(5, SPAN), False
-        )
+        segment.append(rows_of(name, vectors))
     assert rankings(view, queries, 5) == before
     assert len(segment.snapshot().codes) == 1000  # and the document it had was not appended again
 

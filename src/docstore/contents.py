@@ -121,24 +121,23 @@ def subindexes_of_text(db: Database, text: TextRow) -> list[tuple[str, SubindexR
 
 def put_text(db: Database, hash: str, characters: int, file_hash: str, file_size: int) -> TextRow:
     """Inserts a text, or corrects the row of one whose lost file was written again."""
-    db.execute(
+    (put,) = rows(
+        db,
         """INSERT INTO texts (hash, characters, file_hash, file_size) VALUES (?, ?, ?, ?)
-           ON CONFLICT (hash) DO UPDATE SET file_hash = excluded.file_hash, file_size = excluded.file_size""",
-        (hash, characters, file_hash, file_size),
-    )
-    text = find_text(db, hash)
-    assert text is not None
-    return text
+           ON CONFLICT (hash) DO UPDATE SET file_hash = excluded.file_hash, file_size = excluded.file_size
+           RETURNING id, characters""",
+        hash, characters, file_hash, file_size,
+    )  # fmt: skip
+    return TextRow(put["id"], hash, put["characters"], file_hash, file_size, condemned=False)
 
 
 def put_subindex(db: Database, text: TextRow, fingerprint: str, description: str, new: SubindexRow) -> None:
     """Inserts a sub-index and, when it is the first under it, the pipeline. Replaces the row of one that was lost."""
-    db.execute(
-        f"""INSERT INTO pipelines (fingerprint, description, created_at) VALUES (?, ?, {NOW})
-            ON CONFLICT (fingerprint) DO NOTHING""",
-        (fingerprint, description),
-    )
-    pipeline = row(db, "SELECT id FROM pipelines WHERE fingerprint = ?", fingerprint)
+    pipeline = row(db, "SELECT id FROM pipelines WHERE fingerprint = ?", fingerprint) or row(
+        db,
+        f"INSERT INTO pipelines (fingerprint, description, created_at) VALUES (?, ?, {NOW}) RETURNING id",
+        fingerprint, description,
+    )  # fmt: skip
     assert pipeline is not None
     # Delete and insert rather than upsert: the totals' triggers then need to know only those two.
     db.execute("DELETE FROM subindexes WHERE text_id = ? AND pipeline_id = ?", (text.id, pipeline["id"]))
@@ -152,14 +151,13 @@ def insert_document(
     db: Database, hash: str, media_type: str, size: int, text: TextRow, pages: int | None
 ) -> DocumentRow:
     """Inserts a document that nothing references yet."""
-    db.execute(
+    (new,) = rows(
+        db,
         f"""INSERT INTO documents (hash, media_type, size, text_id, pages, stored_at, unreferenced_at)
-            VALUES (?, ?, ?, ?, ?, {NOW}, {NOW})""",
-        (hash, media_type, size, text.id, pages),
-    )
-    document = find_document(db, hash)
-    assert document is not None
-    return document
+            VALUES (?, ?, ?, ?, ?, {NOW}, {NOW}) RETURNING id, stored_at""",
+        hash, media_type, size, text.id, pages,
+    )  # fmt: skip
+    return DocumentRow(new["id"], hash, media_type, size, pages, new["stored_at"], 0, False, text)
 
 
 def delete_document(db: Database, document: DocumentRow) -> None:

@@ -7,7 +7,7 @@ Plain functions on a transaction; what changes anything wants one from `CatalogD
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,11 +98,13 @@ def refer(
     Where it exists, a name or metadata (as `metadata.encode` spells it) that is not None replaces what is there;
     None leaves it.
     """
-    db.execute(
+    made = db.execute(
         f"""INSERT INTO refs (workspace_id, document_id, name, metadata, added_at, avoided)
             VALUES (?, ?, ?, ?, {NOW}, ?) ON CONFLICT DO NOTHING""",
         (workspace, document.id, fallback_name if name is None else name, metadata or "{}", avoided),
     )
+    if made.rowcount:
+        return
     for column, value in (("name", name), ("metadata", metadata)):
         if value is not None:
             # Only where it differs: an idempotent add must not invalidate the workspace's cached view.
@@ -185,7 +187,7 @@ def unreferenced(db: Database, before: str, limit: int) -> list[DocumentRow]:
            AND NOT EXISTS (SELECT 1 FROM refs WHERE document_id = d.id) LIMIT ?""",
         before, limit,
     )  # fmt: skip
-    return _documents(db, found)
+    return list(_documents(db, found))
 
 
 def doom(db: Database, document: DocumentRow) -> None:
@@ -193,13 +195,13 @@ def doom(db: Database, document: DocumentRow) -> None:
     db.execute("UPDATE documents SET doomed = 1 WHERE id = ?", (document.id,))
 
 
-def doomed(db: Database, limit: int) -> list[DocumentRow]:
-    """Documents whose collection has begun, in this run or in one that crashed."""
+def doomed(db: Database, limit: int) -> Iterator[DocumentRow]:
+    """Documents whose collection has begun, in this run or in one that crashed; each is read when it is asked for."""
     return _documents(db, rows(db, "SELECT hash FROM documents WHERE doomed = 1 LIMIT ?", limit))
 
 
-def _documents(db: Database, found: list[dict[str, Any]]) -> list[DocumentRow]:
-    return [document for each in found if (document := find_document(db, each["hash"])) is not None]
+def _documents(db: Database, found: list[dict[str, Any]]) -> Iterator[DocumentRow]:
+    return (document for each in found if (document := find_document(db, each["hash"])) is not None)
 
 
 def _reference(found: dict[str, Any]) -> ReferenceRow:

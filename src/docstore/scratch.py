@@ -34,7 +34,8 @@ class Scratch:
         self._tmp = tmp
         self._numbers = itertools.count()
         self._opening = threading.Lock()
-        self._held: tuple[int, Path] | None = None
+        self._held: tuple[int, Path, Path] | None = None
+        """Descriptor and path of the lock, and the folder."""
         in_child(self._leave_parent)
 
     def _leave_parent(self) -> None:
@@ -46,20 +47,21 @@ class Scratch:
     @property
     def token(self) -> str:
         """Names the folder, and the owner of claims."""
-        return self._lock().name.removesuffix(_LOCK)
+        return self._own()[1].name.removesuffix(_LOCK)
 
     def file(self) -> Path:
         """A path in the folder that nothing uses yet."""
-        return self._tmp / self.token / str(next(self._numbers))
+        return self._own()[2] / str(next(self._numbers))
 
-    def _lock(self) -> Path:
+    def _own(self) -> tuple[int, Path, Path]:
         with self._opening:
             if self._held is None:
                 with storage_errors("starting an operation"):
                     self._tmp.mkdir(exist_ok=True)
-                    self._held = _new_lock(self._tmp)
-                    (self._tmp / self._held[1].name.removesuffix(_LOCK)).mkdir()
-            return self._held[1]
+                    fd, lock = _new_lock(self._tmp)
+                    self._held = fd, lock, self._tmp / lock.name.removesuffix(_LOCK)
+                    self._held[2].mkdir()
+            return self._held
 
     def __enter__(self) -> Scratch:
         return self
@@ -67,13 +69,13 @@ class Scratch:
     def __exit__(self, *_: object) -> None:
         if self._held is None:
             return
-        fd, lock = self._held
+        fd, lock, folder = self._held
         self._held = None  # a child forked from now on must not close what has the descriptor's number by then
         # The folder goes before its lock, so that no folder is ever without a lock that says whose it is. What cannot
         # be removed, the next collection sweeps; no failure here may hide what the operation itself ended with.
         try:
             with contextlib.suppress(OSError):
-                shutil.rmtree(self._tmp / lock.name.removesuffix(_LOCK), ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
                 lock.unlink(missing_ok=True)
         finally:
             with contextlib.suppress(OSError):

@@ -126,15 +126,30 @@ def _count(name: str, value: Any) -> int:
     return count
 
 
-def find(
-    parts: Parts, workspace: int, queries: Vectors, k: int, filter: Filter, diversity: Diversity | None
-) -> list[list[Hit]]:
-    """The k best hits for each query vector, shape (n, dimension) float32."""
-    k = _count("k", k)
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a search is to give for each query."""
+
+    k: int
+    diversity: Diversity | None
+    candidates: int | None
+    """As for `nearest.nearest`."""
+
+    @classmethod
+    def of(cls, k: int, candidates: int | None, diversity: Diversity | None = None) -> Wanted:
+        """The same, from what a caller passed.
+
+        Raises:
+            InvalidArgument: a number is out of range.
+        """
+        return cls(_count("k", k), diversity, None if candidates is None else _count("candidates", candidates))
+
+
+def find(parts: Parts, workspace: int, queries: Vectors, filter: Filter, wanted: Wanted) -> list[list[Hit]]:
+    """The best hits for each query vector, shape (n, dimension) float32."""
     queries = _checked(queries, parts.pipeline.dimension)
     scope = parts.scope(workspace)
-    with_metadata = bool(filter.where)
-    return _with_view(parts, workspace, with_metadata, partial(_find, parts, scope, queries, k, filter, diversity))
+    return _with_view(parts, workspace, bool(filter.where), partial(_find, parts, scope, queries, filter, wanted))
 
 
 def _checked(queries: Vectors, dimension: int) -> Vectors:
@@ -144,25 +159,23 @@ def _checked(queries: Vectors, dimension: int) -> Vectors:
     return normalise(queries, InvalidArgument, "The query is")
 
 
-def _find(
-    parts: Parts, scope: int, queries: Vectors, k: int, filter: Filter, diversity: Diversity | None, view: View
-) -> list[list[Hit]]:
+def _find(parts: Parts, scope: int, queries: Vectors, filter: Filter, wanted: Wanted, view: View) -> list[list[Hit]]:
     keep = filter.keep(view)
-    if diversity is None:
-        answers = view.nearest(queries, k, keep)
+    if wanted.diversity is None:
+        answers = view.nearest(queries, wanted.k, keep, wanted.candidates)
     else:
-        answers = [_diversified(view, query, k, diversity, keep) for query in queries]
+        answers = [_diversified(view, query, wanted, wanted.diversity, keep) for query in queries]
     pieces = _read_passages(parts, scope, answers)
     return [[_hit(found, pieces[found.text, found.first_byte, found.last_byte]) for found in answer]
             for answer in answers]  # fmt: skip
 
 
 def _diversified(
-    view: View, query: Vectors, k: int, diversity: Diversity, keep: Callable[[str], bool] | None
+    view: View, query: Vectors, wanted: Wanted, diversity: Diversity, keep: Callable[[str], bool] | None
 ) -> list[Found]:
-    candidates, vectors = view.nearest_with_vectors(query, max(k, diversity.fetch_k), keep)
-    picked = maximal_marginal_relevance(query, vectors, k, diversity.lambda_mult)
-    return [candidates[position] for position in picked]
+    near, vectors = view.nearest_with_vectors(query, max(wanted.k, diversity.fetch_k), keep, wanted.candidates)
+    picked = maximal_marginal_relevance(query, vectors, wanted.k, diversity.lambda_mult)
+    return [near[position] for position in picked]
 
 
 def _read_passages(parts: Parts, scope: int, answers: list[list[Found]]) -> dict[tuple[str, int, int], str]:
@@ -268,21 +281,35 @@ def _view(parts: Parts, workspace: int, moment: _Moment) -> View:
 def _addition(parts: Parts, moment: _Moment, key: Key) -> Addition:
     reference = moment.unread.get(key)
     if reference is not None:
-        return Addition(key, *_load(parts, reference), reference.pages is not None)
+        rows = reference.chunks or 0
+        codes, spans = partial(_read_codes, parts, reference), partial(_read_spans, parts, reference)
+        return Addition(key, rows, codes, spans, reference.pages is not None)
     addition = moment.old.addition(key) if moment.old is not None else None
     assert addition is not None
     return addition
 
 
-def _load(parts: Parts, reference: ReferenceRow) -> tuple[Codes, Spans]:
+# The hashes are those of the reference's row, and the check is on the bytes that are decoded (invariant 10).
+
+
+def _read_codes(parts: Parts, reference: ReferenceRow) -> Codes:
     assert reference.index_hash is not None and reference.index_size is not None
+    files = parts.embeddings(parts.pipeline.fingerprint)
+    index = files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash, reference.index_size)
+    codes = decode_index(index, parts.pipeline.dimension, parts.pipeline.codec)
+    _require_count(reference, "vectors", len(codes))
+    return codes
+
+
+def _read_spans(parts: Parts, reference: ReferenceRow) -> Spans:
     assert reference.spans_hash is not None and reference.spans_size is not None
     files = parts.embeddings(parts.pipeline.fingerprint)
-    # The hashes are those of this reference's row, and the check is on the bytes that are decoded (invariant 10).
-    index = files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash, reference.index_size)
     spans = decode_spans(files.read_checked(reference.text, SPANS_SUFFIX, reference.spans_hash, reference.spans_size))
-    codes = decode_index(index, parts.pipeline.dimension, parts.pipeline.codec)
-    if not len(codes) == len(spans) == reference.chunks:
-        raise IntegrityError(f"The index of text {reference.text} has {len(codes)} vectors, {len(spans)} spans and a "
-                             f"row that says {reference.chunks}. Run `docstore verify`.")  # fmt: skip
-    return codes, spans
+    _require_count(reference, "spans", len(spans))
+    return spans
+
+
+def _require_count(reference: ReferenceRow, what: str, count: int) -> None:
+    if count != reference.chunks:
+        raise IntegrityError(f"The index of text {reference.text} has {count} {what} and a row that says "
+                             f"{reference.chunks}. Run `docstore verify`.")  # fmt: skip

@@ -7,6 +7,7 @@ that gains a document costs that document, and workspaces that hold the same doc
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,27 +15,26 @@ import numpy as np
 import numpy.typing as npt
 
 from docstore.forking import in_child
-from docstore.vectors import SPAN, Codec, Vectors, code_size, header_size, index_in, scan
+from docstore.sketches import Sketcher
+from docstore.vectors import SPAN, Codec, code_size, header_size, index_in
 
 Codes = npt.NDArray[np.uint8]
 Spans = npt.NDArray[np.void]
 Rows = npt.NDArray[np.int64]
-
-_SPARE = 8  # more than asked for: equal scores at the k-th place then show, instead of being cut by accident
-
 
 Key = tuple[str, str]
 """What names a document's rows: its hash, and that of its text, since it may be stored again with another."""
 
 
 class Addition(NamedTuple):
-    """A document's rows."""
+    """A document's rows, read when they are needed: codes when they are appended, spans when one of them is found."""
 
     key: Key
-    codes: Codes
-    """Shape (n, bytes a code)."""
-    spans: Spans
-    """Shape (n,)."""
+    rows: int
+    codes: Callable[[], Codes]
+    """Shape (rows, bytes a code)."""
+    spans: Callable[[], Spans]
+    """Shape (rows,)."""
     paged: bool
     """Whether the document is of a type that has pages."""
 
@@ -47,16 +47,20 @@ class Snapshot:
     """A FAISS index on the segment's own memory."""
     codes: Codes
     """Shape (n, bytes a code). Keeps the memory alive that the index points to."""
-    spans: Spans
-    """Shape (n,)."""
     keys: list[Key]
     """Of each document; the segment appends to it, so only the first `len(ends)` are of this moment."""
     positions: dict[Key, int]
     """Where in `keys`, and the same holds."""
     paged: list[bool]
     """Which have pages, and the same holds."""
+    spans: list[Callable[[], Spans]]
+    """Of each document, and the same holds. Each is called once somebody wants to know, and then replaced."""
     ends: Rows
     """One past each document's last row, shape (documents,)."""
+    sketcher: Sketcher
+    """Has sketches of the rows, once it has made them."""
+    dimension: int
+    codec: Codec
 
     def documents_of(self, rows: Rows) -> Rows:
         """The positions of the documents that some rows belong to."""
@@ -68,69 +72,18 @@ class Snapshot:
         if position is None or position >= len(self.ends):
             return None
         rows = slice(int(self.ends[position - 1]) if position else 0, int(self.ends[position]))
-        return Addition(key, self.codes[rows], self.spans[rows], self.paged[position])
+        codes = self.codes[rows]
+        return Addition(key, len(codes), lambda: codes, self.spans[position], self.paged[position])
 
-    def nearest(
-        self, queries: Vectors, k: int, alive: npt.NDArray[np.bool_] | None, allowed: npt.NDArray[np.bool_] | None
-    ) -> list[tuple[Vectors, Rows]]:
-        """The k best rows for each query, by falling inner product, and all others that score as the k-th.
-
-        Args:
-            queries: shape (m, dimension), normalised.
-            alive: which documents take part, shape (documents,); None for all. Few are not: what is found is looked
-                through, which costs less than to have FAISS ask for each row.
-            allowed: which documents take part, when few do.
-        """
-        if allowed is not None:
-            mask = np.repeat(allowed, np.diff(self.ends, prepend=0))
-            return self._nearest(queries, k, int(np.count_nonzero(mask)), None, mask)
-        if alive is None:
-            return self._nearest(queries, k, len(self.codes), None, None)
-        return self._nearest(queries, k, self.rows_of(alive), alive, None)
+    def spans_of(self, position: int) -> Spans:
+        """The spans of a document's rows. Raises what reading them does."""
+        spans = self.spans[position]()
+        self.spans[position] = lambda: spans
+        return spans
 
     def rows_of(self, documents: npt.NDArray[np.bool_]) -> int:
         """How many rows some documents have."""
         return int(np.diff(self.ends, prepend=0)[documents].sum())
-
-    def _nearest(
-        self,
-        queries: Vectors,
-        k: int,
-        population: int,
-        alive: npt.NDArray[np.bool_] | None,
-        mask: npt.NDArray[np.bool_] | None,
-    ) -> list[tuple[Vectors, Rows]]:
-        if population == 0:
-            return [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in queries]
-        # As many more as are not alive, where these are spread evenly; where they are not, `_settle` goes on.
-        reachable = len(self.codes) if mask is None else population
-        k = min(k, population)
-        reach = min((k + _SPARE) * reachable // population, reachable)
-        return [
-            self._settle(queries[number : number + 1], k, alive, mask, reachable, scores, rows)
-            for number, (scores, rows) in enumerate(zip(*scan(self.index, queries, reach, mask), strict=True))
-        ]
-
-    def _settle(
-        self,
-        query: Vectors,
-        k: int,
-        alive: npt.NDArray[np.bool_] | None,
-        mask: npt.NDArray[np.bool_] | None,
-        reachable: int,
-        scores: Vectors,
-        rows: Rows,
-    ) -> tuple[Vectors, Rows]:
-        """Goes on from what a scan gave, until nothing that was not fetched can be among the k best."""
-        while True:
-            kept = slice(None) if alive is None else alive[self.documents_of(rows)]
-            found, numbers = scores[kept], rows[kept]
-            # FAISS may return any of equal scores, so go on until the last one is worse than the k-th.
-            if len(scores) == reachable or (len(found) >= k and scores[-1] < found[k - 1]):
-                best = found >= found[k - 1]
-                return found[best], numbers[best]
-            more, where = scan(self.index, query, min(2 * len(scores), reachable), mask)
-            scores, rows = more[0], where[0]
 
 
 class Segment:
@@ -150,7 +103,9 @@ class Segment:
         self._positions: dict[Key, int] = {}
         self._paged: list[bool] = []
         self._names: dict[str, str] = {}
+        self._spans: list[Callable[[], Spans]] = []
         self._ends: list[int] = []
+        self._sketcher = Sketcher(dimension, codec)
         self._allocate(rows)
         self._snapshot: Snapshot | None = None
         self._make_lock()
@@ -162,32 +117,40 @@ class Segment:
     @property
     def nbytes(self) -> int:
         """Memory it takes, in bytes."""
-        return self._used * (code_size(self._dimension, self._codec) + SPAN.itemsize) + 500 * len(self._keys)
+        rows = self._used * (code_size(self._dimension, self._codec) + SPAN.itemsize)
+        return rows + self._sketcher.nbytes + 500 * len(self._keys)
 
     def has(self, key: Key) -> bool:
         """Whether a snapshot from now on has the rows of a document."""
         return key in self._positions
 
-    def intern(self, name: str | None) -> str | None:
-        """The same name, once for all the workspaces that call a document so."""
-        return None if name is None else self._names.setdefault(name, name)
+    def lacking(self, keys: Iterable[Key]) -> list[Key]:
+        """Those of some documents that a snapshot from now on may not have."""
+        positions = self._positions  # not by set operations, which go through a dictionary that others change
+        return [key for key in keys if key not in positions]
 
-    def append(self, key: Key, codes: Codes, spans: Spans, paged: bool) -> None:
-        """Appends a document's rows, unless it has them."""
+    def interned(self, names: list[str | None]) -> list[str | None]:
+        """The same names, each once for all the workspaces that call a document so."""
+        known = self._names
+        return [name if name is None else known.setdefault(name, name) for name in names]
+
+    def append(self, addition: Addition) -> None:
+        """Appends a document's rows, unless it has them. Raises what reading them does."""
         with self._guard:
-            if key in self._positions:
+            if addition.key in self._positions:
                 return
+            codes = addition.codes()
             last = self._used + len(codes)
-            if last > len(self._spans):
+            if last > len(self._codes):
                 self._grow(last)
             self._codes[self._used : last] = codes
-            self._spans[self._used : last] = spans
             # The key last: whoever finds it finds its rows.
             self._used = last
             self._ends.append(last)
-            self._paged.append(paged)
-            self._keys.append(key)
-            self._positions[key] = len(self._keys) - 1
+            self._paged.append(addition.paged)
+            self._spans.append(addition.spans)
+            self._keys.append(addition.key)
+            self._positions[addition.key] = len(self._keys) - 1
             self._snapshot = None
 
     def snapshot(self) -> Snapshot:
@@ -196,8 +159,8 @@ class Segment:
             if self._snapshot is None:
                 index = index_in(self._buffer, self._used, self._dimension, self._codec)
                 self._snapshot = Snapshot(
-                    index, self._codes[: self._used], self._spans[: self._used], self._keys, self._positions,
-                    self._paged, np.array(self._ends, np.int64),
+                    index, self._codes[: self._used], self._keys, self._positions, self._paged, self._spans,
+                    np.array(self._ends, np.int64), self._sketcher, self._dimension, self._codec,
                 )  # fmt: skip
             return self._snapshot
 
@@ -206,11 +169,9 @@ class Segment:
         header, size = header_size(self._dimension, self._codec), code_size(self._dimension, self._codec)
         self._buffer = np.empty(header + capacity * size, np.uint8)
         self._codes: Codes = self._buffer[header:].reshape(capacity, size)
-        self._spans: Spans = np.empty(capacity, SPAN)
 
     def _grow(self, rows: int) -> None:
         # Snapshots keep the old memory until the views that use them are gone.
-        codes, spans = self._codes, self._spans
+        codes = self._codes
         self._allocate(rows)
         self._codes[: self._used] = codes[: self._used]
-        self._spans[: self._used] = spans[: self._used]

@@ -12,6 +12,7 @@ import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import faiss
@@ -99,6 +100,7 @@ def decode_spans(data: bytes) -> npt.NDArray[np.void]:
     return np.frombuffer(data, SPAN, offset=header)
 
 
+@lru_cache(maxsize=1024)  # NumPy takes longer to make one than it takes to read the spans
 def _spans_header(count: int) -> bytes:
     buffer = io.BytesIO()
     descr = np.lib.format.dtype_to_descr(SPAN)
@@ -131,8 +133,8 @@ def index_in(buffer: npt.NDArray[np.uint8], count: int, dimension: int, codec: C
 
 def decode(codes: npt.NDArray[np.uint8], dimension: int, codec: Codec) -> Vectors:
     """The vectors of some codes, shape (n, dimension) float32."""
-    numbers: npt.NDArray[Any] = np.ascontiguousarray(codes).view(np.float16 if codec == "float16" else np.float32)
-    return numbers.reshape(len(codes), dimension).astype(np.float32)
+    vectors: Vectors = empty_index(dimension, codec).sa_decode(np.ascontiguousarray(codes))
+    return vectors
 
 
 def scan(
@@ -146,7 +148,7 @@ def scan(
     """
     parameters = _selection(allowed)
     if len(queries) == 1:
-        with _one_thread():
+        with one_thread():
             found: tuple[Vectors, npt.NDArray[np.int64]] = index.search(queries, k, params=parameters)
             return found
     parts = [
@@ -154,6 +156,17 @@ def scan(
         for first in range(0, len(queries), _QUERIES_AT_ONCE)
     ]
     return np.concatenate([scores for scores, _ in parts]), np.concatenate([rows for _, rows in parts])
+
+
+def scores_of(
+    codes: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], query: Vectors, dimension: int, codec: Codec
+) -> tuple[Vectors, npt.NDArray[np.int64]]:
+    """Scores of some rows, as `scan` gives them, for a query of shape (dimension,); and positions in `rows`."""
+    header = header_size(dimension, codec)
+    buffer = np.empty(header + len(rows) * codes.shape[1], np.uint8)
+    np.take(codes, rows, axis=0, out=buffer[header:].reshape(len(rows), -1))
+    scores, positions = scan(index_in(buffer, len(rows), dimension, codec), query[np.newaxis], len(rows))
+    return scores[0], positions[0]
 
 
 def _selection(allowed: npt.NDArray[np.bool_] | None) -> Any:
@@ -169,7 +182,7 @@ def _selection(allowed: npt.NDArray[np.bool_] | None) -> Any:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """FAISS on one OpenMP thread. The setting is the calling thread's own."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from docstore.memory import Memory
+from docstore.nearest import nearest
 from docstore.segments import Addition, Key, Rows, Segment, Snapshot
 from docstore.vectors import Codec, Vectors, decode
 
@@ -56,10 +57,11 @@ class Part:
     def of(cls, segment: Segment, names: Mapping[Key, str], besides: Segment | None = None) -> Part:
         """What a workspace has of a segment, and not of another: found in both, it would be found twice."""
         snapshot = segment.snapshot()
-        count = len(snapshot.ends)
-        here = (None if besides is not None and besides.has(key) else names.get(key) for key in snapshot.keys[:count])
-        called = [segment.intern(name) for name in here]
-        alive = np.fromiter((name is not None for name in called), bool, count)
+        keys = snapshot.keys[: len(snapshot.ends)]
+        called = segment.interned([names.get(key) for key in keys])
+        if besides is not None:
+            called = [None if besides.has(key) else name for key, name in zip(keys, called, strict=True)]
+        alive = np.array([name is not None for name in called], bool)
         return cls(segment, snapshot, called, None if alive.all() else alive)
 
     def accepted(self, keep: Callable[[str], bool]) -> npt.NDArray[np.bool_]:
@@ -74,16 +76,20 @@ class Part:
         snapshot = self.snapshot
         positions = snapshot.documents_of(rows)
         firsts = np.concatenate([np.zeros(1, np.int64), snapshot.ends])[positions]
-        columns = (scores, rows, positions, rows - firsts, snapshot.spans[rows])
+        columns = (scores, rows, positions, rows - firsts)
         return [
-            (self._found(score, position, number, span), row)
-            for score, row, position, number, span in zip(*(each.tolist() for each in columns), strict=True)
+            (self._found(score, position, number), row)
+            for score, row, position, number in zip(*(each.tolist() for each in columns), strict=True)
         ]
 
-    def _found(self, score: float, position: int, number: int, span: tuple[int, int, int, int, int]) -> Found:
+    def _found(self, score: float, position: int, number: int) -> Found:
         document, text = self.snapshot.keys[position]
-        page = span[4] if self.snapshot.paged[position] else None
-        return Found(score, document, number, text, self.names[position] or "", *span[:4], page)
+        start, end, first_byte, last_byte, page = self.snapshot.spans_of(position)[number].item()
+        name = self.names[position] or ""
+        return Found(
+            score, document, number, text, name, start, end, first_byte, last_byte,
+            page if self.snapshot.paged[position] else None,
+        )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -120,32 +126,36 @@ class View:
         for part in self.parts:
             yield from (document for name, (document, _) in zip(part.names, part.snapshot.keys) if name is not None)
 
-    def nearest(self, queries: Vectors, k: int, keep: Callable[[str], bool] | None) -> list[list[Found]]:
+    def nearest(
+        self, queries: Vectors, k: int, keep: Callable[[str], bool] | None, candidates: int | None = None
+    ) -> list[list[Found]]:
         """The k best chunks for each query, by falling inner product, then document hash, then chunk number.
 
         Args:
             queries: shape (m, dimension), normalised.
             keep: which documents take part; None for all.
+            candidates: as for `nearest.nearest`.
         """
-        return [[found for found, _, _ in best] for best in self._nearest(queries, k, keep)]
+        return [[found for found, _, _ in best] for best in self._nearest(queries, k, keep, candidates)]
 
     def nearest_with_vectors(
-        self, query: Vectors, k: int, keep: Callable[[str], bool] | None
+        self, query: Vectors, k: int, keep: Callable[[str], bool] | None, candidates: int | None = None
     ) -> tuple[list[Found], Vectors]:
         """As `nearest`, for one query of shape (dimension,); and the vectors found, shape (found, dimension)."""
-        (best,) = self._nearest(query[np.newaxis], k, keep)
+        (best,) = self._nearest(query[np.newaxis], k, keep, candidates)
         codes = [part.snapshot.codes[row] for _, row, part in best]
         if not codes:
             return [], np.empty((0, self.dimension), np.float32)
         return [found for found, _, _ in best], decode(np.stack(codes), self.dimension, self.codec)
 
     def _nearest(
-        self, queries: Vectors, k: int, keep: Callable[[str], bool] | None
+        self, queries: Vectors, k: int, keep: Callable[[str], bool] | None, candidates: int | None
     ) -> list[list[tuple[Found, int, Part]]]:
         answers: list[list[tuple[Found, int, Part]]] = [[] for _ in queries]
         for part in self.parts:
             allowed = None if keep is None else part.accepted(keep)
-            for answer, best in zip(answers, part.snapshot.nearest(queries, k, part.alive, allowed), strict=True):
+            best_of_part = nearest(part.snapshot, queries, k, part.alive, allowed, candidates)
+            for answer, best in zip(answers, best_of_part, strict=True):
                 answer += [(found, row, part) for found, row in part.found(*best)]
         for answer in answers:
             # Documents and numbers decide between equal scores, so that neither the order of rows nor their
@@ -202,7 +212,7 @@ class Views:
         tail = old.parts[-1].segment if old is not None and len(old.parts) > 1 else None
         if tail is base or (tail is not None and not _is_mostly(tail, wanted)):
             tail = None
-        lacking = [key for key in wanted if not base.has(key) and (tail is None or not tail.has(key))]
+        lacking = [key for key in base.lacking(wanted) if tail is None or not tail.has(key)]
         return Plan(scope, base, tail, lacking, wanted)
 
     def _base(self, scope: int, wanted: Mapping[Key, str], old: View | None) -> Segment | None:
@@ -211,9 +221,9 @@ class Views:
         others = [each for each in living if each is not None and each.scope == scope]
         some = list(islice(wanted, _SAMPLE))
         for segment in mine + others:
-            if sum(map(segment.has, some)) * 2 < len(some):
+            if 2 * len(segment.lacking(some)) > len(some):
                 continue  # most segments, in a store of many workspaces
-            if sum(map(segment.has, wanted)) >= _COVERED * len(wanted) and _is_mostly(segment, wanted):
+            if len(segment.lacking(wanted)) <= (1 - _COVERED) * len(wanted) and _is_mostly(segment, wanted):
                 return segment
         return None
 
@@ -222,9 +232,9 @@ class Views:
         segments = [segment for segment in (plan.base, plan.tail) if segment is not None]
         if additions:
             if plan.tail is None:
-                segments.append(Segment(plan.scope, dimension, codec, sum(len(each.codes) for each in additions)))
+                segments.append(Segment(plan.scope, dimension, codec, sum(each.rows for each in additions)))
             for addition in additions:
-                segments[-1].append(*addition)
+                segments[-1].append(addition)
         if not segments:
             return View(version, (), dimension, codec)
         base, *tail = segments
@@ -236,5 +246,5 @@ class Views:
 def _is_mostly(segment: Segment, wanted: Mapping[Key, str]) -> bool:
     snapshot = segment.snapshot()
     count = len(snapshot.ends)
-    kept = np.fromiter((key in wanted for key in snapshot.keys[:count]), bool, count)
+    kept = np.array([key in wanted for key in snapshot.keys[:count]], bool)
     return snapshot.rows_of(kept) >= _COVERED * len(snapshot.codes)

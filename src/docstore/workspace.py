@@ -30,9 +30,9 @@ from docstore.metadata import encode
 from docstore.model import AddReport, Document, Failure, Hit, Progress
 from docstore.parts import Parts
 from docstore.scratch import Scratch
-from docstore.search import Diversity, Filter, find
+from docstore.search import Diversity, Filter, Wanted, find
 
-_GROUP_DOCUMENTS = 64  # documents that share transactions, directory syncs and the embedder's batches
+_GROUP_DOCUMENTS = 512  # documents that share transactions, directory syncs and the embedder's batches
 _GROUP_BYTES = 64 << 20  # and what they may weigh together, so that memory stays bounded
 
 _MAX_NAME = 1000
@@ -196,10 +196,13 @@ class Workspace:
         mmr: bool = False,
         fetch_k: int = 20,
         lambda_mult: float = 0.5,
+        candidates: int | None = None,
     ) -> list[Hit]:
         """The k chunks nearest to a query by cosine, best first, exactly as one index over these documents gives.
 
-        Equal scores rank by document hash, then by position in the document.
+        Equal scores rank by document hash, then by position in the document. From 100,000 chunks on a search is in two
+        stages: codes of one bit a dimension choose candidates, whose scores are then exact. What it misses is measured
+        in docs/benchmarks.md.
 
         Args:
             documents: hashes; only these documents take part.
@@ -207,14 +210,16 @@ class Workspace:
             mmr: choose for diversity too, by maximal marginal relevance over the `fetch_k` nearest.
             fetch_k: candidates for mmr.
             lambda_mult: mmr's weight of relevance, from 0 (diversity alone) to 1 (relevance alone).
+            candidates: how many chunks of 100,000 or more are scored exactly: more find more, and take longer; as many
+                as there are make the search exact. None: a 500th, and more where scores lie close together.
 
         Raises:
             InvalidArgument: an empty query, k below 1, or parameters out of range.
             DocumentNotFound: `documents` names one this workspace does not have.
             IntegrityError: stored bytes are damaged.
         """
-        diversity = Diversity.of(fetch_k, lambda_mult) if mmr else None
-        return find(self._parts, self._id, self._embed([query]), k, Filter.of(documents, where), diversity)[0]
+        wanted = Wanted.of(k, candidates, Diversity.of(fetch_k, lambda_mult) if mmr else None)
+        return find(self._parts, self._id, self._embed([query]), Filter.of(documents, where), wanted)[0]
 
     def search_vector(
         self,
@@ -226,11 +231,12 @@ class Workspace:
         mmr: bool = False,
         fetch_k: int = 20,
         lambda_mult: float = 0.5,
+        candidates: int | None = None,
     ) -> list[Hit]:
         """As `search`, for a vector of shape (dimension,); it is normalised here."""
-        diversity = Diversity.of(fetch_k, lambda_mult) if mmr else None
-        queries = _row(vector)
-        return find(self._parts, self._id, queries, k, Filter.of(documents, where), diversity)[0]
+        wanted = Wanted.of(k, candidates, Diversity.of(fetch_k, lambda_mult) if mmr else None)
+        query = _vectors(vector, 1)[np.newaxis]
+        return find(self._parts, self._id, query, Filter.of(documents, where), wanted)[0]
 
     def search_many(
         self,
@@ -239,13 +245,29 @@ class Workspace:
         *,
         documents: Collection[str] | None = None,
         where: Mapping[str, Any] | None = None,
+        candidates: int | None = None,
     ) -> list[list[Hit]]:
         """As `search`, for many queries in one pass: one list of hits for each, in their order."""
         if isinstance(queries, str) or not isinstance(queries, Sequence):
             raise InvalidArgument("search_many takes a list of queries; for one, use search")
         if not queries:
             return []
-        return find(self._parts, self._id, self._embed(list(queries)), k, Filter.of(documents, where), None)
+        wanted = Wanted.of(k, candidates)
+        return find(self._parts, self._id, self._embed(list(queries)), Filter.of(documents, where), wanted)
+
+    def search_vectors(
+        self,
+        vectors: npt.ArrayLike,
+        k: int = 5,
+        *,
+        documents: Collection[str] | None = None,
+        where: Mapping[str, Any] | None = None,
+        candidates: int | None = None,
+    ) -> list[list[Hit]]:
+        """As `search_many`, for vectors of shape (n, dimension)."""
+        queries = _vectors(vectors, 2)
+        wanted = Wanted.of(k, candidates)
+        return find(self._parts, self._id, queries, Filter.of(documents, where), wanted) if len(queries) else []
 
     def _embed(self, queries: list[str]) -> npt.NDArray[np.float32]:
         for query in queries:
@@ -290,15 +312,16 @@ def _finished(item: Incoming | DocStoreError) -> Document | DocStoreError:
     return item.outcome
 
 
-def _row(vector: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def _vectors(given: npt.ArrayLike, dimensions: int) -> npt.NDArray[np.float32]:
     try:
         with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused as that
-            row = np.asarray(vector, dtype=np.float32)
+            vectors = np.asarray(given, dtype=np.float32)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidArgument(f"The query vector is not made of numbers: {error}") from error
-    if row.ndim != 1:
-        raise InvalidArgument(f"The query vector has shape {row.shape}; it must have one dimension")
-    return row[np.newaxis]
+    if vectors.ndim != dimensions:
+        must = "one dimension" if dimensions == 1 else "two dimensions, (queries, dimension)"
+        raise InvalidArgument(f"The query has shape {vectors.shape}; it must have {must}")
+    return vectors
 
 
 def check_hash(hash: object) -> str:

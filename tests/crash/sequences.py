@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from docstore import DocStore
-from docstore.ingest import add
+from docstore.ingest import prepare
 from docstore.testing import HashEmbedder
 from tests.crash.workers import Workers
 from tests.folders import hash_of
@@ -231,7 +231,7 @@ def record(sequence: tuple[str, ...], calls: Interposer, root: Path, workers: Wo
         # Two threads prepare the documents of a group in files of their own; which goes first is all that is fixed.
         with (
             replaced(secrets, "token_hex", lambda size: f"{next(tokens):0{2 * size}x}"),
-            replaced(add, "CONCURRENCY", 1),
+            replaced(prepare, "CONCURRENCY", 1),
         ):
             for number, (operation, call) in enumerate(calls_of(sequence)):
                 calls.set_clock(_EPOCH + number)

@@ -36,9 +36,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "blobs-placed-before-the-lock", "ingest/add.py",
-        "        publication = Publication()\n"
         "        self._unsure = True\n",
-        "        publication = Publication()\n"
         "        self._unsure = True\n"
         "        for item in items:\n"
         "            if item.blob is not None and item.extraction is not None:\n"
@@ -57,10 +55,10 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "published-in-a-second-transaction", "ingest/add.py",
-        "        text = self._publish_text(db, item, publication)\n",
+        "        published = self._publish_text(db, item, publication)\n",
         '        db.execute("COMMIT")\n'
         '        db.execute("BEGIN IMMEDIATE")\n'
-        "        text = self._publish_text(db, item, publication)\n",
+        "        published = self._publish_text(db, item, publication)\n",
         "what was looked at may be collected before it is used",
         (f"{_DURABILITY}::test_checks_share_a_transaction_with_what_rests_on_them",),
     ),
@@ -147,17 +145,16 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "lost-vectors-not-looked-for-when-publishing", "ingest/add.py",
-        "        has_vectors = text is not None and self._has_vectors(db, text)\n        text_is_intact",
-        "        has_vectors = text is not None and contents.find_subindex(db, text, self._fingerprint) "
-        "is not None\n"
+        "        vectors = None if text is None else self._vectors(db, text)\n        text_is_intact",
+        "        vectors = None if text is None else contents.find_subindex(db, text, self._fingerprint)\n"
         "        text_is_intact",
         "a lost index is deduplicated onto",
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
     ),
     Mutant(
         "lost-vectors-not-looked-for-when-planning", "ingest/add.py",
-        "        return row is not None and self._parts.subindex_is_intact(text, self._fingerprint, row)",
-        "        return row is not None",
+        "row if row is not None and self._parts.subindex_is_intact(text, self._fingerprint, row) else None",
+        "row",
         "a lost index is deduplicated onto",
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
     ),
@@ -170,7 +167,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "vanished-parts-are-published", "ingest/add.py",
-        "        if not (has_vectors or item.subindex) or not (text_is_intact or item.text_file):\n"
+        "        if not (vectors or item.subindex) or not (text_is_intact or item.text_file):\n"
         "            return None\n",
         "",
         "an add fails with an assertion",
@@ -251,11 +248,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "claims-released-before-publishing", "ingest/add.py",
-        "        publication = Publication()\n"
         "        self._unsure = True\n",
-        "        publication = Publication()\n"
-        "        self._release(items)\n"
-        "        self._unsure = True\n",
+        "        self._release(items)\n        self._unsure = True\n",
         "a crash while publishing leaves files that nobody looks for",
         (f"{_FORCED_RACES}::test_claims_are_held_until_the_commit",),
     ),

@@ -12,39 +12,81 @@ _SUBINDEX = "tests/test_subindex.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
-        "write-without-sync", "durable.py",
-        "        sync_file(file.fileno())\n"
-        "\n"
-        "\n"
-        "def open_regular",
-        "\n"
-        "\n"
-        "def open_regular",
-        "a staged text or index may be empty after a power cut",
+        "staged-files-not-synced", "durable.py",
+        "        sync_files(staged)\n",
+        "",
+        "a published file may be empty after a power cut",
         (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
     ),
     Mutant(
-        "copy-without-sync", "durable.py",
-        "        sync_file(file.fileno())\n    return hasher",
-        "    return hasher",
-        "a staged blob may be empty after a power cut",
+        "opened-and-not-synced", "durable.py",
+        "        sync_file(fd)\n    finally:\n        os.close(fd)\n\n\ndef _all",
+        "        pass\n    finally:\n        os.close(fd)\n\n\ndef _all",
+        "a published file may be empty after a power cut",
         (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
     ),
     Mutant(
-        "write-without-flush", "durable.py",
-        "        file.write(data)\n"
-        "        file.flush()\n",
-        "        file.write(data)\n",
-        "the sync comes before the bytes have reached the kernel",
-        (f"{_DURABILITY}::test_a_file_is_whole_when_it_is_synced",),
+        "some-of-many-not-synced", "durable.py",
+        "        for path in paths[first::step]:\n",
+        "        for path in paths[first :: step * step]:\n",
+        "of a large group some files may be empty after a power cut",
+        (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
     ),
     Mutant(
-        "copy-without-flush", "durable.py",
-        "            size += len(block)\n"
-        "        file.flush()\n",
-        "            size += len(block)\n",
-        "the sync comes before the bytes have reached the kernel",
-        (f"{_DURABILITY}::test_a_file_is_whole_when_it_is_synced",),
+        "failed-syncs-of-threads-overlooked", "durable.py",
+        "        each.result()\n",
+        "        each.exception()\n",
+        "rows are committed whose files never reached the disk",
+        (f"{_DURABILITY}::test_a_file_that_cannot_be_synced_is_not_published",),
+    ),
+    Mutant(
+        "publication-begun-with-the-commit-in-sight", "ingest/add.py",
+        "            publication = Publication([path for item in items for path in item.staged])\n",
+        "            publication = Publication()\n",
+        "everybody waits for the lock while files are synced",
+        (f"{_DURABILITY}::test_files_are_synced_before_the_lock_is_taken",),
+        (
+            (
+                "                with storage_errors(\"publishing a document\"):\n",
+                "                with storage_errors(\"publishing a document\"):\n"
+                "                    publication = Publication([path for item in items for path in item.staged])\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "texts-not-synced", "ingest/incoming.py",
+        "for file in (self.blob, self.text_file) if",
+        "for file in (self.blob,) if",
+        "a text may be empty after a power cut",
+        (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
+    ),
+    Mutant(
+        "blobs-not-synced", "ingest/incoming.py",
+        "for file in (self.blob, self.text_file) if",
+        "for file in (self.text_file,) if",
+        "a document may be empty after a power cut",
+        (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
+    ),
+    Mutant(
+        "sub-indexes-not-synced", "ingest/incoming.py",
+        "[*files, *(self.subindex.paths if self.subindex is not None else ())]",
+        "files",
+        "a sub-index may be empty after a power cut",
+        (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
+    ),
+    Mutant(
+        "spans-not-synced", "ingest/pipeline.py",
+        "        return self.index.path, self.spans.path\n",
+        "        return self.index.path, self.index.path\n",
+        "a sub-index may be empty after a power cut",
+        (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
+    ),
+    Mutant(
+        "published-while-written", "cas.py",
+        "        file.write(data)\n    return",
+        "        file.write(data[:-1])\n    return",
+        "a file is published that is not whole",
+        (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
     ),
     Mutant(
         "sync-file-does-nothing", "durable.py",
@@ -55,36 +97,35 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "sync-directory-does-nothing", "durable.py",
-        "        sync_file(fd)\n    finally:",
-        "        pass\n    finally:",
+        "        sync_file(fd)\n    finally:\n        os.close(fd)\n\n\ndef sync_files",
+        "        pass\n    finally:\n        os.close(fd)\n\n\ndef sync_files",
         "new entries of directories may be lost",
         (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
     ),
     Mutant(
         "place-forgets-the-directory", "durable.py",
-        "        self._directories.add(directory)\n        while directory != keep:",
-        "        while directory != keep:",
+        "        while directory not in self._directories:\n",
+        "        directory = _parent(directory)\n        while directory not in self._directories:\n",
         "the published file's entry may be lost",
         (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
     ),
     Mutant(
         "place-forgets-the-parents", "durable.py",
-        "            directory = directory.parent\n"
-        "            self._directories.add(directory)\n",
-        "            directory = directory.parent\n",
+        "            if directory != top:\n                directory = _parent(directory)\n",
+        "",
         "the entry of a new directory may be lost, with all that is in it",
         (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
     ),
     Mutant(
         "publication-sync-does-nothing", "durable.py",
-        "        for directory in self._directories:\n            sync_directory(directory)",
+        "        _all_at_once(sync_directory, [Path(directory) for directory in self._directories])",
         "        return",
         "rows are committed whose files may be lost",
         (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
     ),
     Mutant(
         "undo-does-nothing", "durable.py",
-        "                unlink(target, keep)",
+        "                unlink(Path(target), keep)",
         "                pass",
         "a failed publication leaves files",
         (f"{_CLAIMS}::test_a_failed_publication_leaves_no_file",),
@@ -168,10 +209,10 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "leaving-unlinks-the-lock-first", "scratch.py",
-        "                shutil.rmtree(self._tmp / lock.name.removesuffix(_LOCK), ignore_errors=True)\n"
+        "                shutil.rmtree(folder, ignore_errors=True)\n"
         "                lock.unlink(missing_ok=True)\n",
         "                lock.unlink(missing_ok=True)\n"
-        "                shutil.rmtree(self._tmp / lock.name.removesuffix(_LOCK), ignore_errors=True)\n",
+        "                shutil.rmtree(folder, ignore_errors=True)\n",
         "a living operation's files pass for a crash's",
         (f"{_SCRATCH}::test_a_folder_that_is_being_left_is_not_a_dead_ones",),
     ),
@@ -224,19 +265,15 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "lost-files-look-intact", "cas.py",
-        "            return self.path(hash, suffix).stat().st_size == size\n"
-        "        except (FileNotFoundError, NotADirectoryError):\n"
-        "            return False",
-        "            return self.path(hash, suffix).stat().st_size == size\n"
-        "        except (FileNotFoundError, NotADirectoryError):\n"
-        "            return True",
+        "        except (FileNotFoundError, NotADirectoryError):\n            return False",
+        "        except (FileNotFoundError, NotADirectoryError):\n            return True",
         "a lost file is deduplicated onto",
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
     ),
     Mutant(
         "shortened-files-look-intact", "cas.py",
-        "return self.path(hash, suffix).stat().st_size == size",
-        "return self.path(hash, suffix).stat().st_size >= 0",
+        ".st_size == size  # noqa",
+        ".st_size >= 0  # noqa",
         "a shortened file is deduplicated onto",
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
     ),

@@ -13,6 +13,7 @@ _READONLY = "tests/test_readonly.py"
 _RESERVE = "tests/test_reserve.py"
 _SEARCH = "tests/test_search.py"
 _VIEWS = "tests/test_views.py"
+_NEAREST = "tests/test_nearest.py"
 _SUBINDEX = "tests/test_subindex.py"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -113,18 +114,39 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_VIEWS}::test_where_bytes_are_demanded_nothing_is_shared",),
     ),
     Mutant(
-        "documents-that-are-gone-are-found", "segments.py",
-        "            kept = slice(None) if alive is None else alive[self.documents_of(rows)]",
-        "            kept = slice(None)",
+        "documents-that-are-gone-are-found", "nearest.py",
+        "        kept = slice(None) if alive is None else alive[snapshot.documents_of(rows)]",
+        "        kept = slice(None)",
         "a search finds what the workspace has removed",
         (f"{_VIEWS}::test_an_added_document_goes_to_the_tail",),
     ),
     Mutant(
-        "equal-scores-cut-by-accident", "segments.py",
+        "equal-scores-cut-by-accident", "nearest.py",
         "(len(found) >= k and scores[-1] < found[k - 1])",
         "len(found) >= k",
         "which of equal scores are found depends on how documents lie in memory",
         (f"{_VIEWS}::test_any_division_gives_the_answer_of_one_index",),
+    ),
+    Mutant(
+        "gone-and-found-by-two-stages", "nearest.py",
+        "    return (rows if alive is None else rows[alive[snapshot.documents_of(rows)]]), worst",
+        "    return rows, worst",
+        "a search of many rows finds what the workspace has removed",
+        (f"{_NEAREST}::test_two_stages_pass_over_what_is_gone_or_came_later",),
+    ),
+    Mutant(
+        "gone-and-found-by-product", "nearest.py",
+        "            scores[dead[some] - first] = -np.inf\n",
+        "            pass\n",
+        "many queries at once find what the workspace has removed",
+        (f"{_NEAREST}::test_a_product_gives_the_rows_and_scores_of_single_queries",),
+    ),
+    Mutant(
+        "candidates-are-always-enough", "nearest.py",
+        "        is_sure = len(scores) >= k and scores[k - 1] - worst >= ",
+        "        is_sure = len(scores) >= k or scores[k - 1] - worst >= ",
+        "what scores as the k-th is cut by accident where there are many rows",
+        (f"{_NEAREST}::test_two_stages_find_every_equal_score",),
     ),
     Mutant(
         "what-is-gone-stays-in-memory", "views.py",

@@ -80,9 +80,9 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "set-aside-without-sync", "lifecycle/repair.py",
-        "                publication.place(finding.expected.path, target, parts.folder)\n"
+        "                publication.place(finding.expected.path, str(target), parts.folder)\n"
         "                publication.sync()",
-        "                publication.place(finding.expected.path, target, parts.folder)",
+        "                publication.place(finding.expected.path, str(target), parts.folder)",
         "what was set aside may be lost",
         (f"{_DURABILITY}::test_what_a_repair_places_is_durable_before_its_commit",),
     ),
@@ -96,8 +96,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "dropped-rows-kept-without-sync", "lifecycle/repair.py",
-        'rows.jsonl"), parts.folder)\n            publication.sync()',
-        'rows.jsonl"), parts.folder)',
+        'rows.jsonl")), parts.folder)\n            publication.sync()',
+        'rows.jsonl")), parts.folder)',
         "rows are dropped and what they said is lost",
         (f"{_DURABILITY}::test_what_a_repair_places_is_durable_before_its_commit",),
     ),

@@ -41,25 +41,28 @@ _ADD, _COLLECT = "ingest/add.py", "lifecycle/collect.py"
 _NEXT, _PUBLISH = "Addition._next_step", "Addition._publish"
 
 LINES: dict[str, tuple[Line, ...]] = {
-    "add: make the scratch folder": (Line("scratch.py", "Scratch._lock", "self._held = _new_lock(self._tmp)"),),
+    "add: make the scratch folder": (Line("scratch.py", "Scratch._own", "fd, lock = _new_lock(self._tmp)"),),
     "add: plan (stage)": (Line(_ADD, _NEXT, "return Step.PREPARE if may_prepare else Step.WAIT"),),
     "add: plan (embed)": (Line(_ADD, _NEXT, "return Step.EMBED if self._claim(db, item, key) else Step.WAIT"),),
     "add: plan (publish)": (Line(_ADD, _NEXT, "return Step.PUBLISH"),),
-    "add: plan (refer)": (Line(_ADD, _NEXT, "self._refer(db, item, stored)"),),
-    "add: copy and extract": (Line(_ADD, "Addition._prepare_one", "item.blob = stage(item.source, self._scratch)"),),
-    "add: sync the copy": (
-        Line("durable.py", "copy_durably", "sync_file(file.fileno())"),
-        Line(_ADD, "Addition._prepare_one", "item.text_file = stage_bytes("),
+    "add: plan (refer)": (Line(_ADD, _NEXT, "self._refer(db, item, stored, vectors)"),),
+    "add: copy and extract": (
+        Line("ingest/prepare.py", "_copy", "item.blob = stage(item.source, scratch)"),
+        Line("ingest/prepare.py", "_take", "item.text_file = stage_bytes("),
     ),
-    "add: embed": (Line("ingest/pipeline.py", "Pipeline.build", "self.embed(some)"),),
-    "add: sync the sub-index": (
+    "add: embed": (
+        Line("ingest/pipeline.py", "Pipeline.build", "self.embed(some)"),
         Line("ingest/pipeline.py", "Pipeline.build", "stage(scratch.file(), encode_index("),
-        Line("durable.py", "write_durably", "sync_file(file.fileno())"),
+    ),
+    "add: sync what is staged": (
+        Line(_ADD, _PUBLISH, "publication = Publication([path for item in items for path in item.staged])"),
+        Line("durable.py", "Publication.__init__", "sync_files(staged)"),
+        Line("durable.py", "_sync_file_at", "sync_file(fd)"),
     ),
     "add: look again": (
         Line(_ADD, _PUBLISH, "with self._parts.database.write() as db:"),
         Line(_ADD, "Addition._publish_one", "document = contents.find_document(db, item.hash)"),
-        Line(_ADD, "Addition._publish_text", "has_vectors = text is not None and self._has_vectors(db, text)"),
+        Line(_ADD, "Addition._publish_text", "vectors = None if text is None else self._vectors(db, text)"),
     ),
     "add: unlink": (
         Line(_ADD, "Addition._reap", "claims.request_sweep(db)"),
@@ -68,8 +71,8 @@ LINES: dict[str, tuple[Line, ...]] = {
     "add: place": (Line("durable.py", "Publication.place", "os.replace(staged, target)"),),
     "add: sync the directories": (
         Line(_ADD, _PUBLISH, "publication.sync()"),
-        Line("durable.py", "Publication.place", "while directory != keep:"),
-        Line("durable.py", "Publication.sync", "sync_directory(directory)"),
+        Line("durable.py", "Publication.place", "while directory not in self._directories:"),
+        Line("durable.py", "Publication.sync", "_all_at_once(sync_directory, "),
     ),
     "add: commit": (
         Line(_ADD, "Addition._refer", "claims.release(db, item.held)"),
@@ -115,7 +118,7 @@ LINES: dict[str, tuple[Line, ...]] = {
     ),
     "search: look": (Line("search.py", "_look", "version, references = _state(db, workspace)"),),
     "search: read a file": (
-        Line("search.py", "_load", "files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash"),
+        Line("search.py", "_read_codes", "files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash"),
         Line("passages.py", "read", "with files.open(text, texts.SUFFIX) as file:"),
     ),
     "search: answer": (Line("search.py", "_with_view", "return use("),),

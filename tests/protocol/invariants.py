@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tests.protocol import adding, collecting
 from tests.protocol.world import DEAD, DONE, LIVE, NONE, START, World
 
-_STAGED = {adding.STAGED, adding.EMBED, adding.EMBEDDED, adding.PUBLISH, adding.FILES}
+_STAGED = {adding.EMBED, adding.PUBLISH, adding.LOOK, adding.FILES}
 
 
 def violations(w: World) -> Iterator[str]:

@@ -43,7 +43,7 @@ LONG = (
 
 # Each mistake with a scenario that shows it, and the invariant it breaks: a model that finds nothing must be able to.
 _MISTAKES = (
-    ("a staged file is not synced", READ, "1"),
+    ("staged files are not synced", READ, "1"),
     ("directories are not synced", READ, "1"),
     ("only directories above are synced", READ, "1"),
     ("only the file's directory is synced", READ, "1"),

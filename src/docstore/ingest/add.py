@@ -3,9 +3,9 @@
 Work goes in rounds. Each round first asks the catalog, in one write transaction, what every pending document still
 needs; the answer is one of `Step`. What is stored already is referenced in that same transaction. What is not is
 claimed there, so that of all who want it one does the work and the others wait. Then, without any lock, the work:
-copying and extracting, then embedding, with chunks of many documents in the embedder's batches. Last, one write
-transaction publishes: it looks again, renames files into place, syncs their directories, and commits rows and
-references. See docs/architecture.md for why each order is the one that is safe.
+copying and extracting, then embedding, with chunks of many documents in the embedder's batches, then syncing the files
+that this made. Last, one write transaction publishes: it looks again, renames files into place, syncs their
+directories, and commits rows and references. See docs/architecture.md for why each order is the one that is safe.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from enum import Enum, auto
 
@@ -21,20 +20,17 @@ from sqlite_utils import Database
 
 from docstore import claims, contents, refcount
 from docstore import texts as text_files
-from docstore.cas import stage as stage_bytes
 from docstore.contents import DocumentRow, SubindexRow, TextRow
 from docstore.documents import document_of
 from docstore.durable import Publication, storage_errors
 from docstore.errors import DocStoreError, DocumentNotFound, EmbeddingError, IntegrityError, WorkspaceNotFound
-from docstore.ingest.extract import SUFFIXES, Unreadable
-from docstore.ingest.extractor import CONCURRENCY
+from docstore.ingest.extract import SUFFIXES
 from docstore.ingest.incoming import Incoming
 from docstore.ingest.pipeline import StagedSubindex
-from docstore.ingest.source import stage
+from docstore.ingest.prepare import prepare
 from docstore.lifecycle.collect import reap
 from docstore.parts import Parts
 from docstore.scratch import Scratch
-from docstore.texts import Text
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
 _POLL_SECONDS = 0.02  # how often a wait for somebody else's claim looks again; embedding one chunk takes as long
@@ -42,6 +38,7 @@ _POLL_SECONDS = 0.02  # how often a wait for somebody else's claim looks again; 
 
 _MOST_VAIN = 50  # transactions in which a document could not be published
 _BATCH_CHARACTERS = 250_000  # some 300 chunks: full batches for the embedder, and seconds, not minutes, to a commit
+_COMMIT_SECONDS = 1.0  # of embedding that a crash may cost, or one batch of it
 
 
 class Step(Enum):
@@ -96,12 +93,11 @@ class Addition:
             work: dict[Step, list[Incoming]] = {step: [] for step in Step}
             for item, step in zip(pending, steps, strict=True):
                 work[step].append(item)
-            self._prepare(work[Step.PREPARE])
+            prepare(work[Step.PREPARE], self._parts.extractor, self._scratch)
             self._publish(work[Step.PUBLISH])
-            for batch in _batches(work[Step.EMBED]):
-                self._embed(batch)
-                self._publish([item for item in batch if item.outcome is None])
-                self._report(batch)
+            for built in self._embed_all(work[Step.EMBED]):
+                self._publish([item for item in built if item.outcome is None])
+                self._report(built)
             self._release([item for item in pending if isinstance(item.outcome, DocStoreError)])
             self._report(pending)
             if len(work[Step.WAIT]) == len(pending):
@@ -133,11 +129,11 @@ class Addition:
         else:
             # A lost or condemned one too: extraction gave the text, and publishing replaces what is stored.
             text = contents.find_text(db, item.text_hash)
-        has_vectors = text is not None and self._has_vectors(db, text)
-        if stored is not None and has_vectors:
-            self._refer(db, item, stored)
+        vectors = None if text is None else self._vectors(db, text)
+        if stored is not None and vectors is not None:
+            self._refer(db, item, stored, vectors)
             return Step.DONE
-        if has_vectors or item.subindex is not None:
+        if vectors is not None or item.subindex is not None:
             return Step.PUBLISH
         key = claims.embedding_key(self._fingerprint, item.text_hash)
         return Step.EMBED if self._claim(db, item, key) else Step.WAIT
@@ -164,9 +160,9 @@ class Addition:
             and self._parts.text_is_intact(document.text)
         )
 
-    def _has_vectors(self, db: Database, text: TextRow) -> bool:
+    def _vectors(self, db: Database, text: TextRow) -> SubindexRow | None:
         row = contents.find_subindex(db, text, self._fingerprint)
-        return row is not None and self._parts.subindex_is_intact(text, self._fingerprint, row)
+        return row if row is not None and self._parts.subindex_is_intact(text, self._fingerprint, row) else None
 
     def _claim(self, db: Database, item: Incoming, key: str) -> bool:
         if self._parts.demand_bytes:
@@ -184,26 +180,18 @@ class Addition:
 
     # -- work without a lock --------------------------------------------------------------------------------------
 
-    def _prepare(self, items: list[Incoming]) -> None:
-        if len(items) == 1:
-            self._prepare_one(items[0])
-        elif items:
-            with ThreadPoolExecutor(min(CONCURRENCY, len(items))) as pool:
-                list(pool.map(self._prepare_one, items))
-
-    def _prepare_one(self, item: Incoming) -> None:
-        assert item.source is not None
-        try:
-            item.blob = stage(item.source, self._scratch)
-            item.extraction = self._parts.extractor.extract(item.blob.path, self._scratch.file())
-            text = Text.of(item.extraction.text)
-            item.adopt(text.hash)
-            item.text = text
-            item.text_file = stage_bytes(self._scratch.file(), text_files.compress(item.text))
-        except Unreadable as error:
-            item.outcome = error.named(item.label)
-        except DocStoreError as error:
-            item.outcome = error
+    def _embed_all(self, items: list[Incoming]) -> Iterator[list[Incoming]]:
+        """Yields what is embedded whenever a crash would cost too much of it."""
+        built: list[Incoming] = []
+        began = time.monotonic()
+        for batch in _batches(items):
+            self._embed(batch)
+            built += batch
+            if time.monotonic() - began > _COMMIT_SECONDS:
+                yield built
+                built, began = [], time.monotonic()
+        if built:
+            yield built
 
     def _embed(self, items: list[Incoming]) -> None:
         for item in items:
@@ -246,7 +234,8 @@ class Addition:
     def _publish(self, items: list[Incoming]) -> None:
         if not items:
             return
-        publication = Publication()
+        with storage_errors("writing temporary files"):
+            publication = Publication([path for item in items for path in item.staged])
         self._unsure = True
         with self._parts.database.write() as db:
             try:
@@ -286,12 +275,13 @@ class Addition:
         if document is not None and document.text.hash != item.text_hash:
             self._keep_text(db, item, document.text)
             return
-        text = self._publish_text(db, item, publication)
-        if text is None:
+        published = self._publish_text(db, item, publication)
+        if published is None:
             return
+        text, vectors = published
         if document is None or not self._parts.documents.intact(document.hash, document.suffix, document.size):
             document = self._publish_blob(db, item, document, text, publication)
-        self._refer(db, item, document)
+        self._refer(db, item, document, vectors)
 
     def _reap(self, db: Database, documents: list[DocumentRow]) -> None:
         # Its unlinks are not synced before the commit: after a power cut a file may be back without a row.
@@ -310,15 +300,17 @@ class Addition:
                 "Remove the document from every workspace, collect, and add it again."
             )
 
-    def _publish_text(self, db: Database, item: Incoming, publication: Publication) -> TextRow | None:
+    def _publish_text(
+        self, db: Database, item: Incoming, publication: Publication
+    ) -> tuple[TextRow, SubindexRow] | None:
         """Text and sub-index. None when what was there in the first transaction is gone: the next round has it."""
         text = contents.find_text(db, item.text_hash)
         if text is not None and text.condemned:
             self._reap(db, contents.documents_of_text(db, text))
             text = None
-        has_vectors = text is not None and self._has_vectors(db, text)
+        vectors = None if text is None else self._vectors(db, text)
         text_is_intact = text is not None and self._parts.text_is_intact(text)
-        if not (has_vectors or item.subindex) or not (text_is_intact or item.text_file):
+        if not (vectors or item.subindex) or not (text_is_intact or item.text_file):
             return None
         if not text_is_intact:
             assert item.text_file is not None and item.text is not None
@@ -326,16 +318,19 @@ class Addition:
             self._parts.texts.place(publication, new.path, item.text_hash, text_files.SUFFIX)
             text = contents.put_text(db, item.text_hash, len(item.text.content), new.hash, new.size)
         assert text is not None
-        if not has_vectors:
+        if vectors is None:
             assert item.subindex is not None
-            self._publish_subindex(db, text, item.subindex, publication)
-        return text
+            vectors = self._publish_subindex(db, text, item.subindex, publication)
+        return text, vectors
 
-    def _publish_subindex(self, db: Database, text: TextRow, new: StagedSubindex, publication: Publication) -> None:
+    def _publish_subindex(
+        self, db: Database, text: TextRow, new: StagedSubindex, publication: Publication
+    ) -> SubindexRow:
         self._embeddings.place(publication, new.index.path, text.hash, INDEX_SUFFIX)
         self._embeddings.place(publication, new.spans.path, text.hash, SPANS_SUFFIX)
         row = SubindexRow(new.chunks, new.index.hash, new.index.size, new.spans.hash, new.spans.size)
         contents.put_subindex(db, text, self._fingerprint, self._parts.pipeline.description, row)
+        return row
 
     def _publish_blob(
         self, db: Database, item: Incoming, document: DocumentRow | None, text: TextRow, publication: Publication
@@ -349,11 +344,11 @@ class Addition:
 
     # -- both -----------------------------------------------------------------------------------------------------
 
-    def _refer(self, db: Database, item: Incoming, document: DocumentRow) -> None:
-        row = contents.find_subindex(db, document.text, self._fingerprint)
-        avoided = 0 if item.embedded or row is None else row.chunks
+    def _refer(self, db: Database, item: Incoming, document: DocumentRow, vectors: SubindexRow) -> None:
+        avoided = 0 if item.embedded else vectors.chunks
         refcount.refer(db, self._workspace, document, item.name, item.fallback_name, item.metadata, avoided)
-        claims.release(db, item.held)
+        if item.held:
+            claims.release(db, item.held)
         found = refcount.reference(db, self._workspace, document.hash, self._fingerprint)
         assert found is not None
         item.outcome = replace(document_of(found), reused=not item.embedded)
@@ -378,10 +373,12 @@ class Addition:
 def _batches(items: list[Incoming]) -> Iterator[list[Incoming]]:
     """Documents whose texts together fill the embedder's batches, and whose work a crash may cost."""
     batch: list[Incoming] = []
+    characters = 0
     for item in items:
         batch.append(item)
-        if sum(len(each.text.content) for each in batch if each.text is not None) >= _BATCH_CHARACTERS:
+        characters += len(item.text.content) if item.text is not None else 0
+        if characters >= _BATCH_CHARACTERS:
             yield batch
-            batch = []
+            batch, characters = [], 0
     if batch:
         yield batch

@@ -13,7 +13,9 @@ import select
 import subprocess
 import sys
 import threading
+import time
 import weakref
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,12 @@ from docstore.forking import in_child
 from docstore.ingest.extract import Extraction, Unreadable
 from docstore.ingest.limits import Limits
 
-CONCURRENCY = os.cpu_count() or 1
-"""Worker processes at most: extraction is bound by the processor."""
+CONCURRENCY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+"""Worker processes at most: extraction is bound by the processors, of which this process may have only some."""
 
 
 _LONGEST_POLL = 2**31 - 1  # milliseconds; poll(2) takes an int
+_PIPE = 1 << 16  # bytes that a pipe holds
 
 # Workers of the process we were forked from: theirs to stop, so never finalised here.
 _inherited: list[_Worker] = []
@@ -38,6 +41,7 @@ class Extractor:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._limits_sent = asdict(limits)
         self._closed = False
         self._idle: list[_Worker] = []
         self._make_locks()
@@ -53,28 +57,44 @@ class Extractor:
         _inherited.extend(self._idle)
         self._idle.clear()
 
-    def extract(self, path: Path, output: Path, media_type: str | None = None) -> Extraction:
-        """The text of the document at `path`. `output` is a temporary file that may be written and is removed.
+    def extract(self, path: Path, media_type: str | None = None) -> Extraction:
+        """The text of the document at `path`.
 
         Args:
             media_type: what a text was taken for when it was stored. Without, its content decides.
 
         Raises:
             Unreadable: there is no text to be had, and why; the limits are part of that.
-            StorageError: the temporary file could not be written.
+            StorageError: the file could not be read.
         """
-        request = {
-            "path": str(path), "media_type": media_type, "output": str(output), "limits": asdict(self._limits),
-        }  # fmt: skip
+        (extraction,) = self.extract_each([path], media_type)
+        if isinstance(extraction, Extraction):
+            return extraction
+        raise extraction
+
+    def extract_each(
+        self, paths: Sequence[Path], media_type: str | None = None
+    ) -> Generator[Extraction | Unreadable | StorageError, None, None]:
+        """What `extract` returns or raises for each of some documents. One worker reads them, and begins with the next
+        while the caller goes on with the last. To be closed by a caller who may not take them all."""
+        requests = [{"path": str(path), "media_type": media_type, "limits": self._limits_sent} for path in paths]
+        answered = 0
         with self._slots:
-            worker = self._take()
-            try:
-                answer = worker.ask(request, self._limits.seconds)
-            except BaseException:
-                worker.kill()
-                raise
-            self._give_back(worker)
-        return _extraction(answer, output)
+            while answered < len(requests):
+                worker = self._take()
+                try:
+                    for answer in worker.ask(requests[answered:], self._limits.seconds):
+                        answered += 1
+                        yield answer
+                except Unreadable as error:  # by what is not answered yet the worker was killed, or must be
+                    worker.kill()
+                    answered += 1
+                    yield error
+                except BaseException:
+                    worker.kill()
+                    raise
+                else:
+                    self._give_back(worker)
 
     def _take(self) -> _Worker:
         with self._guard:
@@ -104,43 +124,78 @@ class Extractor:
 class _Worker:
     def __init__(self) -> None:
         self._ready = False
+        self._received = bytearray()
         self._process = subprocess.Popen(
             # -P: a json.py in the working directory must not be imported for the standard library's.
             [sys.executable, "-P", "-m", "docstore.ingest.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            text=True,
-            encoding="utf-8",
-            bufsize=1,
         )
+        assert self._process.stdout is not None
+        self._output = self._process.stdout.fileno()
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
+    def ask(
+        self, requests: Sequence[dict[str, Any]], seconds: float
+    ) -> Iterator[Extraction | Unreadable | StorageError]:
+        """The answers, in order. Raises Unreadable for the first that does not come within `seconds` of the one before,
+        or never will; the worker is then of no more use."""
+        assert self._process.stdin is not None
         if not self._ready:
             # Its first line says that all imports worked: what goes wrong later is the document's fault.
-            if not self._process.stdout.readline():
+            if not self._read():
                 raise DocStoreError(f"The process that extracts text does not start ({_cause(self._process.wait())}): "
                                     f"see what `{sys.executable} -m docstore.ingest.worker` prints.")  # fmt: skip
             self._ready = True
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(request) + "\n")
+            # A thread of its own reads them, whatever it is doing: it need not answer before this ends.
+            self._process.stdin.write(b"".join(json.dumps(request).encode() + b"\n" for request in requests))
             self._process.stdin.flush()
+        for _ in requests:
+            try:
+                answer = self._answer(time.monotonic() + seconds)
+            except TimeoutError as error:
+                detail = f"reading it takes longer than Limits.seconds, {seconds:g} s. "
+                raise Unreadable(
+                    "limit", detail + "It may be hostile; or open the store with larger limits."
+                ) from error
+            except EOFError as error:
+                detail = f"the process that read it died ({_cause(self._process.wait())}). "
+                advice = "The file is damaged or hostile; or Limits.memory is too small for it."
+                raise Unreadable("corrupt", detail + advice) from error
+            yield answer
+
+    def _answer(self, deadline: float) -> Extraction | Unreadable | StorageError:
+        while not (start := self._received.find(b"\n") + 1):
+            self._receive(deadline)
+        answer = json.loads(self._received[:start])
+        end = start + answer["bytes"]
+        while len(self._received) < end:
+            self._receive(deadline)
+        text = self._received[start:end].decode()
+        del self._received[:end]
+        if "failed" in answer:
+            return StorageError(f"Extracting a document failed: {answer['failed']}. Nothing was changed. Repair "
+                                "permissions, then try again.")  # fmt: skip
+        if "reason" in answer:
+            return Unreadable(answer["reason"], answer["detail"])
+        return Extraction(text, answer["media_type"], answer["pages"])
+
+    def _receive(self, deadline: float) -> None:
         ready = select.poll()
-        ready.register(self._process.stdout, select.POLLIN)
-        if not ready.poll(min(seconds * 1000, _LONGEST_POLL)):
-            raise Unreadable("limit", f"reading it takes longer than Limits.seconds, {seconds:g} s. "
-                                      "It may be hostile; or open the store with larger limits.")  # fmt: skip
-        line = self._process.stdout.readline()
-        if not line:
-            code = self._process.wait()
-            raise Unreadable("corrupt", f"the process that read it died ({_cause(code)}). The file is damaged or "
-                                        "hostile; or Limits.memory is too small for it.")  # fmt: skip
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        ready.register(self._output, select.POLLIN)
+        milliseconds = max(0, (deadline - time.monotonic()) * 1000)
+        if not ready.poll(min(milliseconds, _LONGEST_POLL)):
+            raise TimeoutError
+        if not (data := self._read()):
+            raise EOFError
+        self._received += data
+
+    def _read(self) -> bytes:
+        return os.read(self._output, _PIPE)
 
     def kill(self) -> None:
         self._process.kill()
@@ -158,14 +213,3 @@ def _kill_all(workers: list[_Worker]) -> None:
 
 def _cause(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-
-def _extraction(answer: dict[str, Any], output: Path) -> Extraction:
-    if "failed" in answer:
-        raise StorageError(f"Extracting a document failed: {answer['failed']}. Nothing was changed. Free space or "
-                           "repair permissions, then try again.")  # fmt: skip
-    if "reason" in answer:
-        raise Unreadable(answer["reason"], answer["detail"])
-    text = output.read_bytes().decode()
-    output.unlink()
-    return Extraction(text, answer["media_type"], answer["pages"])

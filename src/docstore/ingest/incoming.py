@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from docstore.cas import Staged
 from docstore.errors import DocStoreError
@@ -44,6 +45,12 @@ class Incoming:
         """Goes on with the text of this hash; what was made of another one is void."""
         if self.text_hash != text_hash:
             self.text_hash, self.text, self.text_file, self.subindex = text_hash, None, None, None
+
+    @property
+    def staged(self) -> list[Path]:
+        """The temporary files that wait to be published."""
+        files = [file.path for file in (self.blob, self.text_file) if file is not None]
+        return [*files, *(self.subindex.paths if self.subindex is not None else ())]
 
     @property
     def embedded(self) -> bool:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,11 @@ class StagedSubindex:
     index: Staged
     spans: Staged
     chunks: int
+
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        """Both files."""
+        return self.index.path, self.spans.path
 
 
 def is_fingerprint(value: object) -> bool:

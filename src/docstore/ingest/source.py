@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from docstore.cas import Staged
-from docstore.durable import copy_durably, hash_stream
+from docstore.durable import copy, hash_stream
 from docstore.errors import DocStoreError, InvalidArgument, UnreadableDocument
 from docstore.scratch import Scratch
 
@@ -61,7 +61,7 @@ def read(given: AnySource, scratch: Scratch, name: str | None = None) -> Source:
                 hash, size = hash_stream(stream)
         else:
             path = scratch.file()
-            hash, size = copy_durably(origin, path)
+            hash, size = copy(origin, path)
             staged = Staged(path, hash, size)
     except DocStoreError:
         raise
@@ -73,7 +73,7 @@ def read(given: AnySource, scratch: Scratch, name: str | None = None) -> Source:
 
 
 def stage(source: Source, scratch: Scratch) -> Staged:
-    """A durable copy of the source in a temporary file, made now unless hashing made it.
+    """A copy of the source in a temporary file, made now unless hashing made it.
 
     Raises:
         UnreadableDocument: reading failed, or other bytes came than were hashed.
@@ -83,7 +83,7 @@ def stage(source: Source, scratch: Scratch) -> Staged:
         path = scratch.file()
         try:
             with _opened(source.origin, source.position) as stream:
-                hash, size = copy_durably(stream, path)
+                hash, size = copy(stream, path)
         except DocStoreError:
             raise
         except Exception as error:

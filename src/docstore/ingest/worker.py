@@ -1,7 +1,8 @@
 """The process that extracts: `python -m docstore.ingest.worker`. Started, fed and killed by `extractor`.
 
-One request a line on standard input, one answer a line on standard output, both JSON. Parsers of hostile input run
-here, under a memory limit, where they can crash or hang without taking the application with them.
+One request a line on standard input; on standard output, in the same order, one answer a line, both JSON, and after it
+as many bytes of text as it says. Parsers of hostile input run here, under a memory limit, where they can crash or hang
+without taking the application with them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from docstore.ingest.limits import Limits
 def main() -> None:
     """Answers requests until standard input ends."""
     # A library that prints must not break the protocol: our answers get a descriptor of their own.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     logging.disable(logging.CRITICAL)  # pypdf warns on every oddity of a file that it then reads well
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the application's; it ends us by closing our input
@@ -33,10 +34,13 @@ def main() -> None:
     requests: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     with contextlib.suppress(BrokenPipeError):  # the parent was killed
-        print("ready", file=answers, flush=True)
+        answers.write(b"ready\n")
+        answers.flush()
         while True:
-            answers.write(json.dumps(_answer(json.loads(requests.get()))) + "\n")
-            answers.flush()
+            answer, text = _answer(json.loads(requests.get()))
+            answers.write(json.dumps(answer | {"bytes": len(text)}).encode() + b"\n")
+            answers.write(text)
+            answers.flush()  # each at once: what is then not answered is what takes too long, or kills us
     os._exit(0)  # what is left in the buffer has nowhere to go
 
 
@@ -47,22 +51,22 @@ def _read_requests(requests: queue.Queue[str]) -> None:
     os._exit(0)
 
 
-def _answer(request: dict[str, Any]) -> dict[str, Any]:
+def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     limits = Limits(**request["limits"])
     try:
         _limit_memory(limits.memory)
         found = extract(Path(request["path"]), limits, request["media_type"])
-        Path(request["output"]).write_bytes(found.text.encode())
+        return {"media_type": found.media_type, "pages": found.pages}, found.text.encode()
     except Unreadable as error:
-        return {"reason": error.reason, "detail": error.detail}
+        return {"reason": error.reason, "detail": error.detail}, b""
     except MemoryError:
-        return {"reason": "limit", "detail": f"reading it needs more than Limits.memory, {limits.memory:,} bytes. "
-                                             "It may be hostile; or open the store with larger limits."}  # fmt: skip
+        detail = f"reading it needs more than Limits.memory, {limits.memory:,} bytes. "
+        return {"reason": "limit", "detail": detail + "It may be hostile; or open the store with larger limits."}, b""
     except OSError as error:
-        return {"failed": f"{error.strerror or error} ({error.filename or 'temporary file'})"}
+        return {"failed": f"{error.strerror or error} ({error.filename or 'temporary file'})"}, b""
     except Exception as error:  # noqa: BLE001  (parsers of broken files raise anything)
-        return {"reason": "corrupt", "detail": f"it cannot be read ({type(error).__name__}: {error}"[:300] + ")."}
-    return {"media_type": found.media_type, "pages": found.pages}
+        detail = f"it cannot be read ({type(error).__name__}: {error}"[:300] + ")."
+        return {"reason": "corrupt", "detail": detail}, b""
 
 
 def _limit_memory(limit: int) -> None:

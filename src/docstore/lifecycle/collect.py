@@ -134,7 +134,7 @@ def _reap_doomed(
 
 def _preview(parts: Parts, before: str) -> CollectReport:
     with parts.database.read() as db:
-        going = refcount.unreferenced(db, before, -1) + refcount.doomed(db, -1)
+        going = [*refcount.unreferenced(db, before, -1), *refcount.doomed(db, -1)]
         freed = sum(document.size for document in going)
         hashes = {document.hash for document in going}
         for text in {document.text.id: document.text for document in going}.values():

@@ -47,6 +47,11 @@ class _Restored:
     content: Text | None = None
     subindex: StagedSubindex | None = None
 
+    @property
+    def staged(self) -> list[Path]:
+        """The files."""
+        return [*([self.text.path] if self.text else ()), *(self.subindex.paths if self.subindex else ())]
+
 
 def repair(parts: Parts, readonly: bool, dry_run: bool, progress: Callable[[Progress], object] | None) -> RepairReport:
     """See `DocStore.repair`."""
@@ -103,8 +108,8 @@ def _keep_lost_rows(parts: Parts, corrections: list[Correction]) -> None:
     if lines := catalog.lost_rows(corrections):
         with Scratch(parts.tmp) as scratch, storage_errors("keeping dropped rows"):
             staged = stage(scratch.file(), lines)
-            publication = Publication()
-            publication.place(staged.path, _free(parts.folder / QUARANTINE / "rows.jsonl"), parts.folder)
+            publication = Publication([staged.path])
+            publication.place(staged.path, str(_free(parts.folder / QUARANTINE / "rows.jsonl")), parts.folder)
             publication.sync()
 
 
@@ -128,7 +133,7 @@ def _repair_files(parts: Parts, findings: list[Finding], dry_run: bool) -> list[
         repairs = [_set_aside(parts, each, dry_run, _ADD_AGAIN) for each in blobs]
         restored = _Restored()
         if text:
-            content = _extract_again(parts, text[0].document, scratch)
+            content = _extract_again(parts, text[0].document)
             if content is not None and not dry_run:
                 restored = _Restored(stage(scratch.file(), text_files.compress(content)), content)
             repairs += [
@@ -160,7 +165,7 @@ def _workplace(parts: Parts, dry_run: bool) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _extract_again(parts: Parts, document: DocumentRow, scratch: Scratch) -> Text | None:
+def _extract_again(parts: Parts, document: DocumentRow) -> Text | None:
     """The text, from the first document that has it, is intact, and gives it."""
     with parts.database.read() as db:
         owners = contents.documents_of_text(db, document.text)
@@ -169,7 +174,7 @@ def _extract_again(parts: Parts, document: DocumentRow, scratch: Scratch) -> Tex
         if owner.doomed or fault(blob, Pace())[0]:
             continue
         try:
-            found = parts.extractor.extract(blob.path, scratch.file(), owner.media_type)
+            found = parts.extractor.extract(blob.path, owner.media_type)
         except (DocStoreError, Unreadable):
             continue  # it was readable once: another version of the extractor, or a limit
         text = Text.of(found.text)
@@ -205,13 +210,14 @@ def _embed_again(
 
 def _publish(parts: Parts, document: DocumentRow, restored: _Restored) -> None:
     """Puts restored files in their places, over the damaged ones, under the rules that adding keeps."""
-    if restored.text is None and restored.subindex is None:
+    if not (staged := restored.staged):
         return
+    with storage_errors("restoring a file"):
+        publication = Publication(staged)
     with parts.database.write() as db:
         text = contents.find_text(db, document.text.hash)
         if text is None:
             return  # collected meanwhile: nothing needs it
-        publication = Publication()
         with storage_errors("restoring a file"):
             if restored.text is not None and restored.content is not None:
                 new = restored.text
@@ -244,7 +250,7 @@ def _set_aside(parts: Parts, finding: Finding, dry_run: bool, advice: str) -> Re
                 return _as_repair("unrepaired", finding.problem, "It changed meanwhile: verify again.")
             publication = Publication()
             with storage_errors("setting a file aside"):
-                publication.place(finding.expected.path, target, parts.folder)
+                publication.place(finding.expected.path, str(target), parts.folder)
                 publication.sync()
     return _as_repair("quarantined", finding.problem, where + advice)
 

@@ -1,0 +1,86 @@
+"""Comparisons: ours beside a peer's, measured in turns in one run, as rows of a table."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
+
+import faiss
+import numpy as np
+
+_T = TypeVar("_T")
+_ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One comparison: milliseconds, or megabytes, of each repetition."""
+
+    what: str
+    unit: str
+    ours: Sequence[float]
+    theirs: Sequence[float]
+    peer: str
+
+    def __str__(self) -> str:
+        ratio = float(np.median(self.ours) / np.median(self.theirs))
+        return f"| {self.what} | {_spread(self.ours)} {self.unit} | {self.peer}: {_spread(self.theirs)} | {ratio:.2f} |"
+
+
+def _spread(values: Sequence[float]) -> str:
+    low, median, high = np.percentile(values, [25, 50, 75])
+    return f"{median:.3g}" if low == high else f"{median:.3g} ({low:.3g} to {high:.3g})"
+
+
+def milliseconds(act: Callable[[], object]) -> float:
+    """How long a call takes."""
+    began = time.perf_counter()
+    act()
+    return 1000 * (time.perf_counter() - began)
+
+
+def in_turns(
+    ours: Callable[[_T], object], theirs: Callable[[_T], object], cases: Iterable[_T], rounds: int = _ROUNDS
+) -> tuple[list[float], list[float]]:
+    """Milliseconds of both, case by case, so that what else the machine does falls on both; the first round is not
+    counted."""
+    times: tuple[list[float], list[float]] = ([], [])
+    some = list(cases)
+    for round in range(rounds + 1):
+        for case in some:
+            pair = milliseconds(partial(ours, case)), milliseconds(partial(theirs, case))
+            if round:
+                for kept, value in zip(times, pair, strict=True):
+                    kept.append(value)
+    return times
+
+
+def table(rows: Iterable[Row]) -> str:
+    """The comparisons, as Markdown."""
+    lines = "\n".join(map(str, rows))
+    return f"| what | docstore | peer | ratio |\n|---|---|---|---|\n{lines}"
+
+
+def provenance() -> str:
+    """The command, and the machine it ran on."""
+    command, day = shlex.join(sys.argv), f"{datetime.now(UTC):%Y-%m-%d}"
+    versions = f"Python {platform.python_version()}, FAISS {faiss.__version__}, {platform.system()}"
+    machine = f"{_processor()}, {os.cpu_count()} cores (load {os.getloadavg()[0]:.1f} at the end)"
+    return f"Command: `python {command}`, {day}, {versions}, {machine}."
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,283 @@
+"""Ingestion benchmark: what adding costs, beside a plain loop that is as durable, and beside reading and hashing.
+
+    taskset -c 0 python benchmarks/ingest.py measure --folder FOLDER
+
+Every row is a ratio of two medians that were measured in turns, in one run; under `taskset -c 0` all on one core.
+`benchmarks/results/ingest.md` has what the last committed run found.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from blake3 import blake3
+
+if not __package__:  # run as a file: its neighbours are found from the repository's root
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.comparison import Row
+from benchmarks.synthetic import DIMENSION, document
+from docstore import DocStore
+from docstore.durable import Publication
+from docstore.ingest.extractor import CONCURRENCY
+from docstore.workspace import _GROUP_DOCUMENTS
+
+_RESULTS = Path(__file__).parent / "results"
+_SMALL = 10_000
+_CHUNKS = 3  # of a small document at most
+_ROUNDS = 5
+_TIMES = 500
+_LARGE = 10_000_000  # bytes
+_READ = 1 << 19  # bytes at a time, which is fastest
+
+_VECTORS = np.random.default_rng(0).standard_normal((4096, DIMENSION)).astype(np.float32)
+_VECTORS /= np.linalg.norm(_VECTORS, axis=1, keepdims=True)
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+class ReadyVectors:
+    """An embedder that costs nothing: the same vectors for any texts."""
+
+    fingerprint = "benchmarks.ingest.ReadyVectors/1"
+    dimension = DIMENSION
+    max_tokens = None
+
+    def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+        """Unit vectors, shape (len(texts), 384), float32."""
+        return _VECTORS[: len(texts)]
+
+
+def small_documents(count: int) -> list[bytes]:
+    """Texts of one to `_CHUNKS` chunks."""
+    return [b"\n\n".join(document(number).split(b"\n\n")[: 1 + number % _CHUNKS]) for number in range(count)]
+
+
+# -- many small documents ---------------------------------------------------------------------------------------------
+
+
+def ours(folder: Path, documents: list[bytes]) -> float:
+    """Seconds in which docstore acknowledges all of them."""
+    with DocStore(folder, embedder=ReadyVectors()) as store:
+        workspace = store.workspace("alice")
+        workspace.add(b"The process that extracts is running now.")
+        began = time.perf_counter()
+        report = workspace.add_many(documents)
+        seconds = time.perf_counter() - began
+    assert len(report.added) == len(documents)
+    return seconds
+
+
+def plain(folder: Path, documents: list[bytes]) -> float:
+    """Seconds of a loop that makes each document durable on its own: its bytes, its text, its vectors, and a row."""
+    for name in ("documents", "texts", "vectors"):
+        (folder / name).mkdir(parents=True)
+    with closing(sqlite3.connect(folder / "catalog.db", isolation_level=None)) as catalog:
+        catalog.execute("PRAGMA journal_mode = WAL")
+        catalog.execute("PRAGMA synchronous = FULL")
+        catalog.execute("CREATE TABLE documents (hash TEXT PRIMARY KEY, size INTEGER, chunks INTEGER)")
+        began = time.perf_counter()
+        for number, data in enumerate(documents):
+            hash, chunks = blake3(data).hexdigest(), 1 + number % _CHUNKS
+            _write_durably(folder / "documents", hash, data)
+            _write_durably(folder / "texts", hash, data.decode().encode())
+            _write_durably(folder / "vectors", hash, _VECTORS[:chunks].tobytes())
+            catalog.execute("INSERT INTO documents VALUES (?, ?, ?)", (hash, len(data), chunks))
+        return time.perf_counter() - began
+
+
+def _write_durably(folder: Path, name: str, data: bytes) -> None:
+    path = f"{folder}/{name}"
+    with open(path + ".tmp", "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".tmp", path)
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def packed(folder: Path, documents: list[bytes]) -> float:
+    """Seconds of disk-objectstore, which appends the same three to packs, synced once for every 1,000 documents."""
+    from disk_objectstore import Container
+
+    with closing(Container(folder)) as container:
+        container.init_container()
+        began = time.perf_counter()
+        for first in range(0, len(documents), 1000):
+            objects = []
+            for number, data in enumerate(documents[first : first + 1000], first):
+                objects += [data, b"text" + data, hash_of(number) + _VECTORS[: 1 + number % _CHUNKS].tobytes()]
+            container.add_objects_to_pack(objects)
+        return time.perf_counter() - began
+
+
+def files_alone(folder: Path, documents: list[bytes]) -> float:
+    """Seconds for the files that docstore makes of them, made, synced and renamed as it does; and nothing else."""
+    (folder / "tmp").mkdir(parents=True)
+    began = time.perf_counter()
+    for first in range(0, len(documents), _GROUP_DOCUMENTS):
+        staged: list[tuple[Path, str]] = []
+        for number, data in enumerate(documents[first : first + _GROUP_DOCUMENTS], first):
+            hash, chunks = blake3(data).hexdigest(), 1 + number % _CHUNKS
+            shard = f"{hash[:2]}/{hash}"
+            contents = {
+                f"documents/{shard}.txt": data,
+                f"texts/{shard}.zst": data[: len(data) // 2],
+                f"embeddings/{shard}/index.faiss": _VECTORS[:chunks].astype(np.float16).tobytes(),
+                f"embeddings/{shard}/chunks.npy": bytes(128 + 20 * chunks),
+            }
+            for name, content in contents.items():
+                path = folder / "tmp" / str(4 * number + len(staged) % 4)
+                path.write_bytes(content)
+                staged.append((path, f"{folder}/{name}"))
+        publication = Publication([path for path, _ in staged])
+        for path, target in staged:
+            publication.place(path, target, folder)
+        publication.sync()
+    return time.perf_counter() - began
+
+
+def hash_of(number: int) -> bytes:
+    """Something that makes equal vectors of different documents different: else they would be stored once."""
+    return number.to_bytes(8)
+
+
+def many(folder: Path, count: int, rounds: int) -> list[Row]:
+    """All in turns, each into a folder of its own.
+
+    Nothing is deleted in between: for minutes after, ext4 looks for inodes that were not just freed, and making a file
+    takes ten times as long.
+    """
+    documents = small_documents(count)
+    rates: dict[Callable[[Path, list[bytes]], float], list[float]] = {ours: [], plain: [], packed: [], files_alone: []}
+    for round in range(rounds):
+        for way, found in rates.items():
+            found.append(count / way(folder / f"{way.__name__} {round}", documents))
+            os.sync()  # what one left to be written must not slow the next
+    what = f"adding {count:,} documents of 1 to {_CHUNKS} chunks"
+    return [
+        Row(what, "documents/s", rates[ours], rates[plain], "a plain loop, each document durable on its own"),
+        Row(what, "documents/s", rates[ours], rates[packed], "disk-objectstore, packs, synced every 1,000"),
+        Row(what, "documents/s", rates[ours], rates[files_alone], "the same files without what docstore does for them"),
+    ]
+
+
+# -- what is stored already -------------------------------------------------------------------------------------------
+
+
+def in_turns(ours: Callable[[], object], theirs: Callable[[], object], times: int) -> tuple[list[float], list[float]]:
+    """Milliseconds of each; the first of each is not counted."""
+    found: tuple[list[float], list[float]] = ([], [])
+    for turn in range(times + 1):
+        for act, kept in zip((ours, theirs), found):
+            began = time.perf_counter()
+            act()
+            if turn:
+                kept.append(1000 * (time.perf_counter() - began))
+    return found
+
+
+def stored(folder: Path, size: int, times: int) -> Row:
+    """Adding a file that the store has already, to one workspace after the other; beside reading and hashing it."""
+    path = folder / "large.txt"
+    path.write_bytes((document(0) * (size // len(document(0)) + 1))[:size])
+
+    def hashed() -> None:
+        hasher = blake3()
+        with open(path, "rb", buffering=0) as file:
+            while block := file.read(_READ):
+                hasher.update(block)
+
+    with DocStore(folder / "store", embedder=ReadyVectors()) as store:
+        store.workspace("first").add(path)
+        others = iter([store.workspace(f"other {number}") for number in range(times + 1)])
+        found = in_turns(lambda: next(others).add(path), hashed, times)
+    return Row(f"adding a stored file of {size / 1e6:g} MB", "ms", *found, "reading it and hashing it with BLAKE3")
+
+
+def linked(folder: Path, times: int) -> Row:
+    """Linking a stored document, to one workspace after the other; beside a commit of one row."""
+    with (
+        DocStore(folder / "store", embedder=ReadyVectors()) as store,
+        closing(sqlite3.connect(folder / "row.db", isolation_level=None)) as catalog,
+    ):
+        hash = store.workspace("linked").add(document(1)).hash
+        others = iter([store.workspace(f"linking {number}") for number in range(times + 1)])
+        catalog.execute("PRAGMA journal_mode = WAL")
+        catalog.execute("PRAGMA synchronous = FULL")
+        catalog.execute("CREATE TABLE IF NOT EXISTS links (hash TEXT)")
+        found = in_turns(
+            lambda: next(others).link(hash), lambda: catalog.execute("INSERT INTO links VALUES (?)", (hash,)), times
+        )
+    return Row("linking a stored document", "ms", *found, "SQLite, committing one row")
+
+
+# -- report -----------------------------------------------------------------------------------------------------------
+
+
+def _where() -> str:
+    cores = {1: "one core"}.get(CONCURRENCY, f"{CONCURRENCY} cores")
+    real_time = hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER
+    return f"{cores}{', at real-time priority' if real_time else ''}"
+
+
+def report(rows: list[Row]) -> str:
+    """The run, as Markdown."""
+    lines = "\n".join(map(str, rows))
+    return f"""# Adding documents
+
+Medians, with quartiles in brackets; ours beside the peer in turns, in one run, all processes on {_where()}. Vectors of
+{DIMENSION} dimensions that cost nothing to make; ours are float16, the peers' float32. Everything is synced to the disk
+before it is acknowledged, on both sides. Of many documents higher is better, of the others lower.
+
+| what | docstore | peer | ratio |
+|---|---|---|---|
+{lines}
+
+Command: `python {shlex.join(sys.argv)}`, {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, SQLite
+{sqlite3.sqlite_version}, disk-objectstore {version("disk-objectstore")}, {platform.system()} {platform.release()},
+{platform.machine()} (load {os.getloadavg()[0]:.1f} at the end).
+"""
+
+
+@app.command()
+def measure(
+    folder: Annotated[Path, typer.Option(help="Where the stores are made: a folder that is not there yet.")],
+    quick: Annotated[bool, typer.Option(help="Small sizes; writes nothing without --results.")] = False,
+    results: Annotated[Path | None, typer.Option(help="Folder for ingest.md; by default benchmarks/results.")] = None,
+) -> None:
+    """Measures adding, beside doing the least that is as durable."""
+    folder.mkdir(parents=True)
+    rows = many(folder, 1000 if quick else _SMALL, 2 if quick else _ROUNDS)
+    rows.append(stored(folder, _LARGE, 20 if quick else _TIMES))
+    rows.append(linked(folder, 20 if quick else _TIMES))
+    print(report(rows))
+    if results is not None or not quick:
+        ((results or _RESULTS) / "ingest.md").write_text(report(rows))
+
+
+@app.callback()
+def _commands() -> None:
+    """Without it, typer would take the only command's name for an argument."""
+
+
+if __name__ == "__main__":
+    app()

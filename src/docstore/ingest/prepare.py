@@ -1,0 +1,87 @@
+"""What comes before embedding: copies of documents and their texts in temporary files. Without any lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+from docstore import texts
+from docstore.cas import stage as stage_bytes
+from docstore.errors import DocStoreError, StorageError
+from docstore.ingest.extract import Extraction, Unreadable
+from docstore.ingest.extractor import CONCURRENCY, Extractor
+from docstore.ingest.incoming import Incoming
+from docstore.ingest.source import stage
+from docstore.scratch import Scratch
+from docstore.texts import Text
+
+_PORTION_DOCUMENTS = 16  # that a worker process gets at once: for small ones, asking would take longer than reading
+_PORTION_BYTES = 65_536  # and what they may weigh together, since what one worker has no other takes
+
+
+def prepare(items: list[Incoming], extractor: Extractor, scratch: Scratch) -> None:
+    """Stages blob and text of each, as many at once as there are worker processes. What fails gets its outcome."""
+
+    def some(portion: list[Incoming]) -> None:
+        _prepare(portion, extractor, scratch)
+
+    portions = list(_portions(items))
+    if len(portions) == 1:
+        some(portions[0])
+    elif portions:
+        with ThreadPoolExecutor(min(CONCURRENCY, len(portions))) as pool:
+            list(pool.map(some, portions))
+
+
+def _portions(items: list[Incoming]) -> Iterator[list[Incoming]]:
+    portion: list[Incoming] = []
+    size = 0
+    for item in items:
+        portion.append(item)
+        size += item.source.size if item.source is not None else 0
+        if len(portion) == _PORTION_DOCUMENTS or size >= _PORTION_BYTES:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
+def _prepare(items: list[Incoming], extractor: Extractor, scratch: Scratch) -> None:
+    paths = [_copy(item, scratch) for item in items]
+    copied = [item for item, path in zip(items, paths) if path is not None]
+    try:
+        with closing(extractor.extract_each([path for path in paths if path is not None])) as found:
+            for item, extraction in zip(copied, found, strict=True):
+                _take(item, extraction, scratch)
+    except DocStoreError as error:  # there is no extracting, of any
+        for item in copied:
+            if item.extraction is None and item.outcome is None:
+                item.outcome = error
+
+
+def _copy(item: Incoming, scratch: Scratch) -> Path | None:
+    assert item.source is not None
+    try:
+        item.blob = stage(item.source, scratch)
+    except DocStoreError as error:
+        item.outcome = error
+        return None
+    return item.blob.path
+
+
+def _take(item: Incoming, found: Extraction | Unreadable | StorageError, scratch: Scratch) -> None:
+    if isinstance(found, Unreadable):
+        item.outcome = found.named(item.label)
+    elif isinstance(found, StorageError):
+        item.outcome = found
+    else:
+        text = Text.of(found.text)
+        item.extraction = found
+        item.adopt(text.hash)
+        item.text = text
+        try:
+            item.text_file = stage_bytes(scratch.file(), texts.compress(text))
+        except DocStoreError as error:
+            item.outcome = error

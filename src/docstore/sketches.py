@@ -1,0 +1,141 @@
+"""Sketches: codes of one bit a dimension, scanned first where there are many rows; the best are then scored exactly.
+
+RaBitQ (Gao and Long, SIGMOD 2024; https://arxiv.org/abs/2405.12497), as FAISS has it. A sketch is made of a vector
+alone: every process turns vectors by the same rotation, and the centre is zero. Sketches made document by document
+are therefore those of a joint build. They live in memory only, and are made of the codes: what can be derived cannot
+be wrong, and no file has to keep them for ever.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from functools import cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from docstore.forking import in_child
+from docstore.vectors import Codec, Vectors, decode, one_thread
+
+_AT_ONCE = 16_384  # rows that one search sketches: some tenth of a second, and not the seconds that a million take
+_FEWER = 8  # times the rows of the piece behind it: fewer pieces are faster to scan, larger ones slower to extend
+_QUERY_BITS = 4  # of a query's dimension: 8 scan a third slower, and find no more
+_BLOCK = 128  # dimensions that one step of the rotation mixes: one matrix for all would take three times as long at 384
+
+
+class Piece(NamedTuple):
+    """Sketches of consecutive rows. Immutable."""
+
+    index: Any
+    """FAISS's index of them."""
+    first: int
+    last: int
+    """One past the last row."""
+
+    def best(self, rotated: Vectors, count: int) -> tuple[Vectors, npt.NDArray[np.int64]]:
+        """Estimated scores, falling, and rows, of those that are estimated best for a query of shape (1, dimension)."""
+        with one_thread():
+            estimates, rows = self.index.search(rotated, min(count, self.last - self.first))
+        return estimates[0], rows[0] + self.first
+
+
+class Sketcher:
+    """Makes sketches of the rows of a segment, some with each search that asks. Safe for threads."""
+
+    def __init__(self, dimension: int, codec: Codec) -> None:
+        self._dimension = dimension
+        self._codec: Codec = codec
+        self._pieces: tuple[Piece, ...] = ()
+        self._make_lock()
+        in_child(self._make_lock)
+
+    def _make_lock(self) -> None:
+        self._guard = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory the sketches take, in bytes."""
+        return sum((piece.last - piece.first) * piece.index.code_size for piece in self._pieces)
+
+    def pieces(self, codes: npt.NDArray[np.uint8]) -> tuple[Piece, ...] | None:
+        """Sketches of all rows, and perhaps of later ones. None while they are being made.
+
+        Args:
+            codes: all rows of the segment, or the first, shape (n, bytes a code).
+        """
+        if _covered(self._pieces) < len(codes) and self._guard.acquire(blocking=False):
+            try:
+                self._extend(codes)
+            finally:
+                self._guard.release()
+        pieces = self._pieces
+        return pieces if _covered(pieces) >= len(codes) else None
+
+    def _extend(self, codes: npt.NDArray[np.uint8]) -> None:
+        first = _covered(self._pieces)
+        some = codes[first : first + _AT_ONCE]
+        if len(some) == 0:
+            return  # another thread has made them since
+        index = _empty(self._dimension)
+        index.add(rotate(decode(some, self._dimension, self._codec)))
+        pieces = [*self._pieces, Piece(index, first, first + len(some))]
+        while len(pieces) > 1 and pieces[-2].last - pieces[-2].first < _FEWER * (pieces[-1].last - pieces[-1].first):
+            pieces[-2:] = [_joined(*pieces[-2:])]
+        self._pieces = tuple(pieces)
+
+
+def _covered(pieces: tuple[Piece, ...]) -> int:
+    return pieces[-1].last if pieces else 0
+
+
+def _joined(one: Piece, other: Piece) -> Piece:
+    index = _empty(one.index.d)
+    for piece in (one, other):
+        index.add_sa_codes(faiss.vector_to_array(piece.index.codes).reshape(-1, index.code_size))
+    return Piece(index, one.first, other.last)
+
+
+def _empty(dimension: int) -> Any:
+    index = faiss.IndexRaBitQ(dimension, faiss.METRIC_INNER_PRODUCT)
+    index.train(np.zeros((1, dimension), np.float32))  # sets the centre
+    index.qb = _QUERY_BITS
+    return index
+
+
+def deviation(dimension: int) -> float:
+    """Standard deviation of an estimated score of two unit vectors (theorem 3.2 of the paper, with 0.8 for <o, o'>)."""
+    return 0.75 / math.sqrt(max(dimension - 1, 1))
+
+
+def rotate(vectors: Vectors) -> Vectors:
+    """Vectors turned by the one rotation there is for their dimension, shape (n, dimension) float32.
+
+    Estimates are good where no dimension stands out, whatever the embedder makes. Blocks of dimensions are mixed, the
+    dimensions shuffled, and blocks mixed again: what one dimension held is then in all.
+    """
+    order, rounds = _rotation(vectors.shape[1])
+    for number, blocks in enumerate(rounds):
+        mixed = np.empty_like(vectors)
+        for first, matrix in blocks:
+            part = slice(first, first + len(matrix))
+            np.matmul(vectors[:, part], matrix, out=mixed[:, part])
+        vectors = mixed if number else np.take(mixed, order, axis=1)
+    return vectors
+
+
+@cache
+def _rotation(dimension: int) -> tuple[npt.NDArray[np.int64], list[list[tuple[int, Vectors]]]]:
+    generator = np.random.default_rng(0)
+    bounds = np.linspace(0, dimension, math.ceil(dimension / _BLOCK) + 1).astype(int).tolist()
+    rounds = [[(first, _orthogonal(generator, last - first)) for first, last in pairwise(bounds)]
+              for _ in range(2)]  # fmt: skip
+    return generator.permutation(dimension), rounds
+
+
+def _orthogonal(generator: np.random.Generator, size: int) -> Vectors:
+    matrix: Vectors = np.linalg.qr(generator.standard_normal((size, size)))[0].astype(np.float32)
+    return matrix

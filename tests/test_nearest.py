@@ -1,0 +1,209 @@
+"""The three ways to the best rows: they give the same rows and scores, and what two stages miss is little."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from docstore import InvalidArgument, Workspace, nearest, sketches
+from docstore.segments import Segment, Snapshot
+from docstore.testing import HashEmbedder
+from docstore.vectors import Codec, empty_index
+from tests.rows import rows_of
+
+DIMENSION = 384
+CODECS = pytest.mark.parametrize("codec", ["float16", "float32"])
+Vectors = npt.NDArray[np.float32]
+
+
+def segment_of(vectors: Vectors, codec: Codec = "float16", each: int = 50) -> Segment:
+    """A segment of documents of `each` rows."""
+    segment = Segment(0, vectors.shape[1], codec, len(vectors))
+    for first in range(0, len(vectors), each):
+        segment.append(rows_of(f"{first:08}", vectors[first : first + each], codec))
+    return segment
+
+
+def unit(vectors: npt.NDArray[Any]) -> Vectors:
+    scaled: Vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return scaled
+
+
+def clustered(count: int) -> Vectors:
+    """Vectors on 500 subjects, as of a corpus; the first of more are the same."""
+    generator = np.random.default_rng(0)
+    subjects = generator.standard_normal((500, DIMENSION))
+    subject = generator.integers(0, 500, 25_000)[:count]
+    return unit(subjects[subject] + 0.9 * generator.standard_normal((count, DIMENSION)))
+
+
+def sketched(snapshot: Snapshot) -> Snapshot:
+    while snapshot.sketcher.pieces(snapshot.codes) is None:
+        pass
+    return snapshot
+
+
+def one_by_one(snapshot: Snapshot, queries: Vectors, k: int, alive: Any = None) -> list[tuple[list[float], set[int]]]:
+    rows = len(snapshot.codes) if alive is None else snapshot.rows_of(alive)
+    return [plain(nearest._each(snapshot, query[np.newaxis], k, rows, alive, None)[0]) for query in queries]
+
+
+def plain(best: nearest.Best) -> tuple[list[float], set[int]]:
+    return best[0].tolist(), set(best[1].tolist())
+
+
+@CODECS
+@given(seed=st.integers(0, 10**6), rows=st.integers(8, 300), k=st.integers(1, 30), distinct=st.integers(1, 300))
+def test_a_product_gives_the_rows_and_scores_of_single_queries(
+    codec: Codec, seed: int, rows: int, k: int, distinct: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    vectors = unit(generator.standard_normal((distinct, 24)))[generator.integers(0, distinct, rows)]
+    snapshot = segment_of(vectors, codec, each=3).snapshot()
+    queries = unit(generator.standard_normal((20, 24)))
+    dead = generator.random(len(snapshot.ends)) < 0.2
+    dead[0] = False
+    for alive in (None, ~dead):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(nearest, "_BLOCK", 32)
+            found = nearest._by_product(snapshot, queries, min(k, 3), alive)
+        assert [plain(each) for each in found] == one_by_one(snapshot, queries, min(k, 3), alive)
+
+
+def test_many_equal_scores_are_left_to_single_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.repeat(unit(np.random.default_rng(0).standard_normal((2, 24))), 500, axis=0)
+    snapshot = segment_of(vectors).snapshot()
+    queries = unit(np.random.default_rng(1).standard_normal((16, 24)))
+    expected = one_by_one(snapshot, queries, 5)
+    monkeypatch.setattr(nearest, "_MOST", 1000)
+    monkeypatch.setattr(nearest, "_BLOCK", 100)
+    assert [plain(each) for each in nearest._by_product(snapshot, queries, 5, None)] == expected
+    assert all(len(rows) == 500 for _, rows in expected)
+
+
+def test_sketches_made_one_by_one_are_those_of_a_joint_build() -> None:
+    vectors = clustered(1000)
+    segment = Segment(0, DIMENSION, "float16", 0)
+    codes = empty_index(DIMENSION, "float16").sa_encode(vectors)
+    for first in range(0, 1000, 50):
+        segment.append(rows_of(str(first), vectors[first : first + 50]))
+        sketched(segment.snapshot())
+    pieces = segment.snapshot().sketcher.pieces(codes)
+    assert pieces is not None and [pieces[0].first, pieces[-1].last] == [0, 1000]
+    joint: Any = faiss.IndexRaBitQ(DIMENSION, faiss.METRIC_INNER_PRODUCT)
+    joint.train(np.zeros((1, DIMENSION), np.float32))
+    joint.add(sketches.rotate(empty_index(DIMENSION, "float16").sa_decode(codes)))
+    ours = b"".join(faiss.vector_to_array(piece.index.codes).tobytes() for piece in pieces)
+    assert ours == faiss.vector_to_array(joint.codes).tobytes()
+
+
+@pytest.mark.parametrize("dimension", [1, 24, 127, 384, 500])
+def test_turning_keeps_products(dimension: int) -> None:
+    vectors = unit(np.random.default_rng(0).standard_normal((20, dimension)))
+    turned = sketches.rotate(vectors)
+    assert np.allclose(turned @ turned.T, vectors @ vectors.T, atol=1e-5)
+
+
+def test_turning_spreads_what_one_dimension_holds() -> None:
+    turned = sketches.rotate(np.eye(384, dtype=np.float32))
+    # 1 where all dimensions hold the same; 0.8 where they are normally distributed, on which the deviation rests.
+    assert np.quantile(np.abs(turned).sum(axis=1) / np.sqrt(384), 0.01) > 0.75
+
+
+def test_two_stages_give_scores_that_are_exact_and_miss_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "_LARGE", 1000)
+    snapshot = segment_of(clustered(20_000)).snapshot()
+    queries = clustered(20_050)[20_000:]
+    expected = one_by_one(snapshot, queries, 10)
+
+    def found(candidates: int | None) -> list[tuple[list[float], set[int]]]:
+        return [plain(nearest.nearest(snapshot, query[np.newaxis], 10, None, None, candidates)[0]) for query in queries]
+
+    assert found(None) == expected  # while there are no sketches
+    sketched(snapshot)
+    right = sum(len(ours[1] & theirs[1]) for ours, theirs in zip(found(None), expected, strict=True))
+    assert right >= 0.995 * 10 * len(queries)
+    few = sum(len(ours[1] & theirs[1]) for ours, theirs in zip(found(10), expected, strict=True))
+    assert few < right
+    assert found(20_000) == expected
+    exact = dict(zip(range(20_000), nearest._each(snapshot, queries[:1], 20_000, 20_000, None, None)[0][0]))
+    assert found(None)[0][0] == list(exact.values())[:10]
+
+
+def test_two_stages_find_every_equal_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sketches cannot tell what is equal; all of it is found, however much it is."""
+    monkeypatch.setattr(nearest, "_LARGE", 1000)
+    vectors = clustered(10_000)
+    vectors[1000:3000] = vectors[7]
+    snapshot = sketched(segment_of(vectors).snapshot())
+    (best,) = nearest.nearest(snapshot, vectors[7:8], 5, None, None, None)
+    assert set(best[1].tolist()) == {7, *range(1000, 3000)}
+
+
+def test_two_stages_pass_over_what_is_gone_or_came_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "_LARGE", 1000)
+    vectors = clustered(6000)
+    segment = segment_of(vectors[:5000])
+    before = segment.snapshot()
+    segment.append(rows_of("later", vectors[5000:]))
+    sketched(segment.snapshot())
+    alive = np.random.default_rng(0).random(len(before.ends)) > 0.2
+    queries = clustered(6020)[6000:]
+    found = [plain(nearest.nearest(before, query[np.newaxis], 10, alive, None, None)[0]) for query in queries]
+    assert found == one_by_one(before, queries, 10, alive)
+
+
+@pytest.mark.parametrize("rows", [100_000, 1_000_000, 10**8])
+def test_candidates_grow_with_rows_and_k(rows: int) -> None:
+    assert nearest.candidates_for(rows, 10) == max(rows // 500, 400)
+    assert nearest.candidates_for(rows, 10**6) >= 10**6
+
+
+def test_many_vectors_at_once_give_what_each_gives(alice: Workspace, embedder: HashEmbedder) -> None:
+    for number in range(30):
+        alice.add(f"Note {number} says {number * number}, and {number % 7}.".encode(), name=f"{number}.txt")
+    queries = [f"What does note {number} say?" for number in range(40)]
+    vectors = embedder.embed(queries)
+    each = [alice.search_vector(vector, k=3) for vector in vectors]
+    assert alice.search_vectors(vectors, k=3) == each == alice.search_many(queries, k=3)
+    assert alice.search_vectors(vectors[:0], k=3) == []
+    assert alice.search_vectors(vectors, k=3, candidates=5) == each
+
+
+def test_bad_vectors_and_candidates(alice: Workspace, embedder: HashEmbedder) -> None:
+    alice.add(b"A note.", name="note.txt")
+    with pytest.raises(InvalidArgument, match="two dimensions"):
+        alice.search_vectors(embedder.embed(["query"])[0])
+    for candidates in (0, -1, 1.5, True, "many"):
+        with pytest.raises(InvalidArgument, match="candidates is"):
+            alice.search("note", candidates=candidates)  # type: ignore[arg-type]
+
+
+def test_a_workspace_searched_in_two_stages_changes_and_is_searched_by_threads(
+    alice: Workspace, embedder: HashEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearest, "_LARGE", 200)
+    monkeypatch.setattr(sketches, "_AT_ONCE", 64)
+    notes = alice.add_many([f"Note {number}: {number % 7} and {number % 11}.".encode() for number in range(300)]).added
+    queries = [f"note {number} and {number % 7}" for number in range(12)]
+
+    def agree(query: str) -> bool:
+        return alice.search(query, k=2) == alice.search(query, k=2, candidates=10**6)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(agree, queries * 5))
+        for note in notes[:40]:
+            alice.remove(note.hash)
+        alice.add(b"Note 3 and 3, which came later.", name="later.txt")
+        assert all(pool.map(agree, queries * 5))
+    assert "later.txt" in {hit.name for hit in alice.search("note 3 and 3 which came later", k=2)}
+    assert alice.search("note 3", k=2, mmr=True, fetch_k=2) == alice.search("note 3", k=2, mmr=True, fetch_k=2)
+    found = {hit.document for hit in alice.search("note 3", k=2, documents=[notes[50].hash])}
+    assert found == {notes[50].hash}

@@ -1,0 +1,31 @@
+"""benchmarks/recall.py and sublinear.py in short."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.recall import recalls, report
+from benchmarks.sublinear import report as sublinear_report
+from benchmarks.sublinear import tried
+from docstore import nearest
+
+
+def test_more_candidates_find_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "_LARGE", 0)
+    vectors = np.random.default_rng(0).standard_normal((3000, 384)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = recalls(vectors)
+    assert found[20] < found[200] < found[None]
+    assert found[None] > 0.99
+    assert f"| chosen | {found[None]:.4f} |" in report(found, 2500)
+
+
+def test_structures_find_more_the_more_they_look_at() -> None:
+    vectors = np.random.default_rng(0).standard_normal((2000, 32)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = tried(vectors)
+    assert [each.recall for each in found[:5]] == sorted(each.recall for each in found[:5])
+    assert found[-1].recall > found[5].recall
+    assert all(each.microseconds > 0 for each in found)
+    assert f"{found[0].recall:.4f}" in sublinear_report(found, 2000)
