@@ -35,6 +35,7 @@ bench-full: $(VENV)/benchmarks
 	rm -rf bench/ingest
 	taskset -c 0 $(BIN)/python benchmarks/ingest.py measure --folder bench/ingest
 	$(BIN)/python -m benchmarks.peers measure --folder bench
+	$(BIN)/python benchmarks/embedding.py measure --docs "$(DOCS)" --folder bench
 	$(BIN)/python benchmarks/recall.py embed --docs "$(DOCS)" --vectors bench/real.npy
 	$(ONE_THREAD) $(BIN)/python benchmarks/recall.py measure --vectors bench/real.npy
 	$(ONE_THREAD) $(BIN)/python benchmarks/sublinear.py --vectors bench/real.npy

@@ -12,7 +12,6 @@ import shutil
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,9 +65,9 @@ class Adding:
 
 
 @contextmanager
-def stopwatches(stages: dict[str, tuple[Any, str]]) -> Iterator[Counter[str]]:
+def stopwatches(stages: dict[str, tuple[Any, str]]) -> Iterator[dict[str, float]]:
     """Seconds spent in some functions, by name."""
-    spent: Counter[str] = Counter()
+    spent = dict.fromkeys(stages, 0.0)
     guard = threading.Lock()
 
     def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,7 +109,7 @@ def adding(paths: list[Path], folder: Path, embedder: SentenceTransformerEmbedde
         stats = store.stats()
     shutil.rmtree(folder)
     spent["extracting, in worker processes, and staging texts"] -= spent["copying"]
-    return Adding(len(report.added), stats.chunks, seconds, dict(spent), texts)
+    return Adding(len(report.added), stats.chunks, seconds, spent, texts)
 
 
 def embedding_alone(texts: list[str], embedder: SentenceTransformerEmbedder) -> float:

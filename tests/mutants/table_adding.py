@@ -211,7 +211,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "claims-of-failed-documents-kept", "ingest/add.py",
-        "            self._release([item for item in pending if isinstance(item.outcome, DocStoreError)])\n",
+        "        self._release([item for item in items if isinstance(item.outcome, DocStoreError)])\n",
         "",
         "others wait for what has failed already",
         (f"{_CLAIMS}::test_when_the_first_fails_the_second_tries",),

@@ -3,9 +3,10 @@
 Work goes in rounds. Each round first asks the catalog, in one write transaction, what every pending document still
 needs; the answer is one of `Step`. What is stored already is referenced in that same transaction. What is not is
 claimed there, so that of all who want it one does the work and the others wait. Then, without any lock, the work:
-copying and extracting, then embedding, with chunks of many documents in the embedder's batches, then syncing the files
-that this made. Last, one write transaction publishes: it looks again, renames files into place, syncs their
-directories, and commits rows and references. See docs/architecture.md for why each order is the one that is safe.
+copying and extracting; embedding, with chunks of many documents in the embedder's batches, while other documents are
+still being extracted; syncing the files that this made. Last, one write transaction publishes: it looks again,
+renames files into place, syncs their directories, and commits rows and references. See docs/architecture.md for why
+each order is the one that is safe.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from docstore.errors import DocStoreError, DocumentNotFound, EmbeddingError, Int
 from docstore.ingest.extract import SUFFIXES
 from docstore.ingest.incoming import Incoming
 from docstore.ingest.pipeline import StagedSubindex
-from docstore.ingest.prepare import prepare
+from docstore.ingest.prepare import Preparation
 from docstore.lifecycle.collect import reap
 from docstore.parts import Parts
 from docstore.scratch import Scratch
@@ -38,6 +39,9 @@ _POLL_SECONDS = 0.02  # how often a wait for somebody else's claim looks again; 
 
 _MOST_VAIN = 50  # transactions in which a document could not be published
 _BATCH_CHARACTERS = 250_000  # some 300 chunks: full batches for the embedder, and seconds, not minutes, to a commit
+_ENOUGH_CHARACTERS = (
+    100_000  # to begin to embed while more is extracted: less would be as many rounds of tiny documents
+)
 _COMMIT_SECONDS = 1.0  # of embedding that a crash may cost, or one batch of it
 
 
@@ -72,6 +76,8 @@ class Addition:
         self._progress = progress
         self._fingerprint = parts.pipeline.fingerprint
         self._embeddings = parts.embeddings(self._fingerprint)
+        self._built: list[Incoming] = []  # embedded, and not published yet: of small documents many at once
+        self._published = time.monotonic()
         # While publishing, and for ever after it failed: files may be in place without rows. The claims are then left
         # behind; their dead owner is what tells the next collection to look for such files.
         self._unsure = False
@@ -88,20 +94,45 @@ class Addition:
             raise
 
     def _run(self, incoming: list[Incoming]) -> None:
-        while pending := [item for item in incoming if item.outcome is None]:
-            steps = self._plan(pending)
-            work: dict[Step, list[Incoming]] = {step: [] for step in Step}
-            for item, step in zip(pending, steps, strict=True):
-                work[step].append(item)
-            prepare(work[Step.PREPARE], self._parts.extractor, self._scratch)
-            self._publish(work[Step.PUBLISH])
-            for built in self._embed_all(work[Step.EMBED]):
-                self._publish([item for item in built if item.outcome is None])
-                self._report(built)
-            self._release([item for item in pending if isinstance(item.outcome, DocStoreError)])
-            self._report(pending)
-            if len(work[Step.WAIT]) == len(pending):
-                time.sleep(_POLL_SECONDS)
+        with Preparation(self._parts.extractor, self._scratch) as preparation:
+            ready = incoming
+            while ready or preparation.items:
+                self._go_on(ready, preparation)
+                # The rest is extracted while this is embedded.
+                self._settle(preparation.wait(_ENOUGH_CHARACTERS))
+                away = preparation.items.union(self._built)
+                ready = [item for item in incoming if item.outcome is None and item not in away]
+
+    def _go_on(self, ready: list[Incoming], preparation: Preparation) -> None:
+        work: dict[Step, list[Incoming]] = {step: [] for step in Step}
+        for item, step in zip(ready, self._plan(ready), strict=True):
+            work[step].append(item)
+        preparation.start(work[Step.PREPARE])
+        self._publish(work[Step.PUBLISH])
+        for batch in _batches(work[Step.EMBED]):
+            self._embed(batch)
+            self._built += batch
+            if time.monotonic() - self._published > _COMMIT_SECONDS:
+                self._publish_built()
+        if not preparation.items:
+            self._publish_built()
+        self._settle(ready)
+        if len(work[Step.WAIT]) == len(ready) and not preparation.items:
+            time.sleep(_POLL_SECONDS)
+
+    def _publish_built(self) -> None:
+        built, self._built = self._built, []
+        self._publish([item for item in built if item.outcome is None])
+        self._published = time.monotonic()
+        self._settle(built)
+
+    def _settle(self, items: list[Incoming]) -> None:
+        """Lets go of what failed, and tells of what is finished."""
+        self._release([item for item in items if isinstance(item.outcome, DocStoreError)])
+        for item in items:
+            if item.outcome is not None and not item.reported:
+                item.reported = True
+                self._progress(item, 0)
 
     # -- first transaction: what is there, what is claimed --------------------------------------------------------
 
@@ -179,19 +210,6 @@ class Addition:
         return True
 
     # -- work without a lock --------------------------------------------------------------------------------------
-
-    def _embed_all(self, items: list[Incoming]) -> Iterator[list[Incoming]]:
-        """Yields what is embedded whenever a crash would cost too much of it."""
-        built: list[Incoming] = []
-        began = time.monotonic()
-        for batch in _batches(items):
-            self._embed(batch)
-            built += batch
-            if time.monotonic() - began > _COMMIT_SECONDS:
-                yield built
-                built, began = [], time.monotonic()
-        if built:
-            yield built
 
     def _embed(self, items: list[Incoming]) -> None:
         for item in items:
@@ -362,12 +380,6 @@ class Addition:
         if held:
             with self._parts.database.write() as db:
                 claims.release(db, held)
-
-    def _report(self, items: list[Incoming]) -> None:
-        for item in items:
-            if item.outcome is not None and not item.reported:
-                item.reported = True
-                self._progress(item, 0)
 
 
 def _batches(items: list[Incoming]) -> Iterator[list[Incoming]]:

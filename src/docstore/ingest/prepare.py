@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
 
@@ -21,18 +21,57 @@ _PORTION_DOCUMENTS = 16  # that a worker process gets at once: for small ones, a
 _PORTION_BYTES = 65_536  # and what they may weigh together, since what one worker has no other takes
 
 
-def prepare(items: list[Incoming], extractor: Extractor, scratch: Scratch) -> None:
-    """Stages blob and text of each, as many at once as there are worker processes. What fails gets its outcome."""
+class Preparation:
+    """Stages blob and text of documents, as many at once as there are worker processes, while its user does something
+    else. What fails gets its outcome.
 
-    def some(portion: list[Incoming]) -> None:
-        _prepare(portion, extractor, scratch)
+    Use as a context manager: when that is left, nothing is being staged any more.
+    """
 
-    portions = list(_portions(items))
-    if len(portions) == 1:
-        some(portions[0])
-    elif portions:
-        with ThreadPoolExecutor(min(CONCURRENCY, len(portions))) as pool:
-            list(pool.map(some, portions))
+    def __init__(self, extractor: Extractor, scratch: Scratch) -> None:
+        self._extractor = extractor
+        self._scratch = scratch
+        self._pool: ThreadPoolExecutor | None = None
+        self._running: dict[Future[None], list[Incoming]] = {}
+
+    def __enter__(self) -> Preparation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    @property
+    def items(self) -> set[Incoming]:
+        """What was started and not waited for. Nobody else may look at these."""
+        return {item for portion in self._running.values() for item in portion}
+
+    def start(self, items: list[Incoming]) -> None:
+        """Begins with some documents."""
+        portions = list(_portions(items))
+        if len(portions) == 1 and not self._running:  # a document alone waits for no thread
+            _prepare(portions[0], self._extractor, self._scratch)
+            return
+        if portions and self._pool is None:
+            self._pool = ThreadPoolExecutor(CONCURRENCY, "docstore-prepare")
+        for portion in portions:
+            assert self._pool is not None
+            self._running[self._pool.submit(_prepare, portion, self._extractor, self._scratch)] = portion
+
+    def wait(self, characters: int) -> list[Incoming]:
+        """Waits until texts of so many characters are ready, or all are; the documents that this finished.
+
+        Raises what no document's own failure explains.
+        """
+        finished: list[Incoming] = []
+        ready = 0
+        while self._running and ready < characters:
+            for done in wait(self._running, return_when=FIRST_COMPLETED).done:
+                portion = self._running.pop(done)
+                done.result()
+                finished += portion
+                ready += sum(len(item.text.content) for item in portion if item.text is not None)
+        return finished
 
 
 def _portions(items: list[Incoming]) -> Iterator[list[Incoming]]:

@@ -1,0 +1,25 @@
+"""benchmarks/embedding.py in short."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.embedding import adding, embedding_alone, rates, report
+from docstore import SentenceTransformerEmbedder
+from tests.samples import pdf
+
+
+def test_it_measures_both_and_every_stage(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.pdf" for number in range(3)]
+    for number, path in enumerate(paths):
+        path.write_bytes(pdf([f"What document {number} says on its only page. " * 5]))
+    embedder = SentenceTransformerEmbedder()
+    run = adding(paths, tmp_path / "store", embedder)
+    assert (run.documents, run.chunks) == (3, 3)
+    assert len(run.texts) == 3
+    assert all(0 < seconds < 2 * run.seconds for seconds in run.stages.values())
+    row, lowest = rates(run.texts, embedder)
+    assert lowest >= 0.9999
+    found = report(row, lowest, run, embedding_alone(run.texts, embedder))
+    assert "3 PDFs, 3 chunks" in found
+    assert f"{lowest:.6f}" in found
