@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from sqlite_utils import Database
-
-from docstore.database import row, rows
+from docstore.database import Database, row, rows
 from docstore.errors import IntegrityError
 
 
@@ -42,7 +40,7 @@ def claim(db: Database, key: str, owner: str, is_alive: Callable[[str], bool]) -
 
 def release(db: Database, keys: Iterable[str]) -> None:
     """Gives claims up, in the transaction that publishes what they were for, or after a failure."""
-    db.conn.executemany("DELETE FROM claims WHERE key = ?", [(key,) for key in keys])
+    db.executemany("DELETE FROM claims WHERE key = ?", [(key,) for key in keys])
 
 
 def discard_dead(db: Database, is_alive: Callable[[str], bool]) -> None:

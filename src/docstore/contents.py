@@ -8,9 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlite_utils import Database
-
-from docstore.database import row, rows
+from docstore.database import Database, row, rows
 from docstore.errors import IntegrityError
 from docstore.ingest.extract import SUFFIXES
 from docstore.schema import NOW

@@ -11,10 +11,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlite_utils import Database
-
 from docstore.contents import DocumentRow, find_document
-from docstore.database import checked, row, rows
+from docstore.database import Database, checked, row, rows
 from docstore.metadata import decode
 from docstore.schema import NOW
 

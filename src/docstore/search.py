@@ -15,9 +15,8 @@ from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
-from sqlite_utils import Database
-
 from docstore import passages, refcount
+from docstore.database import Database
 from docstore.durable import storage_errors
 from docstore.errors import (
     DocumentNotFound,

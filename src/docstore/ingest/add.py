@@ -16,11 +16,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum, auto
 
-from sqlite_utils import Database
-
 from docstore import claims, contents, refcount
 from docstore import texts as text_files
 from docstore.contents import DocumentRow, SubindexRow, TextRow
+from docstore.database import Database
 from docstore.documents import document_of
 from docstore.durable import Publication, storage_errors
 from docstore.errors import DocStoreError, DocumentNotFound, EmbeddingError, IntegrityError, WorkspaceNotFound
