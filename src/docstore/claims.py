@@ -26,10 +26,10 @@ def embedding_key(fingerprint: str, text_hash: str) -> str:
 
 def claim(db: Database, key: str, owner: str, is_alive: Callable[[str], bool]) -> bool:
     """Takes a claim if it is free or its owner is dead. False: somebody alive has it; wait for the result."""
-    held = row(db, "SELECT owner FROM claims WHERE key = ?", key)
-    if held is None:
-        db.execute("INSERT INTO claims (key, owner) VALUES (?, ?)", (key, owner))
+    taken = db.execute("INSERT INTO claims (key, owner) VALUES (?, ?) ON CONFLICT DO NOTHING", (key, owner))
+    if taken.rowcount:
         return True
+    (held,) = rows(db, "SELECT owner FROM claims WHERE key = ?", key)
     if is_alive(held["owner"]):
         return False
     # The dead owner may have renamed files into place and not committed their rows.

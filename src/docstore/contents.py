@@ -5,6 +5,8 @@ Plain functions on a transaction. Who references what is `refcount`'s; the files
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +60,8 @@ class DocumentRow:
         return SUFFIXES[self.media_type]
 
 
+_AMONG = "IN (SELECT value FROM json_each(?))"
+
 # Columns by name, never `*`: a damaged schema is then SQLite's error, not a missing key.
 _DOCUMENT = "id, hash, media_type, size, pages, stored_at, refcount, doomed, text_id"
 _SUBINDEX = "s.chunks, s.index_hash, s.index_size, s.spans_hash, s.spans_size"
@@ -68,19 +72,29 @@ _TEXT = """
 
 def find_text(db: Database, hash: str) -> TextRow | None:
     """The text of this hash, condemned or not."""
-    found = row(db, f"SELECT {_TEXT} FROM texts t WHERE t.hash = ?", hash)
-    return None if found is None else _text(found)
+    return find_texts(db, [hash]).get(hash)
+
+
+def find_texts(db: Database, hashes: Collection[str]) -> dict[str, TextRow]:
+    """The texts of some hashes, condemned or not."""
+    found = rows(db, f"SELECT {_TEXT} FROM texts t WHERE t.hash {_AMONG}", json.dumps(list(hashes))) if hashes else []
+    return {each["hash"]: _text(each) for each in found}
 
 
 def find_document(db: Database, hash: str) -> DocumentRow | None:
     """The document of this hash, doomed or not."""
-    found = row(db, f"SELECT {_DOCUMENT} FROM documents WHERE hash = ?", hash)
-    return None if found is None else _document(db, found)
+    return find_documents(db, [hash]).get(hash)
+
+
+def find_documents(db: Database, hashes: Collection[str]) -> dict[str, DocumentRow]:
+    """The documents of some hashes, doomed or not."""
+    found = rows(db, f"SELECT {_DOCUMENT} FROM documents WHERE hash {_AMONG}", json.dumps(list(hashes)))
+    return {document.hash: document for document in _documents(db, found)}
 
 
 def documents_of_text(db: Database, text: TextRow) -> list[DocumentRow]:
     """All documents that share a text: there may be as many as there are documents."""
-    return [_document(db, found) for found in rows(db, f"SELECT {_DOCUMENT} FROM documents WHERE text_id = ?", text.id)]
+    return _documents(db, rows(db, f"SELECT {_DOCUMENT} FROM documents WHERE text_id = ?", text.id))
 
 
 def is_last_of_text(db: Database, document: DocumentRow) -> bool:
@@ -97,13 +111,21 @@ def is_first_of_text(db: Database, document: DocumentRow) -> bool:
 
 def find_subindex(db: Database, text: TextRow, fingerprint: str) -> SubindexRow | None:
     """The sub-index of a text under a pipeline."""
-    found = row(
+    return find_subindexes(db, [text], fingerprint).get(text.hash)
+
+
+def find_subindexes(db: Database, texts: Collection[TextRow], fingerprint: str) -> dict[str, SubindexRow]:
+    """The sub-indexes of some texts under a pipeline, by the texts' hashes."""
+    if not texts:
+        return {}
+    found = rows(
         db,
-        f"""SELECT {_SUBINDEX} FROM subindexes s JOIN pipelines p ON p.id = s.pipeline_id
-           WHERE s.text_id = ? AND p.fingerprint = ?""",
-        text.id, fingerprint,
+        f"""SELECT {_SUBINDEX}, s.text_id FROM subindexes s
+            WHERE s.text_id {_AMONG} AND s.pipeline_id = (SELECT id FROM pipelines WHERE fingerprint = ?)""",
+        json.dumps([text.id for text in texts]), fingerprint,
     )  # fmt: skip
-    return None if found is None else _subindex(found)
+    hashes = {text.id: text.hash for text in texts}
+    return {hashes[each["text_id"]]: _subindex(each) for each in found}
 
 
 def subindexes_of_text(db: Database, text: TextRow) -> list[tuple[str, SubindexRow]]:
@@ -129,19 +151,24 @@ def put_text(db: Database, hash: str, characters: int, file_hash: str, file_size
     return TextRow(put["id"], hash, put["characters"], file_hash, file_size, condemned=False)
 
 
-def put_subindex(db: Database, text: TextRow, fingerprint: str, description: str, new: SubindexRow) -> None:
-    """Inserts a sub-index and, when it is the first under it, the pipeline. Replaces the row of one that was lost."""
+def put_pipeline(db: Database, fingerprint: str, description: str) -> int:
+    """The id of a pipeline, which is inserted when nothing was stored under it before."""
     pipeline = row(db, "SELECT id FROM pipelines WHERE fingerprint = ?", fingerprint) or row(
         db,
         f"INSERT INTO pipelines (fingerprint, description, created_at) VALUES (?, ?, {NOW}) RETURNING id",
         fingerprint, description,
     )  # fmt: skip
     assert pipeline is not None
+    return int(pipeline["id"])
+
+
+def put_subindex(db: Database, text: TextRow, pipeline: int, new: SubindexRow) -> None:
+    """Inserts a sub-index. Replaces the row of one that was lost."""
     # Delete and insert rather than upsert: the totals' triggers then need to know only those two.
-    db.execute("DELETE FROM subindexes WHERE text_id = ? AND pipeline_id = ?", (text.id, pipeline["id"]))
+    db.execute("DELETE FROM subindexes WHERE text_id = ? AND pipeline_id = ?", (text.id, pipeline))
     db.execute(
         "INSERT INTO subindexes VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (text.id, pipeline["id"], new.chunks, new.index_hash, new.index_size, new.spans_hash, new.spans_size),
+        (text.id, pipeline, new.chunks, new.index_hash, new.index_size, new.spans_hash, new.spans_size),
     )
 
 
@@ -170,18 +197,28 @@ def delete_text(db: Database, text: TextRow) -> None:
 
 
 def _text(found: dict[str, Any]) -> TextRow:
-    return TextRow(**{**found, "condemned": bool(found["condemned"])})
+    return TextRow(
+        found["id"], found["hash"], found["characters"], found["file_hash"], found["file_size"],
+        bool(found["condemned"]),
+    )  # fmt: skip
 
 
-def _document(db: Database, found: dict[str, Any]) -> DocumentRow:
-    text = row(db, f"SELECT {_TEXT} FROM texts t WHERE t.id = ?", found["text_id"])
+def _documents(db: Database, found: list[dict[str, Any]]) -> list[DocumentRow]:
+    if not found:
+        return []
+    ids = json.dumps([each["text_id"] for each in found])
+    texts = {each["id"]: _text(each) for each in rows(db, f"SELECT {_TEXT} FROM texts t WHERE t.id {_AMONG}", ids)}
+    return [_document(each, texts.get(each["text_id"])) for each in found]
+
+
+def _document(found: dict[str, Any], text: TextRow | None) -> DocumentRow:
     if text is None or found["media_type"] not in SUFFIXES:
         lie = "has no text" if text is None else f"is of a type {found['media_type']!r} that docstore never stores"
         raise IntegrityError(f"The catalog says that document {found['hash']} {lie}: it is damaged. Run "
                              "`docstore repair`, or restore a backup.")  # fmt: skip
     return DocumentRow(
         found["id"], found["hash"], found["media_type"], found["size"], found["pages"], found["stored_at"],
-        found["refcount"], bool(found["doomed"]), _text(text),
+        found["refcount"], bool(found["doomed"]), text,
     )  # fmt: skip
 
 
@@ -189,4 +226,6 @@ def _subindex(found: dict[str, Any]) -> SubindexRow:
     if None in found.values():
         raise IntegrityError("The catalog lacks a part of what it says of a sub-index: it is damaged. Run `docstore "
                              "repair`, or restore a backup.")  # fmt: skip
-    return SubindexRow(**{name: value for name, value in found.items() if name != "fingerprint"})
+    return SubindexRow(
+        found["chunks"], found["index_hash"], found["index_size"], found["spans_hash"], found["spans_size"]
+    )

@@ -320,8 +320,9 @@ def checked(names: Sequence[str], values: list[tuple[Any, ...]]) -> list[tuple[A
     Raises:
         IntegrityError: a value is not.
     """
+    known = schema.column_types()
     for name, column in zip(names, zip(*values)):
-        types = schema.column_types().get(name)
+        types = known.get(name)
         if types is not None and not types.issuperset(map(type, column)):
             raise IntegrityError(f"The catalog holds a {name} that is of another type than all are: it is damaged. Run "
                                  "`docstore verify`, or restore a backup.")  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from docstore.contents import DocumentRow, find_document
+from docstore.contents import DocumentRow, SubindexRow, find_document
 from docstore.database import Database, checked, row, rows
 from docstore.metadata import decode
 from docstore.schema import NOW
@@ -41,6 +41,7 @@ class ReferenceRow:
     spans_size: int | None
 
 
+_OWN = "name, metadata, added_at, avoided"
 _REFERENCE = """
     SELECT d.hash AS document, r.name, r.metadata, r.added_at, r.avoided, d.media_type, d.size, d.pages,
            t.hash AS text, s.chunks, s.index_hash, s.index_size, s.spans_hash, s.spans_size
@@ -86,23 +87,35 @@ def refer(
     db: Database,
     workspace: int,
     document: DocumentRow,
+    vectors: SubindexRow,
     name: str | None,
     fallback_name: str,
     metadata: str | None,
     avoided: int,
-) -> None:
+) -> ReferenceRow:
     """Makes the reference if it is missing.
 
     Where it exists, a name or metadata (as `metadata.encode` spells it) that is not None replaces what is there;
     None leaves it.
     """
-    made = db.execute(
+    found = row(
+        db,
         f"""INSERT INTO refs (workspace_id, document_id, name, metadata, added_at, avoided)
-            VALUES (?, ?, ?, ?, {NOW}, ?) ON CONFLICT DO NOTHING""",
-        (workspace, document.id, fallback_name if name is None else name, metadata or "{}", avoided),
-    )
-    if made.rowcount:
-        return
+            VALUES (?, ?, ?, ?, {NOW}, ?) ON CONFLICT DO NOTHING RETURNING {_OWN}""",
+        workspace, document.id, fallback_name if name is None else name, metadata or "{}", avoided,
+    )  # fmt: skip
+    if found is None:
+        _update(db, workspace, document, name, metadata)
+        query = f"SELECT {_OWN} FROM refs WHERE workspace_id = ? AND document_id = ?"
+        (found,) = rows(db, query, workspace, document.id)
+    return ReferenceRow(
+        document.hash, found["name"], decode(found["metadata"]), found["added_at"], found["avoided"],
+        document.media_type, document.size, document.pages, document.text.hash, vectors.chunks,
+        vectors.index_hash, vectors.index_size, vectors.spans_hash, vectors.spans_size,
+    )  # fmt: skip
+
+
+def _update(db: Database, workspace: int, document: DocumentRow, name: str | None, metadata: str | None) -> None:
     for column, value in (("name", name), ("metadata", metadata)):
         if value is not None:
             # Only where it differs: an idempotent add must not invalidate the workspace's cached view.

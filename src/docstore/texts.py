@@ -183,6 +183,8 @@ def byte_offsets(content: str, characters: npt.NDArray[np.int64]) -> npt.NDArray
 
 def page_numbers(content: str, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Pages, from 1, of the first visible character at or after each offset. Shape (n,) int64."""
+    if PAGE_BREAK not in content:
+        return np.ones(len(starts), np.int64)
     breaks = np.array([match.start() for match in re.finditer(PAGE_BREAK, content)], dtype=np.int64)
     visible, first, reach = re.compile(r"\S"), np.empty(len(starts), np.int64), (0, -1)
     for number, start in enumerate(map(int, starts)):

@@ -286,10 +286,10 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "claim-checked-in-a-transaction-of-its-own", "claims.py",
-        "    if held is None:\n",
-        "    if held is None:\n"
-        '        db.execute("COMMIT")\n'
-        '        db.execute("BEGIN IMMEDIATE")\n',
+        "    # The dead owner may have renamed",
+        '    db.execute("COMMIT")\n'
+        '    db.execute("BEGIN IMMEDIATE")\n'
+        "    # The dead owner may have renamed",
         "two take one claim",
         (f"{_DURABILITY}::test_checks_share_a_transaction_with_what_rests_on_them",),
     ),

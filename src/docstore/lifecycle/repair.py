@@ -231,7 +231,8 @@ def _publish(parts: Parts, document: DocumentRow, restored: _Restored) -> None:
                 row = SubindexRow(
                     subindex.chunks, subindex.index.hash, subindex.index.size, subindex.spans.hash, subindex.spans.size
                 )
-                contents.put_subindex(db, text, fingerprint, parts.pipeline.description, row)
+                pipeline = contents.put_pipeline(db, fingerprint, parts.pipeline.description)
+                contents.put_subindex(db, text, pipeline, row)
             publication.sync()
 
 
