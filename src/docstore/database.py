@@ -305,6 +305,11 @@ class CatalogDatabase:
         return connection
 
 
+def records(db: Database, names: Sequence[str], sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
+    """All rows of a query whose columns have these names."""
+    return checked(names, db.execute(sql, arguments).fetchall())
+
+
 def rows(db: Database, sql: str, *arguments: Any) -> list[dict[str, Any]]:
     """All rows of a query, as dictionaries."""
     cursor = db.execute(sql, arguments)
