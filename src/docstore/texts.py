@@ -153,10 +153,12 @@ def cut(hash: str, blocks: Sequence[memoryview], first: int, last: int) -> str:
     start = first % BLOCK
     data = blocks[0] if len(blocks) == 1 else b"".join(blocks)
     piece = data[start : start + last - first]
-    with _damage(hash):
-        if len(piece) != last - first:
-            raise EOFError
-        return str(piece, "utf-8")
+    try:
+        if len(piece) == last - first:
+            return str(piece, "utf-8")
+    except ValueError as error:
+        raise _damaged(hash, error) from error
+    raise _damaged(hash, EOFError())
 
 
 @contextmanager
@@ -165,10 +167,14 @@ def _damage(hash: str) -> Iterator[None]:
     try:
         yield
     except (ZstdError, EOFError, ValueError, MemoryError) as error:
-        raise IntegrityError(
-            f"Stored text {hash} is damaged ({error or 'it ends early'}). Run `docstore verify` to see what is "
-            "affected; delete the file and add the document again."
-        ) from error
+        raise _damaged(hash, error) from error
+
+
+def _damaged(hash: str, error: Exception) -> IntegrityError:
+    return IntegrityError(
+        f"Stored text {hash} is damaged ({str(error) or 'it ends early'}). Run `docstore verify` to see what is "
+        "affected; delete the file and add the document again."
+    )
 
 
 def byte_offsets(content: str, characters: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -102,7 +102,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "        known.look()\n",
         "",
         "a document is published with a text that was just deleted",
-        (f"{_COLLECT}::test_a_doomed_document_is_a_miss",),
+        (f"{_COLLECT}::test_doomed_documents_of_one_text_come_back_together",),
     ),
     Mutant(
         "condemned-texts-are-reused", "ingest/add.py",
