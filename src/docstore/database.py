@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from docstore import schema
 from docstore.durable import storage_errors, sync_directory
@@ -27,7 +27,9 @@ from docstore.errors import (
     StoreVersionError,
 )
 from docstore.forking import in_child
-from docstore.frozen import FrozenCatalog
+
+if TYPE_CHECKING:
+    from docstore.frozen import FrozenCatalog
 
 _MINIMUM_SQLITE = (3, 37, 0)  # STRICT tables
 
@@ -91,7 +93,7 @@ class CatalogDatabase:
         self._frugal = False
         self._schema_version: int | None = None
         self._idle: list[sqlite3.Connection] = []
-        self._frozen = FrozenCatalog(path, timeout) if readonly else None
+        self._frozen = _freeze(path, timeout) if readonly else None
         self._make_locks()
         in_child(self._leave_parent)
         try:
@@ -303,6 +305,12 @@ class CatalogDatabase:
             connection.close()
             raise
         return connection
+
+
+def _freeze(path: Path, timeout: float) -> FrozenCatalog:
+    from docstore.frozen import FrozenCatalog  # few stores are opened without writing
+
+    return FrozenCatalog(path, timeout)
 
 
 def records(db: Database, names: Sequence[str], sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
