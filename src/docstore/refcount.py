@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from docstore.contents import DocumentRow, SubindexRow, find_document
-from docstore.database import Database, checked, row, rows
+from docstore.database import Database, checked, records, row, rows
 from docstore.metadata import decode
 from docstore.schema import NOW
 
@@ -42,9 +42,11 @@ class ReferenceRow:
 
 
 _OWN = "name, metadata, added_at, avoided"
+_NAMES = ("hash", "name", "metadata", "added_at", "avoided", "media_type", "size", "pages", "hash", "chunks",
+          "index_hash", "index_size", "spans_hash", "spans_size")  # fmt: skip
 _REFERENCE = """
-    SELECT d.hash AS document, r.name, r.metadata, r.added_at, r.avoided, d.media_type, d.size, d.pages,
-           t.hash AS text, s.chunks, s.index_hash, s.index_size, s.spans_hash, s.spans_size
+    SELECT d.hash, r.name, r.metadata, r.added_at, r.avoided, d.media_type, d.size, d.pages,
+           t.hash, s.chunks, s.index_hash, s.index_size, s.spans_hash, s.spans_size
     FROM refs r
     JOIN documents d ON d.id = r.document_id
     JOIN texts t ON t.id = d.text_id
@@ -136,13 +138,13 @@ def unrefer(db: Database, workspace: int, hash: str) -> bool:
 
 def reference(db: Database, workspace: int, hash: str, fingerprint: str) -> ReferenceRow | None:
     """One reference of a workspace."""
-    found = row(db, f"{_REFERENCE} AND d.hash = ?", fingerprint, workspace, hash)
-    return None if found is None else _reference(found)
+    found = _references(db, f"{_REFERENCE} AND d.hash = ?", fingerprint, workspace, hash)
+    return found[0] if found else None
 
 
 def references(db: Database, workspace: int, fingerprint: str) -> list[ReferenceRow]:
     """All references of a workspace, ordered by document hash: the order in which equal scores rank."""
-    return [_reference(found) for found in rows(db, f"{_REFERENCE} ORDER BY d.hash", fingerprint, workspace)]
+    return _references(db, f"{_REFERENCE} ORDER BY d.hash", fingerprint, workspace)
 
 
 def referenced_texts(db: Database, workspace: int) -> dict[tuple[str, str], str]:
@@ -170,8 +172,7 @@ def references_to(db: Database, workspace: int, fingerprint: str, documents: Col
     if not documents:
         return []
     some = json.dumps(list(documents))
-    found = rows(db, f"{_REFERENCE} AND d.hash IN (SELECT value FROM json_each(?))", fingerprint, workspace, some)
-    return [_reference(each) for each in found]
+    return _references(db, f"{_REFERENCE} AND d.hash IN (SELECT value FROM json_each(?))", fingerprint, workspace, some)
 
 
 def referencing_workspaces(db: Database, document: DocumentRow) -> list[str]:
@@ -215,5 +216,8 @@ def _documents(db: Database, found: list[dict[str, Any]]) -> Iterator[DocumentRo
     return (document for each in found if (document := find_document(db, each["hash"])) is not None)
 
 
-def _reference(found: dict[str, Any]) -> ReferenceRow:
-    return ReferenceRow(**{**found, "metadata": decode(found["metadata"])})
+def _references(db: Database, sql: str, *arguments: Any) -> list[ReferenceRow]:
+    return [
+        ReferenceRow(document, name, decode(metadata), *rest)
+        for document, name, metadata, *rest in records(db, _NAMES, sql, *arguments)
+    ]
