@@ -75,8 +75,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "planning-for-a-deleted-workspace", "ingest/add.py",
         "        with self._parts.database.write() as db:\n"
         "            self._require_workspace(db)\n"
-        "            known",
-        "        with self._parts.database.write() as db:\n            known",
+        "            alone",
+        "        with self._parts.database.write() as db:\n            alone",
         "an error that says the catalog is damaged",
         (f"{_DOCUMENTS}::test_a_deleted_workspace_is_gone_for_its_handles",),
     ),
@@ -99,8 +99,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "reaped-rows-still-known", "ingest/add.py",
-        "        known.look()\n",
-        "",
+        "        reap(self._parts, db, documents, set())\n        known.look()\n",
+        "        reap(self._parts, db, documents, set())\n",
         "a document is published with a text that was just deleted",
         (f"{_COLLECT}::test_doomed_documents_of_one_text_come_back_together",),
     ),

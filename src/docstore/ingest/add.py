@@ -108,16 +108,18 @@ class Addition:
     def _plan(self, pending: list[Incoming]) -> list[Step]:
         with self._parts.database.write() as db:
             self._require_workspace(db)
-            known = self._known(db, pending)
-            return [self._next_step(db, known, item) for item in pending]
+            alone = {item for item in pending if self._must_bring(db, item)}
+            known = self._known(db, [item for item in pending if item not in alone])
+            return [
+                self._next_step_alone(db, item) if item in alone else self._next_step(db, known, item)
+                for item in pending
+            ]
 
     def _known(self, db: Database, items: list[Incoming]) -> Known:
         texts = [item.text_hash for item in items if item.text_hash]
         return Known(db, self._fingerprint, [item.hash for item in items], texts)
 
     def _next_step(self, db: Database, known: Known, item: Incoming) -> Step:
-        if self._must_bring(db, item):
-            return self._next_step_alone(db, item)
         document = known.document(item.hash)
         stored = document if document is not None and self._is_live(document) else None
         if stored is not None:
@@ -324,8 +326,12 @@ class Addition:
             assert item.text_file is not None and item.text is not None
             new = item.text_file
             self._parts.texts.place(publication, new.path, item.text_hash, text_files.SUFFIX)
+            is_new = text is None
             text = contents.put_text(db, item.text_hash, len(item.text.content), new.hash, new.size)
-            known.add_text(text)
+            if is_new:
+                known.add_text(text)
+            else:
+                known.look()
         assert text is not None
         if vectors is None:
             assert item.subindex is not None
@@ -363,8 +369,8 @@ class Addition:
         )
         if item.held:
             claims.release(db, item.held)
-        outcome = document_of(found)
-        item.outcome = replace(outcome, reused=True) if item.embedded == outcome.reused else outcome
+        outcome, reused = document_of(found), not item.embedded
+        item.outcome = outcome if outcome.reused == reused else replace(outcome, reused=reused)
 
     def _require_workspace(self, db: Database) -> None:
         if refcount.workspace_state(db, self._workspace) is None:
