@@ -34,8 +34,6 @@ from docstore.scratch import Scratch
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
 _POLL_SECONDS = 0.02  # how often a wait for somebody else's claim looks again; embedding one chunk takes as long
-
-
 _MOST_VAIN = 50  # transactions in which a document could not be published
 _BATCH_CHARACTERS = 250_000  # some 300 chunks: full batches for the embedder, and seconds, not minutes, to a commit
 _COMMIT_SECONDS = 1.0  # of embedding that a crash may cost, or one batch of it
@@ -109,15 +107,11 @@ class Addition:
         with self._parts.database.write() as db:
             self._require_workspace(db)
             alone = {item for item in pending if self._must_bring(db, item)}
-            known = self._known(db, [item for item in pending if item not in alone])
+            known = Known(db, self._fingerprint, [item for item in pending if item not in alone])
             return [
                 self._next_step_alone(db, item) if item in alone else self._next_step(db, known, item)
                 for item in pending
             ]
-
-    def _known(self, db: Database, items: list[Incoming]) -> Known:
-        texts = [item.text_hash for item in items if item.text_hash]
-        return Known(db, self._fingerprint, [item.hash for item in items], texts)
 
     def _next_step(self, db: Database, known: Known, item: Incoming) -> Step:
         document = known.document(item.hash)
@@ -247,7 +241,7 @@ class Addition:
         with self._parts.database.write() as db:
             try:
                 self._require_workspace(db)
-                known = self._known(db, items)
+                known = Known(db, self._fingerprint, items)
                 with storage_errors("publishing a document"):
                     for item in items:
                         self._publish_one(db, known, item, publication)

@@ -1,5 +1,5 @@
-"""What the catalog says of the documents of a group: looked up for all of them at once, which takes a tenth of the time
-that some statements for each would.
+"""What the catalog says of the documents of a group: looked up for all of them at once, which takes a quarter of the
+time that statements for each would, where they are new.
 
 Of one write transaction. Nobody else changes the rows meanwhile; what the transaction itself adds, it says here, and
 after any other change it has everything looked up again.
@@ -7,35 +7,29 @@ after any other change it has everything looked up again.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from docstore import contents
 from docstore.contents import DocumentRow, SubindexRow, TextRow
 from docstore.database import Database
+from docstore.ingest.incoming import Incoming
 
 
 class Known:
     """The rows of some documents and texts, and of the texts' sub-indexes under one pipeline."""
 
-    def __init__(self, db: Database, fingerprint: str, documents: Collection[str], texts: Collection[str]) -> None:
-        """
-        Args:
-            documents: hashes; their texts are looked up too.
-            texts: hashes of other texts.
-        """
+    def __init__(self, db: Database, fingerprint: str, items: list[Incoming]) -> None:
         self._db = db
         self._fingerprint = fingerprint
-        self._wanted = documents, texts
+        self._items = items
         self.pipeline: int | None = None
         """Its id, once somebody needed it."""
         self.look()
 
     def look(self) -> None:
         """Looks everything up, again when rows were changed or deleted."""
-        documents, texts = self._wanted
-        self._documents = contents.find_documents(self._db, documents)
+        self._documents = contents.find_documents(self._db, [item.hash for item in self._items])
         self._texts = {each.text.hash: each.text for each in self._documents.values()}
-        self._texts |= contents.find_texts(self._db, [hash for hash in texts if hash not in self._texts])
+        others = {item.text_hash for item in self._items if item.text_hash} - self._texts.keys()
+        self._texts |= contents.find_texts(self._db, others)
         self._subindexes = contents.find_subindexes(self._db, self._texts.values(), self._fingerprint)
 
     def document(self, hash: str) -> DocumentRow | None:
