@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from docstore import DocStore, IntegrityError, contents
+from docstore import DocStore, IntegrityError
+from docstore.ingest.known import Known
 from docstore.testing import HashEmbedder
 from tests.folders import files, hash_of, lie, problems, query
 
@@ -58,7 +59,7 @@ def test_when_that_text_is_lost_the_error_says_what_to_do(folder: Path, demand_b
 
 def test_a_catalog_that_contradicts_itself_is_not_asked_for_ever(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with DocStore(folder, embedder=HashEmbedder(), chunk_size=300) as store:
-        monkeypatch.setattr(contents, "find_text", lambda *_: None)  # as where an index lacks what its table has
+        monkeypatch.setattr(Known, "text", lambda *_: None)  # as where an index lacks what its table has
         with pytest.raises(IntegrityError, match="contradicts itself"):
             store.workspace("alice").link(hash_of(DATA))
         monkeypatch.undo()

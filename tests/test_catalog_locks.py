@@ -304,7 +304,7 @@ def test_a_child_leaves_its_parents_connections_open_and_unused(folder: Path) ->
             gc.collect()
             untouched = len(open_catalogs()) == before
             with store._parts.database.read() as db:
-                return untouched and id(db.conn) not in pooled and len(open_catalogs()) == before + 1
+                return untouched and id(db) not in pooled and len(open_catalogs()) == before + 1
 
         with child(run):
             pass

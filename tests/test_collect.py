@@ -204,6 +204,19 @@ def test_a_doomed_document_is_a_miss(store: DocStore, alice: Workspace, embedder
     assert problems(folder) == []
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_doomed_documents_of_one_text_come_back_together(folder: Path, order: int) -> None:
+    both = [b"one text, two documents\n", b"one text, two documents\r\n"]
+    with DocStore(folder, embedder=HashEmbedder(), demand_bytes=True) as store:  # so that neither waits for the other
+        alice = store.workspace("alice")
+        for document in alice.add_many(both).added:
+            alice.remove(document.hash)
+        collect_module._doom(store._parts, "9999")
+        assert len(alice.add_many(both[::order]).added) == 2
+        assert store.collect().documents == 0
+        assert problems(folder) == []
+
+
 def test_a_doomed_document_whose_text_lives_on_is_a_miss(
     store: DocStore, alice: Workspace, bob: Workspace, embedder: HashEmbedder, folder: Path
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from docstore import DocStore, StorageError, claims, durable
 from docstore.database import CatalogDatabase
 from docstore.testing import HashEmbedder
-from tests.folders import execute, files
+from tests.folders import execute, files, hash_of
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="names descriptors through /proc")
 
@@ -262,7 +262,7 @@ def test_a_sweep_makes_durable_what_others_removed(folder: Path, events: list[Ev
 
 
 SHARED = [
-    ("SELECT owner FROM claims", "INSERT INTO claims"),
+    ("SELECT owner FROM claims", "UPDATE claims"),
     ("SELECT id, hash, media_type", "INSERT INTO documents"),
     ("INSERT INTO documents", "INSERT INTO refs"),
     ("SELECT hash FROM documents d", "UPDATE documents SET doomed"),
@@ -276,6 +276,7 @@ def test_checks_share_a_transaction_with_what_rests_on_them(
 ) -> None:
     with DocStore(folder, embedder=HashEmbedder()) as store:
         alice = store.workspace("alice")
+        execute(folder, f"INSERT INTO claims VALUES ('document:{hash_of(b'a document')}', 'somebody who died')")
         alice.remove(alice.add(b"a document").hash)
         store.collect()
     statements = [" ".join(which.split()) for what, which in events if what == "sql"]

@@ -156,4 +156,4 @@ class TestOpening:
                 for store in stores:
                     store.close()
                 applied = query(folder, "SELECT count(*) FROM _sqlite_migrations")
-                assert applied == [(len(schema.migrations._migrations),)]
+                assert applied == [(len(schema.MIGRATIONS),)]

@@ -132,6 +132,14 @@ def test_a_lost_file_is_not_deduplicated_onto(store: DocStore, alice: Workspace,
     assert alice.search("topic 3", k=1) == bob.search("topic 3", k=1)
 
 
+def test_reused_is_about_this_add_not_about_the_reference(alice: Workspace, bob: Workspace, folder: Path) -> None:
+    assert not alice.add(TEXT.encode()).reused
+    assert alice.add(TEXT.encode()).reused
+    assert bob.add(TEXT.encode()).reused
+    index_path(folder).unlink()
+    assert not bob.add(TEXT.encode()).reused
+
+
 def test_a_lost_document_is_healed_under_any_name(store: DocStore, alice: Workspace, folder: Path) -> None:
     data = b"some *words*\n"
     alice.add(data, name="a.txt")

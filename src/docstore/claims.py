@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from sqlite_utils import Database
-
-from docstore.database import row, rows
+from docstore.database import Database, row, rows
 from docstore.errors import IntegrityError
 
 
@@ -28,10 +26,10 @@ def embedding_key(fingerprint: str, text_hash: str) -> str:
 
 def claim(db: Database, key: str, owner: str, is_alive: Callable[[str], bool]) -> bool:
     """Takes a claim if it is free or its owner is dead. False: somebody alive has it; wait for the result."""
-    held = row(db, "SELECT owner FROM claims WHERE key = ?", key)
-    if held is None:
-        db.execute("INSERT INTO claims (key, owner) VALUES (?, ?)", (key, owner))
+    taken = db.execute("INSERT INTO claims (key, owner) VALUES (?, ?) ON CONFLICT DO NOTHING", (key, owner))
+    if taken.rowcount:
         return True
+    (held,) = rows(db, "SELECT owner FROM claims WHERE key = ?", key)
     if is_alive(held["owner"]):
         return False
     # The dead owner may have renamed files into place and not committed their rows.
@@ -42,7 +40,7 @@ def claim(db: Database, key: str, owner: str, is_alive: Callable[[str], bool]) -
 
 def release(db: Database, keys: Iterable[str]) -> None:
     """Gives claims up, in the transaction that publishes what they were for, or after a failure."""
-    db.conn.executemany("DELETE FROM claims WHERE key = ?", [(key,) for key in keys])
+    db.executemany("DELETE FROM claims WHERE key = ?", [(key,) for key in keys])
 
 
 def discard_dead(db: Database, is_alive: Callable[[str], bool]) -> None:

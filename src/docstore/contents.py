@@ -5,12 +5,11 @@ Plain functions on a transaction. Who references what is `refcount`'s; the files
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlite_utils import Database
-
-from docstore.database import row, rows
+from docstore.database import Database, records, row, rows
 from docstore.errors import IntegrityError
 from docstore.ingest.extract import SUFFIXES
 from docstore.schema import NOW
@@ -60,29 +59,44 @@ class DocumentRow:
         return SUFFIXES[self.media_type]
 
 
-# Columns by name, never `*`: a damaged schema is then SQLite's error, not a missing key.
-_DOCUMENT = "id, hash, media_type, size, pages, stored_at, refcount, doomed, text_id"
-_SUBINDEX = "s.chunks, s.index_hash, s.index_size, s.spans_hash, s.spans_size"
+# Columns by name, never `*`: a damaged schema is then SQLite's error, not a missing value.
+_DOCUMENT_NAMES = ("id", "hash", "media_type", "size", "pages", "stored_at", "refcount", "doomed", "text_id")
+_DOCUMENT = ", ".join(_DOCUMENT_NAMES)
+_SUBINDEX_NAMES = ("chunks", "index_hash", "index_size", "spans_hash", "spans_size")
+_SUBINDEX = ", ".join(f"s.{name}" for name in _SUBINDEX_NAMES)
+_TEXT_NAMES = ("id", "hash", "characters", "file_hash", "file_size", "condemned")
 _TEXT = """
     t.id, t.hash, t.characters, t.file_hash, t.file_size,
-    NOT EXISTS (SELECT 1 FROM documents d WHERE d.text_id = t.id AND d.doomed = 0) AS condemned"""
+    NOT EXISTS (SELECT 1 FROM documents d WHERE d.text_id = t.id AND d.doomed = 0)"""
 
 
 def find_text(db: Database, hash: str) -> TextRow | None:
     """The text of this hash, condemned or not."""
-    found = row(db, f"SELECT {_TEXT} FROM texts t WHERE t.hash = ?", hash)
-    return None if found is None else _text(found)
+    return find_texts(db, [hash]).get(hash)
+
+
+def find_texts(db: Database, hashes: Collection[str]) -> dict[str, TextRow]:
+    """The texts of some hashes, condemned or not."""
+    if not hashes:
+        return {}
+    found = records(db, _TEXT_NAMES, f"SELECT {_TEXT} FROM texts t WHERE t.hash {_among(hashes)}", *hashes)
+    return {text.hash: text for text in map(_text, found)}
 
 
 def find_document(db: Database, hash: str) -> DocumentRow | None:
     """The document of this hash, doomed or not."""
-    found = row(db, f"SELECT {_DOCUMENT} FROM documents WHERE hash = ?", hash)
-    return None if found is None else _document(db, found)
+    return find_documents(db, [hash]).get(hash)
+
+
+def find_documents(db: Database, hashes: Collection[str]) -> dict[str, DocumentRow]:
+    """The documents of some hashes, doomed or not."""
+    documents = _documents(db, f"hash {_among(hashes)}", *hashes)
+    return {document.hash: document for document in documents}
 
 
 def documents_of_text(db: Database, text: TextRow) -> list[DocumentRow]:
     """All documents that share a text: there may be as many as there are documents."""
-    return [_document(db, found) for found in rows(db, f"SELECT {_DOCUMENT} FROM documents WHERE text_id = ?", text.id)]
+    return _documents(db, "text_id = ?", text.id)
 
 
 def is_last_of_text(db: Database, document: DocumentRow) -> bool:
@@ -99,24 +113,32 @@ def is_first_of_text(db: Database, document: DocumentRow) -> bool:
 
 def find_subindex(db: Database, text: TextRow, fingerprint: str) -> SubindexRow | None:
     """The sub-index of a text under a pipeline."""
-    found = row(
-        db,
-        f"""SELECT {_SUBINDEX} FROM subindexes s JOIN pipelines p ON p.id = s.pipeline_id
-           WHERE s.text_id = ? AND p.fingerprint = ?""",
-        text.id, fingerprint,
+    return find_subindexes(db, [text], fingerprint).get(text.hash)
+
+
+def find_subindexes(db: Database, texts: Collection[TextRow], fingerprint: str) -> dict[str, SubindexRow]:
+    """The sub-indexes of some texts under a pipeline, by the texts' hashes."""
+    if not texts:
+        return {}
+    hashes = {text.id: text.hash for text in texts}
+    found = records(
+        db, ("text_id", *_SUBINDEX_NAMES),
+        f"""SELECT s.text_id, {_SUBINDEX} FROM subindexes s
+            WHERE s.text_id {_among(hashes)} AND s.pipeline_id = (SELECT id FROM pipelines WHERE fingerprint = ?)""",
+        *hashes, fingerprint,
     )  # fmt: skip
-    return None if found is None else _subindex(found)
+    return {hashes[text]: _subindex(values) for text, *values in found}
 
 
 def subindexes_of_text(db: Database, text: TextRow) -> list[tuple[str, SubindexRow]]:
     """All sub-indexes of a text, with the fingerprints of their pipelines."""
-    found = rows(
-        db,
-        f"""SELECT {_SUBINDEX}, p.fingerprint FROM subindexes s JOIN pipelines p ON p.id = s.pipeline_id
+    found = records(
+        db, ("fingerprint", *_SUBINDEX_NAMES),
+        f"""SELECT p.fingerprint, {_SUBINDEX} FROM subindexes s JOIN pipelines p ON p.id = s.pipeline_id
            WHERE s.text_id = ?""",
         text.id,
-    )
-    return [(each["fingerprint"], _subindex(each)) for each in found]
+    )  # fmt: skip
+    return [(fingerprint, _subindex(values)) for fingerprint, *values in found]
 
 
 def put_text(db: Database, hash: str, characters: int, file_hash: str, file_size: int) -> TextRow:
@@ -131,19 +153,24 @@ def put_text(db: Database, hash: str, characters: int, file_hash: str, file_size
     return TextRow(put["id"], hash, put["characters"], file_hash, file_size, condemned=False)
 
 
-def put_subindex(db: Database, text: TextRow, fingerprint: str, description: str, new: SubindexRow) -> None:
-    """Inserts a sub-index and, when it is the first under it, the pipeline. Replaces the row of one that was lost."""
+def put_pipeline(db: Database, fingerprint: str, description: str) -> int:
+    """The id of a pipeline, which is inserted when nothing was stored under it before."""
     pipeline = row(db, "SELECT id FROM pipelines WHERE fingerprint = ?", fingerprint) or row(
         db,
         f"INSERT INTO pipelines (fingerprint, description, created_at) VALUES (?, ?, {NOW}) RETURNING id",
         fingerprint, description,
     )  # fmt: skip
     assert pipeline is not None
+    return int(pipeline["id"])
+
+
+def put_subindex(db: Database, text: TextRow, pipeline: int, new: SubindexRow) -> None:
+    """Inserts a sub-index. Replaces the row of one that was lost."""
     # Delete and insert rather than upsert: the totals' triggers then need to know only those two.
-    db.execute("DELETE FROM subindexes WHERE text_id = ? AND pipeline_id = ?", (text.id, pipeline["id"]))
+    db.execute("DELETE FROM subindexes WHERE text_id = ? AND pipeline_id = ?", (text.id, pipeline))
     db.execute(
         "INSERT INTO subindexes VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (text.id, pipeline["id"], new.chunks, new.index_hash, new.index_size, new.spans_hash, new.spans_size),
+        (text.id, pipeline, new.chunks, new.index_hash, new.index_size, new.spans_hash, new.spans_size),
     )
 
 
@@ -171,24 +198,37 @@ def delete_text(db: Database, text: TextRow) -> None:
     db.execute("DELETE FROM texts WHERE id = ?", (text.id,))
 
 
-def _text(found: dict[str, Any]) -> TextRow:
-    return TextRow(**{**found, "condemned": bool(found["condemned"])})
+def _among(values: Collection[object]) -> str:
+    # Not json_each: to set up a virtual table takes longer than to look one document up.
+    return f"IN ({', '.join('?' * len(values))})"
 
 
-def _document(db: Database, found: dict[str, Any]) -> DocumentRow:
-    text = row(db, f"SELECT {_TEXT} FROM texts t WHERE t.id = ?", found["text_id"])
-    if text is None or found["media_type"] not in SUFFIXES:
-        lie = "has no text" if text is None else f"is of a type {found['media_type']!r} that docstore never stores"
-        raise IntegrityError(f"The catalog says that document {found['hash']} {lie}: it is damaged. Run "
+def _text(found: Sequence[Any]) -> TextRow:
+    id, hash, characters, file_hash, file_size, condemned = found
+    return TextRow(id, hash, characters, file_hash, file_size, bool(condemned))
+
+
+def _documents(db: Database, where: str, *arguments: Any) -> list[DocumentRow]:
+    found = records(db, _DOCUMENT_NAMES, f"SELECT {_DOCUMENT} FROM documents WHERE {where}", *arguments)
+    if not found:
+        return []
+    ids = {each[-1] for each in found}
+    query = f"SELECT {_TEXT} FROM texts t WHERE t.id {_among(ids)}"
+    texts = {text.id: text for text in map(_text, records(db, _TEXT_NAMES, query, *ids))}
+    return [_document(each, texts.get(each[-1])) for each in found]
+
+
+def _document(found: Sequence[Any], text: TextRow | None) -> DocumentRow:
+    id, hash, media_type, size, pages, stored_at, count, doomed, _ = found
+    if text is None or media_type not in SUFFIXES:
+        lie = "has no text" if text is None else f"is of a type {media_type!r} that docstore never stores"
+        raise IntegrityError(f"The catalog says that document {hash} {lie}: it is damaged. Run "
                              "`docstore repair`, or restore a backup.")  # fmt: skip
-    return DocumentRow(
-        found["id"], found["hash"], found["media_type"], found["size"], found["pages"], found["stored_at"],
-        found["refcount"], bool(found["doomed"]), _text(text),
-    )  # fmt: skip
+    return DocumentRow(id, hash, media_type, size, pages, stored_at, count, bool(doomed), text)
 
 
-def _subindex(found: dict[str, Any]) -> SubindexRow:
-    if None in found.values():
+def _subindex(found: Sequence[Any]) -> SubindexRow:
+    if None in found:
         raise IntegrityError("The catalog lacks a part of what it says of a sub-index: it is damaged. Run `docstore "
                              "repair`, or restore a backup.")  # fmt: skip
-    return SubindexRow(**{name: value for name, value in found.items() if name != "fingerprint"})
+    return SubindexRow(*found)

@@ -13,9 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-from sqlite_utils import Database
+from typing import TYPE_CHECKING, Any
 
 from docstore import schema
 from docstore.durable import storage_errors, sync_directory
@@ -29,9 +27,14 @@ from docstore.errors import (
     StoreVersionError,
 )
 from docstore.forking import in_child
-from docstore.frozen import FrozenCatalog
+
+if TYPE_CHECKING:
+    from docstore.frozen import FrozenCatalog
 
 _MINIMUM_SQLITE = (3, 37, 0)  # STRICT tables
+
+Database = sqlite3.Connection
+"""A connection in a transaction: what `read` and `write` give."""
 
 _RETRY_SECONDS = 0.002
 _VACUUM_PAGES = 1000  # 4 MB a transaction
@@ -90,7 +93,7 @@ class CatalogDatabase:
         self._frugal = False
         self._schema_version: int | None = None
         self._idle: list[sqlite3.Connection] = []
-        self._frozen = FrozenCatalog(path, timeout) if readonly else None
+        self._frozen = _freeze(path, timeout) if readonly else None
         self._make_locks()
         in_child(self._leave_parent)
         try:
@@ -138,20 +141,19 @@ class CatalogDatabase:
             with storage_errors("creating the store"):
                 sync_directory(self.path.parent)
         with self.read(tampered=True) as db:
-            up_to_date = not schema.migrations.pending(db) or schema.unknown_migrations(db)
+            up_to_date = not schema.pending_migrations(db) or schema.unknown_migrations(db)
         if not up_to_date:  # else opening need not wait for writers
             with self.write(tampered=True) as db:
-                schema.migrations.apply(db)
+                schema.migrate(db)
 
     def _check_version(self, connection: sqlite3.Connection) -> None:
         if schema.is_foreign(connection):
             raise StoreVersionError(f"{self.path} is a database of another program. Choose another folder.")
-        db = _wrap(connection)
-        if unknown := schema.unknown_migrations(db):
+        if unknown := schema.unknown_migrations(connection):
             raise StoreVersionError(f"{self.path.parent} was written by a newer docstore (it knows {unknown[-1]}). "
                                     "Upgrade docstore to open it.")  # fmt: skip
-        if pending := schema.migrations.pending(db):
-            raise StoreVersionError(f"{self.path.parent} lacks {pending[0].name}, which a read-only store cannot add. "
+        if pending := schema.pending_migrations(connection):
+            raise StoreVersionError(f"{self.path.parent} lacks {pending[0]}, which a read-only store cannot add. "
                                     "Open it once without readonly.")  # fmt: skip
 
     @contextlib.contextmanager
@@ -165,7 +167,7 @@ class CatalogDatabase:
             connection.execute("BEGIN")
             try:
                 self._require_schema(connection, tampered)
-                yield _wrap(connection)
+                yield connection
             finally:
                 if connection.in_transaction:  # SQLite ends it itself where it cannot read
                     connection.execute("ROLLBACK")
@@ -185,7 +187,7 @@ class CatalogDatabase:
             with self._connection() as connection:
                 self._begin(connection)
                 self._require_schema(connection, tampered)
-                yield _wrap(connection)
+                yield connection
                 connection.execute("COMMIT")
                 if self._frugal:
                     with contextlib.suppress(sqlite3.Error):  # it is committed, and must not seem to have failed
@@ -305,15 +307,19 @@ class CatalogDatabase:
         return connection
 
 
-def _wrap(connection: sqlite3.Connection) -> Database:
-    return Database(connection, recursive_triggers=False, execute_plugins=False)
+def _freeze(path: Path, timeout: float) -> FrozenCatalog:
+    from docstore.frozen import FrozenCatalog  # few stores are opened without writing
+
+    return FrozenCatalog(path, timeout)
+
+
+def records(db: Database, names: Sequence[str], sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
+    """All rows of a query whose columns have these names."""
+    return checked(names, db.execute(sql, arguments).fetchall())
 
 
 def rows(db: Database, sql: str, *arguments: Any) -> list[dict[str, Any]]:
-    """All rows of a query, as dictionaries.
-
-    Not `Database.query`, which guards every call with a savepoint against statements that return nothing.
-    """
+    """All rows of a query, as dictionaries."""
     cursor = db.execute(sql, arguments)
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, values, strict=True)) for values in checked(names, cursor.fetchall())]
@@ -327,8 +333,9 @@ def checked(names: Sequence[str], values: list[tuple[Any, ...]]) -> list[tuple[A
     Raises:
         IntegrityError: a value is not.
     """
+    known = schema.column_types()
     for name, column in zip(names, zip(*values)):
-        types = schema.column_types().get(name)
+        types = known.get(name)
         if types is not None and not types.issuperset(map(type, column)):
             raise IntegrityError(f"The catalog holds a {name} that is of another type than all are: it is damaged. Run "
                                  "`docstore verify`, or restore a backup.")  # fmt: skip

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from docstore.segments import Rows, Snapshot
 from docstore.sketches import Piece, deviation, rotate
-from docstore.vectors import Vectors, decode, scan, scores_of
+from docstore.vectors import Vectors, decode, scan, scan_some
 
 Best = tuple[Vectors, Rows]
 """Scores, falling, and rows."""
@@ -19,6 +19,8 @@ Best = tuple[Vectors, Rows]
 _SPARE = 8  # more than asked for: equal scores at the k-th place then show, instead of being cut by accident
 
 _MANY = 16  # queries for which decoding all rows for a matrix product pays
+_WORTH = 1_000  # rows, of fewer than which a scan takes no longer than scoring what the product found
+_RESCORED = 8  # queries whose candidates are scored together
 _TOGETHER = 256  # queries in one product
 _BLOCK = 4096  # rows in one product: they and their scores stay in the processor's cache
 _MOST = 1 << 22  # rows kept before their exact scores are known: more means that nearly all rows score the same
@@ -58,7 +60,7 @@ def nearest(
         mask = np.repeat(allowed, np.diff(snapshot.ends, prepend=0))
         return _each(snapshot, queries, k, int(np.count_nonzero(mask)), None, mask)
     population = len(snapshot.codes) if alive is None else snapshot.rows_of(alive)
-    if len(queries) >= _MANY and k < population // 4:
+    if len(queries) >= _MANY and population >= max(_WORTH, 4 * k):
         found = [_by_product(snapshot, queries[first : first + _TOGETHER], k, alive)
                  for first in range(0, len(queries), _TOGETHER)]  # fmt: skip
         return [best for some in found for best in some]
@@ -137,11 +139,30 @@ def _by_product(snapshot: Snapshot, queries: Vectors, k: int, alive: npt.NDArray
         found.add(first, scores)
         if len(found) > _MOST:
             return _each(snapshot, queries, k, len(snapshot.codes) - (0 if dead is None else len(dead)), alive, None)
-    answers = []
-    for query, rows in zip(queries, found.rows()):
-        exact, order = scores_of(snapshot.codes, rows, query, snapshot.dimension, snapshot.codec)
-        answers.append(_cut(exact, rows[order], k))
-    return answers
+    candidates = found.rows()
+    return [
+        best
+        for first in range(0, len(queries), _RESCORED)
+        for best in _rescored(snapshot, queries[first : first + _RESCORED], candidates[first : first + _RESCORED], k)
+    ]
+
+
+def _rescored(snapshot: Snapshot, queries: Vectors, candidates: list[Rows], k: int) -> list[Best]:
+    """The k best of each query's candidates. All are scored for all the queries: that costs less than an index for each
+    query, and what is best among more rows is best among its own."""
+    some = np.unique(np.concatenate(candidates))
+    reach = min(k + _SPARE, len(some))
+    found = scan_some(snapshot.codes, some, queries, reach, snapshot.dimension, snapshot.codec)
+    return [
+        # The last is worse than the k-th, or there may be more that score as that one does.
+        _cut(scores, rows, k) if reach == len(some) or scores[-1] < scores[k - 1] else _all(snapshot, query, some, k)
+        for query, scores, rows in zip(queries, *found, strict=True)
+    ]
+
+
+def _all(snapshot: Snapshot, query: Vectors, some: Rows, k: int) -> Best:
+    scores, rows = scan_some(snapshot.codes, some, query[np.newaxis], len(some), snapshot.dimension, snapshot.codec)
+    return _cut(scores[0], rows[0], k)
 
 
 class _Found:
@@ -208,10 +229,10 @@ def _in_two_stages(
     count = min(candidates_for(total, k) if candidates is None else max(candidates, k), total)
     while count < total:
         rows, worst = _estimated_best(snapshot, pieces, rotated, count, alive)
-        scores, order = scores_of(snapshot.codes, rows, query[0], snapshot.dimension, snapshot.codec)
+        (scores,), (rows,) = scan_some(snapshot.codes, rows, query, len(rows), snapshot.dimension, snapshot.codec)
         is_sure = len(scores) >= k and scores[k - 1] - worst >= _DEVIATIONS * deviation(snapshot.dimension)
         if is_sure or (candidates is not None and len(scores) >= min(k, population)):
-            return _cut(scores, rows[order], k)
+            return _cut(scores, rows, k)
         count = total if count * _WIDEN > total // 16 else count * _WIDEN
     return _each(snapshot, query, k, population, alive, None)[0]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,6 +41,8 @@ class Parts:
     reserve: Reserve
     demand_bytes: bool
     """Whether a workspace gets only documents whose bytes it brings. See `DocStore`."""
+    _embeddings: dict[str, ContentStore] = field(default_factory=dict)
+    """By pipeline."""
 
     @property
     def known_names(self) -> set[str]:
@@ -72,10 +74,13 @@ class Parts:
         Raises:
             IntegrityError: no pipeline has such a fingerprint. It comes from the catalog, and becomes part of a path.
         """
-        if not is_fingerprint(fingerprint):
-            raise IntegrityError(f"The catalog names a pipeline {fingerprint!r:.100}, which is no fingerprint: it is "
-                                 "damaged. Run `docstore verify`, or restore a backup.")  # fmt: skip
-        return ContentStore(self.folder, f"embeddings/{fingerprint}")
+        files = self._embeddings.get(fingerprint)
+        if files is None:
+            if not is_fingerprint(fingerprint):
+                raise IntegrityError(f"The catalog names a pipeline {fingerprint!r:.100}, which is no fingerprint: it "
+                                     "is damaged. Run `docstore verify`, or restore a backup.")  # fmt: skip
+            files = self._embeddings[fingerprint] = ContentStore(self.folder, f"embeddings/{fingerprint}")
+        return files
 
     def text_is_intact(self, text: TextRow) -> bool:
         """Whether a text's file is there."""

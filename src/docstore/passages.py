@@ -27,7 +27,8 @@ def read(files: ContentStore, memory: Memory, scope: int, text: str, spans: Sequ
         FileNotFoundError: there is no such text.
         IntegrityError: it is damaged, or the spans are.
     """
-    numbers = sorted({number for span in spans for number in texts.blocks_of(text, *span)})
+    wanted = [texts.blocks_of(text, *span) for span in spans]
+    numbers = sorted({number for some in wanted for number in some})
     blocks = {number: memory.get((scope, text, number)) for number in numbers}
     lacking = [number for number, block in blocks.items() if block is None]
     if lacking:
@@ -35,4 +36,4 @@ def read(files: ContentStore, memory: Memory, scope: int, text: str, spans: Sequ
             for number, block in zip(lacking, texts.read_blocks(file, text, lacking), strict=True):
                 blocks[number] = block
                 memory.put((scope, text, number), block)
-    return [texts.cut(text, [blocks[number] for number in texts.blocks_of(text, *span)], *span) for span in spans]
+    return [texts.cut(text, [blocks[number] for number in some], *span) for some, span in zip(wanted, spans)]

@@ -11,10 +11,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlite_utils import Database
-
-from docstore.contents import DocumentRow, find_document
-from docstore.database import checked, row, rows
+from docstore.contents import DocumentRow, SubindexRow, find_document
+from docstore.database import Database, checked, records, row, rows
 from docstore.metadata import decode
 from docstore.schema import NOW
 
@@ -43,9 +41,12 @@ class ReferenceRow:
     spans_size: int | None
 
 
+_OWN = "name, metadata, added_at, avoided"
+_NAMES = ("hash", "name", "metadata", "added_at", "avoided", "media_type", "size", "pages", "hash", "chunks",
+          "index_hash", "index_size", "spans_hash", "spans_size")  # fmt: skip
 _REFERENCE = """
-    SELECT d.hash AS document, r.name, r.metadata, r.added_at, r.avoided, d.media_type, d.size, d.pages,
-           t.hash AS text, s.chunks, s.index_hash, s.index_size, s.spans_hash, s.spans_size
+    SELECT d.hash, r.name, r.metadata, r.added_at, r.avoided, d.media_type, d.size, d.pages,
+           t.hash, s.chunks, s.index_hash, s.index_size, s.spans_hash, s.spans_size
     FROM refs r
     JOIN documents d ON d.id = r.document_id
     JOIN texts t ON t.id = d.text_id
@@ -88,23 +89,35 @@ def refer(
     db: Database,
     workspace: int,
     document: DocumentRow,
+    vectors: SubindexRow,
     name: str | None,
     fallback_name: str,
     metadata: str | None,
     avoided: int,
-) -> None:
+) -> ReferenceRow:
     """Makes the reference if it is missing.
 
     Where it exists, a name or metadata (as `metadata.encode` spells it) that is not None replaces what is there;
     None leaves it.
     """
-    made = db.execute(
+    found = row(
+        db,
         f"""INSERT INTO refs (workspace_id, document_id, name, metadata, added_at, avoided)
-            VALUES (?, ?, ?, ?, {NOW}, ?) ON CONFLICT DO NOTHING""",
-        (workspace, document.id, fallback_name if name is None else name, metadata or "{}", avoided),
-    )
-    if made.rowcount:
-        return
+            VALUES (?, ?, ?, ?, {NOW}, ?) ON CONFLICT DO NOTHING RETURNING {_OWN}""",
+        workspace, document.id, fallback_name if name is None else name, metadata or "{}", avoided,
+    )  # fmt: skip
+    if found is None:
+        _update(db, workspace, document, name, metadata)
+        query = f"SELECT {_OWN} FROM refs WHERE workspace_id = ? AND document_id = ?"
+        (found,) = rows(db, query, workspace, document.id)
+    return ReferenceRow(
+        document.hash, found["name"], decode(found["metadata"]), found["added_at"], found["avoided"],
+        document.media_type, document.size, document.pages, document.text.hash, vectors.chunks,
+        vectors.index_hash, vectors.index_size, vectors.spans_hash, vectors.spans_size,
+    )  # fmt: skip
+
+
+def _update(db: Database, workspace: int, document: DocumentRow, name: str | None, metadata: str | None) -> None:
     for column, value in (("name", name), ("metadata", metadata)):
         if value is not None:
             # Only where it differs: an idempotent add must not invalidate the workspace's cached view.
@@ -125,13 +138,13 @@ def unrefer(db: Database, workspace: int, hash: str) -> bool:
 
 def reference(db: Database, workspace: int, hash: str, fingerprint: str) -> ReferenceRow | None:
     """One reference of a workspace."""
-    found = row(db, f"{_REFERENCE} AND d.hash = ?", fingerprint, workspace, hash)
-    return None if found is None else _reference(found)
+    found = _references(db, f"{_REFERENCE} AND d.hash = ?", fingerprint, workspace, hash)
+    return found[0] if found else None
 
 
 def references(db: Database, workspace: int, fingerprint: str) -> list[ReferenceRow]:
     """All references of a workspace, ordered by document hash: the order in which equal scores rank."""
-    return [_reference(found) for found in rows(db, f"{_REFERENCE} ORDER BY d.hash", fingerprint, workspace)]
+    return _references(db, f"{_REFERENCE} ORDER BY d.hash", fingerprint, workspace)
 
 
 def referenced_texts(db: Database, workspace: int) -> dict[tuple[str, str], str]:
@@ -159,8 +172,7 @@ def references_to(db: Database, workspace: int, fingerprint: str, documents: Col
     if not documents:
         return []
     some = json.dumps(list(documents))
-    found = rows(db, f"{_REFERENCE} AND d.hash IN (SELECT value FROM json_each(?))", fingerprint, workspace, some)
-    return [_reference(each) for each in found]
+    return _references(db, f"{_REFERENCE} AND d.hash IN (SELECT value FROM json_each(?))", fingerprint, workspace, some)
 
 
 def referencing_workspaces(db: Database, document: DocumentRow) -> list[str]:
@@ -204,5 +216,8 @@ def _documents(db: Database, found: list[dict[str, Any]]) -> Iterator[DocumentRo
     return (document for each in found if (document := find_document(db, each["hash"])) is not None)
 
 
-def _reference(found: dict[str, Any]) -> ReferenceRow:
-    return ReferenceRow(**{**found, "metadata": decode(found["metadata"])})
+def _references(db: Database, sql: str, *arguments: Any) -> list[ReferenceRow]:
+    return [
+        ReferenceRow(document, name, decode(metadata), *rest)
+        for document, name, metadata, *rest in records(db, _NAMES, sql, *arguments)
+    ]

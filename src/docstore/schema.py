@@ -14,12 +14,11 @@ characters.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from functools import cache
+from itertools import chain
 from types import NoneType
-
-from sqlite_utils import Database, Migrations
 
 APPLICATION_ID = 0x444F4353  # 'DOCS', what file(1) and we know a catalog by
 
@@ -204,18 +203,6 @@ CREATE TRIGGER workspaces_delete AFTER DELETE ON workspaces BEGIN
 END""",
 )
 
-migrations = Migrations("docstore")
-
-
-@migrations()
-def m001_first_release(db: Database) -> None:
-    """Tables and triggers of release 0.1."""
-    # One statement at a time: sqlite3's executescript would commit the transaction that makes this all or nothing.
-    for statement in (*_TABLES, *_TRIGGERS):
-        db.execute(statement)
-    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-
-
 _CHECKING = (
     """
 CREATE TABLE checks (
@@ -261,11 +248,49 @@ _TWINS = (
 )
 
 
-@migrations()
-def m002_checked_and_checkable(db: Database) -> None:
-    """Release 0.2: when a document was last verified, and indexes that show damage of the catalog's own rows."""
-    for statement in (*_CHECKING, *_TWINS):
-        db.execute(statement)
+MIGRATIONS: Mapping[str, tuple[str, ...]] = {
+    # Tables and triggers of release 0.1.
+    "m001_first_release": (*_TABLES, *_TRIGGERS, f"PRAGMA application_id = {APPLICATION_ID}"),
+    # Release 0.2: when a document was last verified, and indexes that show damage of the catalog's own rows.
+    "m002_checked_and_checkable": (*_CHECKING, *_TWINS),
+}
+"""What brings a catalog up to date, in this order; each with its statements."""
+
+# Where sqlite-utils notes which migrations were applied, as its release 4.2 makes it: the schema of a catalog must not
+# depend on which release made it.
+_LEDGER = (
+    """CREATE TABLE "_sqlite_migrations" (
+   "id" INTEGER PRIMARY KEY,
+   "migration_set" TEXT,
+   "name" TEXT,
+   "applied_at" TEXT
+)""",
+    """CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"
+    ON "_sqlite_migrations" ("migration_set", "name")""",
+)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings a catalog up to date, in the transaction that is open: it happens whole or not at all."""
+    # Imported here: that takes as long as opening does, and few processes meet a catalog that is new or behind.
+    from sqlite_utils import Database, Migrations
+
+    if not _has_ledger(connection):
+        _execute(connection, _LEDGER)
+    migrations = Migrations("docstore")
+    for name, statements in MIGRATIONS.items():
+
+        @migrations(name=name)
+        def _(db: Database, statements: Iterable[str] = statements) -> None:
+            _execute(db.conn, statements)
+
+    migrations.apply(Database(connection, recursive_triggers=False, execute_plugins=False))
+
+
+def _execute(connection: sqlite3.Connection, statements: Iterable[str]) -> None:
+    # One at a time: sqlite3's executescript would commit the transaction that makes this all or nothing.
+    for statement in statements:
+        connection.execute(statement)
 
 
 Entries = set[tuple[str, str, str]]
@@ -281,7 +306,7 @@ def _new() -> tuple[frozenset[tuple[str, str, str]], Types]:
     """The schema of a new catalog, and the types of its columns. Making one takes some milliseconds."""
     types: dict[str, set[type]] = {}
     with closing(sqlite3.connect(":memory:")) as empty:
-        migrations.apply(Database(empty, execute_plugins=False))
+        _execute(empty, chain(_LEDGER, *MIGRATIONS.values()))
         for name, declared, is_nullable in empty.execute(
             # A reference that is joined to no sub-index has none of these.
             """SELECT c.name, c.type, NOT (c."notnull" OR c.pk) OR t.name = 'subindexes'
@@ -316,10 +341,27 @@ def is_tampered(connection: sqlite3.Connection) -> bool:
     return bool(missing) or any(type in ("trigger", "view") for type, _, _ in strange)
 
 
-def unknown_migrations(db: Database) -> list[str]:
+def unknown_migrations(connection: sqlite3.Connection) -> list[str]:
     """Migrations the catalog has seen and this version has not: a newer docstore wrote it."""
-    known = {migration.name for migration in migrations._migrations}
-    return [applied.name for applied in migrations.applied(db) if applied.name not in known]
+    return [name for name in _applied(connection) if name not in MIGRATIONS]
+
+
+def pending_migrations(connection: sqlite3.Connection) -> list[str]:
+    """Migrations the catalog has not seen: it is new, or an older docstore wrote it."""
+    applied = set(_applied(connection))
+    return [name for name in MIGRATIONS if name not in applied]
+
+
+def _applied(connection: sqlite3.Connection) -> list[str]:
+    if not _has_ledger(connection):
+        return []
+    query = "SELECT name FROM _sqlite_migrations WHERE migration_set = 'docstore' ORDER BY id"
+    return [str(name) for (name,) in connection.execute(query)]
+
+
+def _has_ledger(connection: sqlite3.Connection) -> bool:
+    query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = '_sqlite_migrations'"
+    return bool(connection.execute(query).fetchone()[0])
 
 
 def is_empty(connection: sqlite3.Connection) -> bool:

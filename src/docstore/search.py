@@ -15,9 +15,8 @@ from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
-from sqlite_utils import Database
-
 from docstore import passages, refcount
+from docstore.database import Database
 from docstore.durable import storage_errors
 from docstore.errors import (
     DocumentNotFound,
@@ -251,9 +250,15 @@ def _look(parts: Parts, workspace: int, with_metadata: bool) -> _Moment:
             return _Moment(version, old, None, {}, metadata)
         plan = parts.views.plan(parts.scope(workspace), refcount.referenced_texts(db, workspace), old)
         unread = {key[0] for key in plan.lacking if old is None or old.addition(key) is None}
-        rows = refcount.references_to(db, workspace, parts.pipeline.fingerprint, unread)
+        rows = _rows(db, workspace, parts.pipeline.fingerprint, unread, references)
         _require_vectors(rows, references)
         return _Moment(version, old, plan, {(each.document, each.text): each for each in rows}, metadata)
+
+
+def _rows(db: Database, workspace: int, fingerprint: str, unread: set[str], references: int) -> list[ReferenceRow]:
+    if len(unread) == references:  # in one pass over them, which takes half of the time that looking up each does
+        return refcount.references(db, workspace, fingerprint)
+    return refcount.references_to(db, workspace, fingerprint, unread)
 
 
 def _require_vectors(read: list[ReferenceRow], references: int) -> None:

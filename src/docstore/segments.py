@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,8 +54,8 @@ class Snapshot:
     """Where in `keys`, and the same holds."""
     paged: list[bool]
     """Which have pages, and the same holds."""
-    spans: list[Callable[[], Spans]]
-    """Of each document, and the same holds. Each is called once somebody wants to know, and then replaced."""
+    spans: list[Spans | Callable[[], Spans]]
+    """Of each document, and the same holds. Read once somebody wants to know."""
     ends: Rows
     """One past each document's last row, shape (documents,)."""
     sketcher: Sketcher
@@ -73,12 +74,13 @@ class Snapshot:
             return None
         rows = slice(int(self.ends[position - 1]) if position else 0, int(self.ends[position]))
         codes = self.codes[rows]
-        return Addition(key, len(codes), lambda: codes, self.spans[position], self.paged[position])
+        return Addition(key, len(codes), lambda: codes, partial(self.spans_of, position), self.paged[position])
 
     def spans_of(self, position: int) -> Spans:
         """The spans of a document's rows. Raises what reading them does."""
-        spans = self.spans[position]()
-        self.spans[position] = lambda: spans
+        spans = self.spans[position]
+        if callable(spans):
+            spans = self.spans[position] = spans()
         return spans
 
     def rows_of(self, documents: npt.NDArray[np.bool_]) -> int:
@@ -103,7 +105,7 @@ class Segment:
         self._positions: dict[Key, int] = {}
         self._paged: list[bool] = []
         self._names: dict[str, str] = {}
-        self._spans: list[Callable[[], Spans]] = []
+        self._spans: list[Spans | Callable[[], Spans]] = []
         self._ends: list[int] = []
         self._sketcher = Sketcher(dimension, codec)
         self._allocate(rows)

@@ -20,9 +20,6 @@ from docstore.ingest.embed import Embedder, SentenceTransformerEmbedder
 from docstore.ingest.extractor import Extractor
 from docstore.ingest.limits import Limits
 from docstore.ingest.pipeline import Pipeline
-from docstore.lifecycle.collect import collect
-from docstore.lifecycle.repair import repair
-from docstore.lifecycle.verify import verify
 from docstore.memory import Memory
 from docstore.model import CollectReport, Document, Progress, RepairReport, StorageStats, VerifyReport
 from docstore.parts import Parts
@@ -30,6 +27,8 @@ from docstore.reserve import RESERVE, Reserve
 from docstore.vectors import Codec
 from docstore.views import Views
 from docstore.workspace import Workspace, check_hash, check_name
+
+# What looks after a store is imported where it is used: a process that only searches answers sooner without it.
 
 CATALOG = "catalog.db"
 _BESIDE = ("-wal", "-shm", "-journal")  # SQLite's files; the journal only while the store is created
@@ -266,6 +265,8 @@ class DocStore:
             dry_run: only report what would go.
             progress: called after every group of deletions.
         """
+        from docstore.lifecycle.collect import collect
+
         return self._parts.free_space(lambda: collect(self._parts, grace, dry_run, progress))
 
     def verify(
@@ -288,6 +289,8 @@ class DocStore:
             dry_run: check the catalog, but of the files only count what would be read. Notes nothing.
             progress: called after every document.
         """
+        from docstore.lifecycle.verify import verify
+
         return verify(self._parts, self._readonly, bytes_per_second, duration, dry_run, progress)
 
     def repair(self, *, dry_run: bool = False, progress: Callable[[Progress], object] | None = None) -> RepairReport:
@@ -302,6 +305,8 @@ class DocStore:
             dry_run: only say what would be done.
             progress: called after every document that was checked.
         """
+        from docstore.lifecycle.repair import repair
+
         return repair(self._parts, self._readonly, dry_run, progress)
 
 

@@ -153,10 +153,12 @@ def cut(hash: str, blocks: Sequence[memoryview], first: int, last: int) -> str:
     start = first % BLOCK
     data = blocks[0] if len(blocks) == 1 else b"".join(blocks)
     piece = data[start : start + last - first]
-    with _damage(hash):
-        if len(piece) != last - first:
-            raise EOFError
-        return str(piece, "utf-8")
+    try:
+        if len(piece) == last - first:
+            return str(piece, "utf-8")
+    except ValueError as error:
+        raise _damaged(hash, error) from error
+    raise _damaged(hash, EOFError())
 
 
 @contextmanager
@@ -165,10 +167,14 @@ def _damage(hash: str) -> Iterator[None]:
     try:
         yield
     except (ZstdError, EOFError, ValueError, MemoryError) as error:
-        raise IntegrityError(
-            f"Stored text {hash} is damaged ({error or 'it ends early'}). Run `docstore verify` to see what is "
-            "affected; delete the file and add the document again."
-        ) from error
+        raise _damaged(hash, error) from error
+
+
+def _damaged(hash: str, error: Exception) -> IntegrityError:
+    return IntegrityError(
+        f"Stored text {hash} is damaged ({str(error) or 'it ends early'}). Run `docstore verify` to see what is "
+        "affected; delete the file and add the document again."
+    )
 
 
 def byte_offsets(content: str, characters: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -183,6 +189,8 @@ def byte_offsets(content: str, characters: npt.NDArray[np.int64]) -> npt.NDArray
 
 def page_numbers(content: str, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Pages, from 1, of the first visible character at or after each offset. Shape (n,) int64."""
+    if PAGE_BREAK not in content:
+        return np.ones(len(starts), np.int64)
     breaks = np.array([match.start() for match in re.finditer(PAGE_BREAK, content)], dtype=np.int64)
     visible, first, reach = re.compile(r"\S"), np.empty(len(starts), np.int64), (0, -1)
     for number, start in enumerate(map(int, starts)):

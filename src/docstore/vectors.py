@@ -66,6 +66,7 @@ def decode_index(data: bytes, dimension: int, codec: Codec) -> npt.NDArray[np.ui
     return np.frombuffer(data, np.uint8, offset=header).reshape(count, size)
 
 
+@lru_cache(maxsize=1024)  # a view reads a thousand indexes of few sizes
 def _index_header(count: int, dimension: int, codec: Codec) -> bytes:
     """What stands before the codes, as `faiss.write_index` of FAISS 1.15 writes it (faiss/impl/index_write.cpp).
 
@@ -158,15 +159,16 @@ def scan(
     return np.concatenate([scores for scores, _ in parts]), np.concatenate([rows for _, rows in parts])
 
 
-def scores_of(
-    codes: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], query: Vectors, dimension: int, codec: Codec
+def scan_some(
+    codes: npt.NDArray[np.uint8], some: npt.NDArray[np.int64], queries: Vectors, k: int, dimension: int, codec: Codec
 ) -> tuple[Vectors, npt.NDArray[np.int64]]:
-    """Scores of some rows, as `scan` gives them, for a query of shape (dimension,); and positions in `rows`."""
+    """As `scan`, of some rows, of which there are few."""
     header = header_size(dimension, codec)
-    buffer = np.empty(header + len(rows) * codes.shape[1], np.uint8)
-    np.take(codes, rows, axis=0, out=buffer[header:].reshape(len(rows), -1))
-    scores, positions = scan(index_in(buffer, len(rows), dimension, codec), query[np.newaxis], len(rows))
-    return scores[0], positions[0]
+    buffer = np.empty(header + len(some) * codes.shape[1], np.uint8)
+    np.take(codes, some, axis=0, out=buffer[header:].reshape(len(some), -1))
+    with one_thread():
+        scores, positions = scan(index_in(buffer, len(some), dimension, codec), queries, k)
+    return scores, some[positions]
 
 
 def _selection(allowed: npt.NDArray[np.bool_] | None) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +22,16 @@ from docstore.errors import (
     UnreadableDocument,
     WorkspaceNotFound,
 )
-from docstore.ingest import source
-from docstore.ingest.add import Addition
-from docstore.ingest.incoming import Incoming
-from docstore.ingest.source import AnySource
 from docstore.metadata import encode
 from docstore.model import AddReport, Document, Failure, Hit, Progress
 from docstore.parts import Parts
 from docstore.scratch import Scratch
 from docstore.search import Diversity, Filter, Wanted, find
+
+# What only adding needs is imported where it is used: a process that only searches answers sooner without it.
+if TYPE_CHECKING:
+    from docstore.ingest.incoming import Incoming
+    from docstore.ingest.source import AnySource
 
 _GROUP_DOCUMENTS = 512  # documents that share transactions, directory syncs and the embedder's batches
 _GROUP_BYTES = 64 << 20  # and what they may weigh together, so that memory stays bounded
@@ -80,6 +81,9 @@ class Workspace:
             StorageError: the disk refused.
             StoreLocked: another process kept the catalog locked.
         """
+        from docstore.ingest import source
+        from docstore.ingest.incoming import Incoming
+
         if name is not None:
             check_name(name, "name")
         encoded = encode(metadata)
@@ -124,6 +128,10 @@ class Workspace:
     def _add_group(
         self, remaining: Iterator[AnySource], metadata: str | None, counter: _Counter
     ) -> list[tuple[str, Document | DocStoreError]]:
+        from docstore.ingest import source
+        from docstore.ingest.add import Addition
+        from docstore.ingest.incoming import Incoming
+
         outcomes: list[tuple[str, Incoming | DocStoreError]] = []
         with self._scratch() as scratch:
             weight = 0
@@ -153,6 +161,8 @@ class Workspace:
             DocumentNotFound: the store does not hold it.
             LinkForbidden: the store demands the bytes.
         """
+        from docstore.ingest.incoming import Incoming
+
         if name is not None:
             check_name(name, "name")
         check_hash(hash)
@@ -276,6 +286,8 @@ class Workspace:
         return self._parts.pipeline.embed(queries)
 
     def _run(self, incoming: Incoming, scratch: Scratch) -> Document:
+        from docstore.ingest.add import Addition
+
         Addition(self._parts, self._id, scratch, lambda _item, _chunks: None).run([incoming])
         outcome = _finished(incoming)
         if isinstance(outcome, DocStoreError):

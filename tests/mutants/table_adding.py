@@ -55,17 +55,17 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "published-in-a-second-transaction", "ingest/add.py",
-        "        published = self._publish_text(db, item, publication)\n",
+        "        published = self._publish_text(db, known, item, publication)\n",
         '        db.execute("COMMIT")\n'
         '        db.execute("BEGIN IMMEDIATE")\n'
-        "        published = self._publish_text(db, item, publication)\n",
+        "        published = self._publish_text(db, known, item, publication)\n",
         "what was looked at may be collected before it is used",
         (f"{_DURABILITY}::test_checks_share_a_transaction_with_what_rests_on_them",),
     ),
     Mutant(
         "rows-and-reference-in-two-transactions", "ingest/add.py",
-        "            document = self._publish_blob(db, item, document, text, publication)\n",
-        "            document = self._publish_blob(db, item, document, text, publication)\n"
+        "            known.add_document(document)\n",
+        "            known.add_document(document)\n"
         '        db.execute("COMMIT")\n'
         '        db.execute("BEGIN IMMEDIATE")\n',
         "a document that was just added is collected before it is referenced",
@@ -75,8 +75,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "planning-for-a-deleted-workspace", "ingest/add.py",
         "        with self._parts.database.write() as db:\n"
         "            self._require_workspace(db)\n"
-        "            return [",
-        "        with self._parts.database.write() as db:\n            return [",
+        "            alone",
+        "        with self._parts.database.write() as db:\n            alone",
         "an error that says the catalog is damaged",
         (f"{_DOCUMENTS}::test_a_deleted_workspace_is_gone_for_its_handles",),
     ),
@@ -91,15 +91,22 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "doomed-rows-are-reused", "ingest/add.py",
         "        if document is not None and document.doomed:\n"
-        "            self._reap(db, [document])\n"
+        "            self._reap(db, known, [document])\n"
         "            document = None\n",
         "",
         "a reference to a document whose files are going",
         (f"{_COLLECT}::test_a_doomed_document_whose_text_lives_on_is_a_miss",),
     ),
     Mutant(
+        "reaped-rows-still-known", "ingest/add.py",
+        "        reap(self._parts, db, documents, set())\n        known.look()\n",
+        "        reap(self._parts, db, documents, set())\n",
+        "a document is published with a text that was just deleted",
+        (f"{_COLLECT}::test_doomed_documents_of_one_text_come_back_together",),
+    ),
+    Mutant(
         "condemned-texts-are-reused", "ingest/add.py",
-        "            self._reap(db, contents.documents_of_text(db, text))\n"
+        "            self._reap(db, known, contents.documents_of_text(db, text))\n"
         "            text = None\n",
         "            pass\n",
         "sub-indexes of other pipelines, whose files are gone, come back to life",
@@ -128,14 +135,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "live-row-overlooked-when-publishing", "ingest/add.py",
-        "        document = contents.find_document(db, item.hash)\n        if item.blob is None and",
+        "        document = known.document(item.hash)\n        if item.blob is None and",
         "        document = None\n        if item.blob is None and",
         "the second of two adds fails",
         (f"{_DEMAND_BYTES}::test_adding_what_another_has_looks_like_adding_what_nobody_has",),
     ),
     Mutant(
         "stored-text-overlooked-when-publishing", "ingest/add.py",
-        "        text = contents.find_text(db, item.text_hash)\n        if text is not None and text.condemned:",
+        "        text = known.text(item.text_hash)\n        if text is not None and text.condemned:",
         "        text = None\n        if text is not None and text.condemned:",
         "an add without its own text loops for ever, or embeds twice",
         (
@@ -145,8 +152,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "lost-vectors-not-looked-for-when-publishing", "ingest/add.py",
-        "        vectors = None if text is None else self._vectors(db, text)\n        text_is_intact",
-        "        vectors = None if text is None else contents.find_subindex(db, text, self._fingerprint)\n"
+        "        vectors = None if text is None else self._vectors(known, text)\n        text_is_intact",
+        "        vectors = None if text is None else known.subindex(text)\n"
         "        text_is_intact",
         "a lost index is deduplicated onto",
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),

@@ -88,9 +88,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "restored-without-sync", "lifecycle/repair.py",
-        "                contents.put_subindex(db, text, fingerprint, parts.pipeline.description, row)\n"
-        "            publication.sync()",
-        "                contents.put_subindex(db, text, fingerprint, parts.pipeline.description, row)",
+        "                contents.put_subindex(db, text, pipeline, row)\n            publication.sync()",
+        "                contents.put_subindex(db, text, pipeline, row)",
         "restored files may be lost again",
         (f"{_DURABILITY}::test_what_a_repair_places_is_durable_before_its_commit",),
     ),

@@ -61,8 +61,8 @@ LINES: dict[str, tuple[Line, ...]] = {
     ),
     "add: look again": (
         Line(_ADD, _PUBLISH, "with self._parts.database.write() as db:"),
-        Line(_ADD, "Addition._publish_one", "document = contents.find_document(db, item.hash)"),
-        Line(_ADD, "Addition._publish_text", "vectors = None if text is None else self._vectors(db, text)"),
+        Line(_ADD, "Addition._publish_one", "document = known.document(item.hash)"),
+        Line(_ADD, "Addition._publish_text", "vectors = None if text is None else self._vectors(known, text)"),
     ),
     "add: unlink": (
         Line(_ADD, "Addition._reap", "claims.request_sweep(db)"),

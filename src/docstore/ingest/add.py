@@ -17,16 +17,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum, auto
 
-from sqlite_utils import Database
-
 from docstore import claims, contents, refcount
 from docstore import texts as text_files
 from docstore.contents import DocumentRow, SubindexRow, TextRow
+from docstore.database import Database
 from docstore.documents import document_of
 from docstore.durable import Publication, storage_errors
 from docstore.errors import DocStoreError, DocumentNotFound, EmbeddingError, IntegrityError, WorkspaceNotFound
 from docstore.ingest.extract import SUFFIXES
 from docstore.ingest.incoming import Incoming
+from docstore.ingest.known import Known
 from docstore.ingest.pipeline import StagedSubindex
 from docstore.ingest.prepare import Preparation
 from docstore.lifecycle.collect import reap
@@ -35,8 +35,6 @@ from docstore.scratch import Scratch
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
 _POLL_SECONDS = 0.02  # how often a wait for somebody else's claim looks again; embedding one chunk takes as long
-
-
 _MOST_VAIN = 50  # transactions in which a document could not be published
 _BATCH_CHARACTERS = 250_000  # some 300 chunks: full batches for the embedder, and seconds, not minutes, to a commit
 _ENOUGH_CHARACTERS = (
@@ -139,12 +137,15 @@ class Addition:
     def _plan(self, pending: list[Incoming]) -> list[Step]:
         with self._parts.database.write() as db:
             self._require_workspace(db)
-            return [self._next_step(db, item) for item in pending]
+            alone = {item for item in pending if self._must_bring(db, item)}
+            known = Known(db, self._fingerprint, [item for item in pending if item not in alone])
+            return [
+                self._next_step_alone(db, item) if item in alone else self._next_step(db, known, item)
+                for item in pending
+            ]
 
-    def _next_step(self, db: Database, item: Incoming) -> Step:
-        if self._must_bring(db, item):
-            return self._next_step_alone(db, item)
-        document = contents.find_document(db, item.hash)
+    def _next_step(self, db: Database, known: Known, item: Incoming) -> Step:
+        document = known.document(item.hash)
         stored = document if document is not None and self._is_live(document) else None
         if stored is not None:
             text: TextRow | None = stored.text
@@ -159,8 +160,8 @@ class Addition:
             return Step.PREPARE if may_prepare else Step.WAIT
         else:
             # A lost or condemned one too: extraction gave the text, and publishing replaces what is stored.
-            text = contents.find_text(db, item.text_hash)
-        vectors = None if text is None else self._vectors(db, text)
+            text = known.text(item.text_hash)
+        vectors = None if text is None else self._vectors(known, text)
         if stored is not None and vectors is not None:
             self._refer(db, item, stored, vectors)
             return Step.DONE
@@ -191,8 +192,8 @@ class Addition:
             and self._parts.text_is_intact(document.text)
         )
 
-    def _vectors(self, db: Database, text: TextRow) -> SubindexRow | None:
-        row = contents.find_subindex(db, text, self._fingerprint)
+    def _vectors(self, known: Known, text: TextRow) -> SubindexRow | None:
+        row = known.subindex(text)
         return row if row is not None and self._parts.subindex_is_intact(text, self._fingerprint, row) else None
 
     def _claim(self, db: Database, item: Incoming, key: str) -> bool:
@@ -258,9 +259,10 @@ class Addition:
         with self._parts.database.write() as db:
             try:
                 self._require_workspace(db)
+                known = Known(db, self._fingerprint, items)
                 with storage_errors("publishing a document"):
                     for item in items:
-                        self._publish_one(db, item, publication)
+                        self._publish_one(db, known, item, publication)
                     # Rows below this line may be committed: every file they name is durable (invariant 1).
                     publication.sync()
             except BaseException:
@@ -282,29 +284,31 @@ class Addition:
                 "contradicts itself. Run `docstore verify`."
             )
 
-    def _publish_one(self, db: Database, item: Incoming, publication: Publication) -> None:
-        document = contents.find_document(db, item.hash)
+    def _publish_one(self, db: Database, known: Known, item: Incoming, publication: Publication) -> None:
+        document = known.document(item.hash)
         if item.blob is None and (document is None or document.doomed):
             # A link, or an add whose document was there: removed and collected since we looked. Look again.
             return
         if document is not None and document.doomed:
-            self._reap(db, [document])
+            self._reap(db, known, [document])
             document = None
         if document is not None and document.text.hash != item.text_hash:
             self._keep_text(db, item, document.text)
             return
-        published = self._publish_text(db, item, publication)
+        published = self._publish_text(db, known, item, publication)
         if published is None:
             return
         text, vectors = published
         if document is None or not self._parts.documents.intact(document.hash, document.suffix, document.size):
             document = self._publish_blob(db, item, document, text, publication)
+            known.add_document(document)
         self._refer(db, item, document, vectors)
 
-    def _reap(self, db: Database, documents: list[DocumentRow]) -> None:
+    def _reap(self, db: Database, known: Known, documents: list[DocumentRow]) -> None:
         # Its unlinks are not synced before the commit: after a power cut a file may be back without a row.
         claims.request_sweep(db)
         reap(self._parts, db, documents, set())
+        known.look()
 
     def _keep_text(self, db: Database, item: Incoming, text: TextRow) -> None:
         """The document is known with another text than extraction gave now (by another version)."""
@@ -319,14 +323,14 @@ class Addition:
             )
 
     def _publish_text(
-        self, db: Database, item: Incoming, publication: Publication
+        self, db: Database, known: Known, item: Incoming, publication: Publication
     ) -> tuple[TextRow, SubindexRow] | None:
         """Text and sub-index. None when what was there in the first transaction is gone: the next round has it."""
-        text = contents.find_text(db, item.text_hash)
+        text = known.text(item.text_hash)
         if text is not None and text.condemned:
-            self._reap(db, contents.documents_of_text(db, text))
+            self._reap(db, known, contents.documents_of_text(db, text))
             text = None
-        vectors = None if text is None else self._vectors(db, text)
+        vectors = None if text is None else self._vectors(known, text)
         text_is_intact = text is not None and self._parts.text_is_intact(text)
         if not (vectors or item.subindex) or not (text_is_intact or item.text_file):
             return None
@@ -334,20 +338,28 @@ class Addition:
             assert item.text_file is not None and item.text is not None
             new = item.text_file
             self._parts.texts.place(publication, new.path, item.text_hash, text_files.SUFFIX)
+            is_new = text is None
             text = contents.put_text(db, item.text_hash, len(item.text.content), new.hash, new.size)
+            if is_new:
+                known.add_text(text)
+            else:
+                known.look()
         assert text is not None
         if vectors is None:
             assert item.subindex is not None
-            vectors = self._publish_subindex(db, text, item.subindex, publication)
+            vectors = self._publish_subindex(db, known, text, item.subindex, publication)
         return text, vectors
 
     def _publish_subindex(
-        self, db: Database, text: TextRow, new: StagedSubindex, publication: Publication
+        self, db: Database, known: Known, text: TextRow, new: StagedSubindex, publication: Publication
     ) -> SubindexRow:
         self._embeddings.place(publication, new.index.path, text.hash, INDEX_SUFFIX)
         self._embeddings.place(publication, new.spans.path, text.hash, SPANS_SUFFIX)
         row = SubindexRow(new.chunks, new.index.hash, new.index.size, new.spans.hash, new.spans.size)
-        contents.put_subindex(db, text, self._fingerprint, self._parts.pipeline.description, row)
+        if known.pipeline is None:
+            known.pipeline = contents.put_pipeline(db, self._fingerprint, self._parts.pipeline.description)
+        contents.put_subindex(db, text, known.pipeline, row)
+        known.add_subindex(text, row)
         return row
 
     def _publish_blob(
@@ -364,12 +376,13 @@ class Addition:
 
     def _refer(self, db: Database, item: Incoming, document: DocumentRow, vectors: SubindexRow) -> None:
         avoided = 0 if item.embedded else vectors.chunks
-        refcount.refer(db, self._workspace, document, item.name, item.fallback_name, item.metadata, avoided)
+        found = refcount.refer(
+            db, self._workspace, document, vectors, item.name, item.fallback_name, item.metadata, avoided
+        )
         if item.held:
             claims.release(db, item.held)
-        found = refcount.reference(db, self._workspace, document.hash, self._fingerprint)
-        assert found is not None
-        item.outcome = replace(document_of(found), reused=not item.embedded)
+        outcome, reused = document_of(found), not item.embedded
+        item.outcome = outcome if outcome.reused == reused else replace(outcome, reused=reused)
 
     def _require_workspace(self, db: Database) -> None:
         if refcount.workspace_state(db, self._workspace) is None:

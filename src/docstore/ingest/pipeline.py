@@ -164,11 +164,14 @@ def normalise(vectors: Vectors, error: type[DocStoreError], subject: str) -> Vec
     Raises:
         DocStoreError: of the given type, where a vector has no direction or is not finite.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    wide = vectors.astype(np.float64)  # in which no square of a float32 overflows
+    lengths = np.sqrt(np.add.reduce(wide * wide, axis=1, keepdims=True))
+    # What is a unit vector already, up to float32's rounding, stays as it is: normalising twice must change nothing.
+    is_unit = np.abs(lengths - 1) < 1e-6
+    if is_unit.all():
+        return vectors
     if not np.all(np.isfinite(lengths)) or not np.all(lengths > 0):
         raise error(f"{subject} a vector that is zero or not finite: it has no direction, so no cosine.")
-    # What is a unit vector already, up to float32's rounding, stays as it is: normalising twice must change nothing.
-    lengths[np.abs(lengths - 1) < 1e-6] = 1
+    lengths[is_unit] = 1
     unit: npt.NDArray[np.float32] = (vectors / lengths).astype(np.float32)
     return unit

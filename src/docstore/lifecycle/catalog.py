@@ -11,10 +11,8 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
-from sqlite_utils import Database
-
 from docstore import claims, schema
-from docstore.database import rows
+from docstore.database import Database, rows
 from docstore.errors import IntegrityError
 from docstore.model import Problem
 
@@ -130,7 +128,7 @@ class Correction:
 
 def problems(db: Database) -> list[Problem]:
     """Every contradiction. The catalog may be damaged in any way, so one that stops a check is one of them."""
-    if schema.is_tampered(db.conn):
+    if schema.is_tampered(db):
         return _schema_problems(db)  # what a query would mean now, or whether it ends, nobody knows
     return [each for each, _, _ in _contradictions(db)] + _schema_problems(db) + _integrity_problems(db)
 
@@ -138,7 +136,7 @@ def problems(db: Database) -> list[Problem]:
 def correct(db: Database) -> list[Correction]:
     """Ends what contradictions can be ended, in the caller's write transaction."""
     corrections = _correct_schema(db)
-    if schema.is_tampered(db.conn):
+    if schema.is_tampered(db):
         return corrections
     if broken := _integrity_problems(db):
         db.execute("REINDEX")
@@ -190,7 +188,7 @@ def _integrity_problems(db: Database) -> list[Problem]:
 
 def _schema_problems(db: Database) -> list[Problem]:
     try:
-        strange, missing = schema.difference(db.conn)
+        strange, missing = schema.difference(db)
     except sqlite3.DatabaseError as error:
         return [Problem("catalog", "catalog.db", f"its schema cannot be read: {error}", ())]
     return [
@@ -204,7 +202,7 @@ def _correct_schema(db: Database) -> list[Correction]:
     problems = {each.path: each for each in _schema_problems(db)}
     if not problems:
         return []
-    strange, missing = schema.difference(db.conn)
+    strange, missing = schema.difference(db)
     for type, name, _ in strange:
         if type in ("trigger", "view") or (type == "index" and not name.startswith("sqlite_")):
             db.execute(f'DROP {type} "{name.replace(chr(34), chr(34) * 2)}"')

@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from docstore import claims, contents, refcount, scratch
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow, TextRow
+from docstore.database import Database
 from docstore.durable import prune, prune_below, storage_errors, sync_entries, unlink
 from docstore.errors import InvalidArgument
 from docstore.model import CollectReport, Progress

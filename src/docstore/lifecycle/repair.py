@@ -59,7 +59,7 @@ def repair(parts: Parts, readonly: bool, dry_run: bool, progress: Callable[[Prog
         raise StoreReadOnly(f"{parts.folder} was opened with readonly=True. Open it without to repair it.")
     repairs = _repair_catalog(parts, dry_run, readonly)
     with parts.database.read(tampered=True) as db:
-        if schema.is_tampered(db.conn):
+        if schema.is_tampered(db):
             return RepairReport(tuple(repairs))  # its rows mean nothing until that is corrected
     reading = Reading()
     findings = list(damaged(parts, reading, Pace(), note=not dry_run, progress=progress))
@@ -231,7 +231,8 @@ def _publish(parts: Parts, document: DocumentRow, restored: _Restored) -> None:
                 row = SubindexRow(
                     subindex.chunks, subindex.index.hash, subindex.index.size, subindex.spans.hash, subindex.spans.size
                 )
-                contents.put_subindex(db, text, fingerprint, parts.pipeline.description, row)
+                pipeline = contents.put_pipeline(db, fingerprint, parts.pipeline.description)
+                contents.put_subindex(db, text, pipeline, row)
             publication.sync()
 
 

@@ -14,11 +14,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from docstore import claims, contents, refcount, scratch
 from docstore.contents import DocumentRow
-from docstore.database import row, rows
+from docstore.database import Database, row, rows
 from docstore.durable import SourceError, hash_stream, open_regular, storage_errors
 from docstore.errors import IntegrityError, InvalidArgument, StorageError, StoreLocked
 from docstore.lifecycle import catalog
@@ -145,7 +143,7 @@ def damaged(
 def _note(parts: Parts, documents: list[int]) -> None:
     # Where it cannot be noted, the next run reads these again: no loss, and no reason to lose the report.
     with contextlib.suppress(StorageError, StoreLocked), parts.database.write() as db:
-        db.conn.executemany(f"UPDATE checks SET checked_at = {NOW} WHERE document_id = ?", [(id,) for id in documents])
+        db.executemany(f"UPDATE checks SET checked_at = {NOW} WHERE document_id = ?", [(id,) for id in documents])
 
 
 def _documents(parts: Parts, reading: Reading) -> Iterator[tuple[DocumentRow, list[Expected]]]:

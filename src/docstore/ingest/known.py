@@ -1,0 +1,57 @@
+"""What the catalog says of the documents of a group: looked up for all of them at once, which takes a quarter of the
+time that statements for each would, where they are new.
+
+Of one write transaction. Nobody else changes the rows meanwhile; what the transaction itself adds, it says here, and
+after any other change it has everything looked up again.
+"""
+
+from __future__ import annotations
+
+from docstore import contents
+from docstore.contents import DocumentRow, SubindexRow, TextRow
+from docstore.database import Database
+from docstore.ingest.incoming import Incoming
+
+
+class Known:
+    """The rows of some documents and texts, and of the texts' sub-indexes under one pipeline."""
+
+    def __init__(self, db: Database, fingerprint: str, items: list[Incoming]) -> None:
+        self._db = db
+        self._fingerprint = fingerprint
+        self._items = items
+        self.pipeline: int | None = None
+        """Its id, once somebody needed it."""
+        self.look()
+
+    def look(self) -> None:
+        """Looks everything up, again when rows were changed or deleted."""
+        self._documents = contents.find_documents(self._db, [item.hash for item in self._items])
+        self._texts = {each.text.hash: each.text for each in self._documents.values()}
+        others = {item.text_hash for item in self._items if item.text_hash} - self._texts.keys()
+        self._texts |= contents.find_texts(self._db, others)
+        self._subindexes = contents.find_subindexes(self._db, self._texts.values(), self._fingerprint)
+
+    def document(self, hash: str) -> DocumentRow | None:
+        """The document of this hash, doomed or not."""
+        return self._documents.get(hash)
+
+    def text(self, hash: str) -> TextRow | None:
+        """The text of this hash, condemned or not."""
+        return self._texts.get(hash)
+
+    def subindex(self, text: TextRow) -> SubindexRow | None:
+        """The sub-index of a text under the pipeline."""
+        return self._subindexes.get(text.hash)
+
+    def add_document(self, document: DocumentRow) -> None:
+        """A row that was inserted."""
+        self._documents[document.hash] = document
+
+    def add_text(self, text: TextRow) -> None:
+        """A row that was inserted."""
+        self._texts[text.hash] = text
+
+    def add_subindex(self, text: TextRow, subindex: SubindexRow) -> None:
+        """A row that was inserted, in place of another perhaps."""
+        self._subindexes[text.hash] = subindex
