@@ -1,9 +1,4 @@
-"""Connections to the catalog: opening, migrating, transactions, and SQLite's errors in our words.
-
-Connections are pooled, not tied to threads: a server's short-lived threads would leak one descriptor each. A
-connection is never carried across `fork`: the child opens its own, and keeps the parent's open but untouched,
-since closing it could checkpoint and delete the write-ahead log under the parent.
-"""
+"""The catalog's database: opening, migrating, transactions, and SQLite's errors in our words."""
 
 from __future__ import annotations
 
@@ -23,13 +18,13 @@ from docstore.errors import (
     DocStoreError,
     IntegrityError,
     StorageError,
-    StoreClosed,
     StoreLocked,
     StoreReadOnly,
     StoreVersionError,
 )
 from docstore.forking import in_child
 from docstore.frozen import FrozenCatalog
+from docstore.pool import Pool
 
 _MINIMUM_SQLITE = (3, 37, 0)  # STRICT tables
 
@@ -62,10 +57,6 @@ _TRANSLATION: dict[int, tuple[type[DocStoreError], str]] = {
 _UNEXPECTED = (IntegrityError, "It is damaged or was changed by others: run `docstore verify`, or restore a backup. "
                                "Please report it if it is not.")  # fmt: skip
 
-# A child of fork must not close these: see the module's first lines.
-_inherited: list[sqlite3.Connection] = []
-
-
 @contextlib.contextmanager
 def sqlite_errors(path: Path) -> Iterator[None]:
     """Turns SQLite's errors into ours, naming the file."""
@@ -86,13 +77,12 @@ class CatalogDatabase:
         self.path = path
         self._readonly = readonly
         self._timeout = timeout
-        self._closed = False
         self._frugal = False
         self._schema_version: int | None = None
-        self._idle: list[sqlite3.Connection] = []
+        self._pool = Pool(path.parent)
         self._frozen = FrozenCatalog(path, timeout) if readonly else None
-        self._make_locks()
-        in_child(self._leave_parent)
+        self._make_lock()
+        in_child(self._make_lock)
         try:
             if not readonly:
                 self._create()
@@ -102,15 +92,9 @@ class CatalogDatabase:
             self.close()
             raise
 
-    def _make_locks(self) -> None:
-        self._guard = threading.Lock()
+    def _make_lock(self) -> None:
         # SQLite lets waiters sleep and retry, which starves some. Threads of one process queue here instead.
         self._writing = threading.Lock()
-
-    def _leave_parent(self) -> None:
-        _inherited.extend(self._idle)
-        self._idle = []
-        self._make_locks()
 
     def _create(self) -> None:
         if sqlite3.sqlite_version_info < _MINIMUM_SQLITE:
@@ -258,36 +242,20 @@ class CatalogDatabase:
 
     def close(self) -> None:
         """Closes all connections. Later use raises StoreClosed."""
-        with self._guard:
-            self._closed = True
-            while self._idle:
-                self._idle.pop().close()
+        self._pool.close()
         if self._frozen is not None:
             self._frozen.close()
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         with sqlite_errors(self.path):
-            with self._guard:
-                if self._closed:
-                    raise StoreClosed(f"The store {self.path.parent} was closed. Open it again.")
-                connection = self._idle.pop() if self._idle else None
-            if self._frozen is not None:
-                with self._frozen.connection() as frozen:
-                    yield frozen
-                    return
-            connection = connection or self._connect()
-            try:
-                yield connection
-            except BaseException:
-                # Whatever state an error left it in, the next user gets a fresh one.
-                connection.close()
-                raise
-            with self._guard:
-                if not self._closed:
-                    self._idle.append(connection)
-                    return
-            connection.close()
+            if self._frozen is None:
+                with self._pool.connection(self._connect) as connection:
+                    yield connection
+                return
+            self._pool.require_open()
+            with self._frozen.connection() as frozen:
+                yield frozen
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
