@@ -1,4 +1,4 @@
-"""The catalog's database: opening, migrating, transactions, and SQLite's errors in our words."""
+"""The catalog's database: opening, migrating, transactions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 from sqlite_utils import Database
 
 from docstore import schema
+from docstore.archive import ARCHIVE
 from docstore.durable import storage_errors, sync_directory
 from docstore.errors import (
-    DocStoreError,
     IntegrityError,
     StorageError,
     StoreLocked,
@@ -25,6 +25,7 @@ from docstore.errors import (
 from docstore.forking import in_child
 from docstore.frozen import FrozenCatalog
 from docstore.pool import Pool
+from docstore.refusals import sqlite_errors
 
 _MINIMUM_SQLITE = (3, 37, 0)  # STRICT tables
 
@@ -38,36 +39,6 @@ _PRAGMAS = (
     "recursive_triggers = ON",  # else REPLACE would delete rows without the triggers that count them
     "trusted_schema = OFF",  # a catalog that was tampered with cannot make us call functions
 )
-
-# SQLite's primary result codes (https://sqlite.org/rescode.html): which of our errors each one is.
-_TRANSLATION: dict[int, tuple[type[DocStoreError], str]] = {
-    sqlite3.SQLITE_BUSY: (StoreLocked, "Another process holds its write lock. Try again, or raise `timeout`."),
-    sqlite3.SQLITE_LOCKED: (StoreLocked, "Another process holds its write lock. Try again, or raise `timeout`."),
-    sqlite3.SQLITE_FULL: (StorageError, "The disk is full. Nothing was changed; free space, then try again."),
-    sqlite3.SQLITE_IOERR: (StorageError, "The disk failed or is full. Nothing was changed; check it, then try again."),
-    sqlite3.SQLITE_CANTOPEN: (StorageError, "It cannot be opened. Check that the folder exists and is permitted."),
-    sqlite3.SQLITE_READONLY: (StorageError, "It is not writable. Check permissions, or open with readonly=True."),
-    sqlite3.SQLITE_PERM: (StorageError, "Access is not permitted. Check permissions."),
-    sqlite3.SQLITE_CORRUPT: (IntegrityError, "It is damaged. Restore it from a backup; `documents/` is intact."),
-    sqlite3.SQLITE_NOTADB: (IntegrityError, "It is no SQLite database. Restore it from a backup."),
-    sqlite3.SQLITE_CONSTRAINT: (IntegrityError, "It contradicts itself. Please report this with the message."),
-}
-
-# No table of that name, text that is no UTF-8: our statements are right for a catalog that is as we made it.
-_UNEXPECTED = (IntegrityError, "It is damaged or was changed by others: run `docstore verify`, or restore a backup. "
-                               "Please report it if it is not.")  # fmt: skip
-
-@contextlib.contextmanager
-def sqlite_errors(path: Path) -> Iterator[None]:
-    """Turns SQLite's errors into ours, naming the file."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None) or 0
-        kind, advice = _TRANSLATION.get(code & 0xFF, _UNEXPECTED)
-        raise kind(f"The catalog {path} refused: {error}. {advice}") from error
-    except UnicodeDecodeError as error:  # in a message of SQLite's that quotes damaged bytes
-        raise IntegrityError(f"The catalog {path} cannot be read ({error}). {_UNEXPECTED[1]}") from error
 
 
 class CatalogDatabase:
@@ -102,7 +73,9 @@ class CatalogDatabase:
         with storage_errors("opening the store"):
             new = not self.path.exists()
             # Looked for before the tables: documents that another process adds meanwhile come after its tables.
-            has_documents = any((self.path.parent / name).exists() for name in ("documents", "texts", "embeddings"))
+            has_documents = any(
+                (self.path.parent / name).exists() for name in ("documents", "texts", "embeddings", ARCHIVE)
+            )
         with self._connection() as connection:
             if schema.is_foreign(connection):
                 raise StoreVersionError(f"{self.path} is a database of another program. Choose another folder.")
@@ -205,6 +178,11 @@ class CatalogDatabase:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
             time.sleep(_RETRY_SECONDS)
+
+    @property
+    def is_frugal(self) -> bool:
+        """Whether transactions must be small; see `frugal`."""
+        return self._frugal
 
     @contextlib.contextmanager
     def frugal(self) -> Iterator[None]:

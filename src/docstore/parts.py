@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from sqlite_utils import Database
+
+from docstore.archive import ARCHIVE, JOURNAL, Archive
 from docstore.cas import ContentStore
 from docstore.contents import SubindexRow, TextRow
 from docstore.database import CatalogDatabase
@@ -32,6 +36,7 @@ class Parts:
 
     folder: Path
     database: CatalogDatabase
+    archive: Archive
     documents: ContentStore
     texts: ContentStore
     pipeline: Pipeline
@@ -46,12 +51,18 @@ class Parts:
     def known_names(self) -> set[str]:
         """What docstore makes in the folder."""
         return {"catalog.db", "catalog.db-wal", "catalog.db-shm", "documents", "texts", "embeddings", "tmp",
-                QUARANTINE, RESERVE}  # fmt: skip
+                QUARANTINE, RESERVE, ARCHIVE, JOURNAL}  # fmt: skip
 
     @property
     def tmp(self) -> Path:
         """Where operations keep work in progress."""
         return self.folder / "tmp"
+
+    @contextmanager
+    def write(self) -> Iterator[Database]:
+        """The catalog's write lock, for who changes pieces too: the archive's changes are durable before the rows'."""
+        with self.database.write() as db, self.archive.writing():
+            yield db
 
     def free_space(self, operation: Callable[[], _T]) -> _T:
         """Runs what makes room, on a full disk too."""
@@ -75,7 +86,7 @@ class Parts:
         if not is_fingerprint(fingerprint):
             raise IntegrityError(f"The catalog names a pipeline {fingerprint!r:.100}, which is no fingerprint: it is "
                                  "damaged. Run `docstore verify`, or restore a backup.")  # fmt: skip
-        return ContentStore(self.folder, f"embeddings/{fingerprint}")
+        return ContentStore(self.folder, f"embeddings/{fingerprint}", self.archive)
 
     def text_is_intact(self, text: TextRow) -> bool:
         """Whether a text's file is there."""

@@ -268,6 +268,11 @@ def m002_checked_and_checkable(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def m003_small_pieces_are_packed(db: Database) -> None:
+    """Release 0.2: pieces may be in `small.sqlar`. To who does not know of it they would be lost, so it must refuse."""
+
+
 Entries = set[tuple[str, str, str]]
 """Of a schema: (type, name, SQL)."""
 

@@ -235,9 +235,9 @@ class Addition:
         if not items:
             return
         with storage_errors("writing temporary files"):
-            publication = Publication([path for item in items for path in item.staged])
+            publication = Publication([piece for item in items for piece in item.staged], self._parts.archive)
         self._unsure = True
-        with self._parts.database.write() as db:
+        with self._parts.write() as db:
             try:
                 self._require_workspace(db)
                 with storage_errors("publishing a document"):
