@@ -54,6 +54,7 @@ END""",
 )
 _EXPECTED = [(sql.split()[1].lower(), sql.split()[2].partition("(")[0], sql) for sql in _SCHEMA if "CREATE" in sql]
 
+_ENTRIES = "SELECT type, name, coalesce(sql, '') FROM sqlite_master"
 _PUT = """INSERT INTO sqlar VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE
           SET mode = excluded.mode, mtime = excluded.mtime, sz = excluded.sz, data = excluded.data"""
 
@@ -133,7 +134,8 @@ class Archive:
 
     def strangers(self) -> list[str]:
         """Names that docstore never gives a piece. Reads all names."""
-        found = [repr(name) for (name,) in self._rows("SELECT name FROM sqlar WHERE typeof(name) <> 'text'")]
+        odd = self._rows("SELECT name FROM sqlar WHERE typeof(name) <> 'text' OR name = ''")
+        found = [repr(name) for (name,) in odd]
         last = ""
         while some := self._rows("SELECT name FROM sqlar WHERE name > ? AND name < x'' ORDER BY name LIMIT 4096", last):
             found += [name for (name,) in some if _OURS.match(name) is None]
@@ -150,6 +152,8 @@ class Archive:
         """What is wrong with the file as a whole. Reads it to its end; who commits to it waits meanwhile."""
         try:
             found = [str(detail) for (detail,) in self._rows("PRAGMA integrity_check") if detail != "ok"]
+            if not found and self._inode() is not None and not _is_ours(self._rows(_ENTRIES), _EXPECTED):
+                found = ["its schema is not the one that docstore makes"]
             if not found and self._rows(_HELD_IS_WRONG):
                 found = ["what it says that it holds is not what it holds"]
         except IntegrityError as error:
@@ -314,17 +318,20 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
 
 
 def _require(connection: sqlite3.Connection, expected: list[tuple[str, str, str]], path: Path) -> None:
-    """Refuses an archive that is not what we made, or would do something else than our statements say.
+    if not _is_ours(connection.execute(_ENTRIES).fetchall(), expected):
+        raise IntegrityError(f"The schema of {path} is not docstore's: it was damaged or changed. {_ADVICE}")
+
+
+def _is_ours(entries: list[tuple[Any, ...]], expected: list[tuple[str, str, str]]) -> bool:
+    """Whether an archive is what we made, and does what our statements say.
 
     Args:
         expected: what it must have. To read, that is the table of pieces; a trigger cannot change what is read.
     """
     # As text: in a damaged schema they may be of any type.
-    rows = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master").fetchall()
-    found = {(str(type), str(name), str(sql)) for type, name, sql in rows}
+    found = {(str(type), str(name), str(sql)) for type, name, sql in entries}
     acting = {entry for entry in found if entry[0] in ("trigger", "view")}
-    if not found.issuperset(expected) or (expected == _EXPECTED and not acting.issubset(expected)):
-        raise IntegrityError(f"The schema of {path} is not docstore's: it was damaged or changed. {_ADVICE}")
+    return found.issuperset(expected) and (expected != _EXPECTED or acting.issubset(expected))
 
 
 def _size(path: Path) -> int:

@@ -174,14 +174,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "documents-looked-for-last", "database.py",
         "            if has_documents and schema.is_empty(connection):",
         "            if schema.is_empty(connection) and any(\n"
-        '                (self.path.parent / name).exists() for name in ("documents", "texts", "embeddings")\n'
+        '                (self.path.parent / name).exists() for name in ("documents", "texts", "embeddings", ARCHIVE)\n'
         "            ):",
         "a store that another process just made is refused as lost",
         (f"{_CATALOG_LOCKS}::test_a_store_that_is_made_while_it_is_opened",),
         (
             (
-                '            has_documents = any((self.path.parent / name).exists() for name in ("documents", "texts", '
-                '"embeddings"))\n',
+                '            has_documents = any(\n'
+                '                (self.path.parent / name).exists() for name in ("documents", "texts", '
+                '"embeddings", ARCHIVE)\n'
+                '            )\n',
                 "",
             ),
         ),

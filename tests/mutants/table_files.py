@@ -13,7 +13,7 @@ _SUBINDEX = "tests/test_subindex.py"
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "staged-files-not-synced", "durable.py",
-        "        sync_files(staged)\n",
+        "        sync_files([each.path for each in files])\n",
         "",
         "a published file may be empty after a power cut",
         (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
@@ -41,7 +41,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "publication-begun-with-the-commit-in-sight", "ingest/add.py",
-        "            publication = Publication([path for item in items for path in item.staged])\n",
+        "            publication = Publication([piece for item in items for piece in item.staged], self._parts."
+        "archive)\n",
         "            publication = Publication()\n",
         "everybody waits for the lock while files are synced",
         (f"{_DURABILITY}::test_files_are_synced_before_the_lock_is_taken",),
@@ -49,7 +50,8 @@ MUTANTS: tuple[Mutant, ...] = (
             (
                 "                with storage_errors(\"publishing a document\"):\n",
                 "                with storage_errors(\"publishing a document\"):\n"
-                "                    publication = Publication([path for item in items for path in item.staged])\n",
+                "                    publication = Publication([piece for item in items for piece in item.staged], "
+                "self._parts.archive)\n",
             ),
         ),
     ),
@@ -69,22 +71,22 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "sub-indexes-not-synced", "ingest/incoming.py",
-        "[*files, *(self.subindex.paths if self.subindex is not None else ())]",
+        "[*files, *(self.subindex.staged if self.subindex is not None else ())]",
         "files",
         "a sub-index may be empty after a power cut",
         (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
     ),
     Mutant(
         "spans-not-synced", "ingest/pipeline.py",
-        "        return self.index.path, self.spans.path\n",
-        "        return self.index.path, self.index.path\n",
+        "        return self.index, self.spans\n",
+        "        return self.index, self.index\n",
         "a sub-index may be empty after a power cut",
         (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
     ),
     Mutant(
-        "published-while-written", "cas.py",
-        "        file.write(data)\n    return",
-        "        file.write(data[:-1])\n    return",
+        "published-while-written", "durable.py",
+        "                file.write(self.data)\n",
+        "                file.write(self.data[:-1])\n",
         "a file is published that is not whole",
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
     ),
@@ -265,8 +267,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "lost-files-look-intact", "cas.py",
-        "        except (FileNotFoundError, NotADirectoryError):\n            return False",
-        "        except (FileNotFoundError, NotADirectoryError):\n            return True",
+        "            return self._archive.size(self._packed(hash, suffix)) == size",
+        "            return True",
         "a lost file is deduplicated onto",
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
     ),
