@@ -246,6 +246,10 @@ class Archive:
         if self._writer is None:
             writer = self._taken()
             try:
+                if _is_empty(writer):
+                    # Each commit gives back the pages of what it deleted. Possible only before the first table; and it
+                    # writes, so it is nothing for readers to do.
+                    writer.execute("PRAGMA auto_vacuum = FULL")
                 writer.execute("BEGIN IMMEDIATE")
                 if _is_empty(writer):
                     for statement in _SCHEMA:
@@ -302,9 +306,8 @@ _PRAGMAS_OF_READERS = (
     "trusted_schema = OFF",  # an archive that was tampered with cannot make us call functions
     "cell_size_check = ON",
 )
-_PRAGMAS = (
+_PRAGMAS: tuple[str, ...] = (
     *_PRAGMAS_OF_READERS,
-    "auto_vacuum = FULL",  # each commit gives the pages of what it deleted back; only before the first table
     "secure_delete = ON",
     "journal_mode = TRUNCATE",
     "synchronous = FULL",
