@@ -541,8 +541,12 @@ def test_strange_names_are_reported_and_become_no_paths(filled: Path, name: str)
 
 def test_a_piece_that_grew_is_not_read_whole(filled: Path) -> None:
     change(filled, "UPDATE sqlar SET data = zeroblob(100000000) WHERE name LIKE '%index.faiss'")
-    with open_store(filled) as store, pytest.raises(IntegrityError, match="repair"):
-        store.workspace("alice").search("ships")
+    grown = next(name for name in packed(filled) if name.endswith("index.faiss"))
+    with open_store(filled) as store:
+        with pytest.raises(IntegrityError, match="repair"):
+            store.workspace("alice").search("ships")
+        with pytest.raises(IntegrityError, match="repair"):
+            store._parts.archive.read(grown, 1000)
 
 
 def test_packed_documents_beside_a_lost_catalog_are_not_forgotten(filled: Path) -> None:

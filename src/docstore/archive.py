@@ -152,7 +152,8 @@ class Archive:
         """What is wrong with the file as a whole. Reads it to its end; who commits to it waits meanwhile."""
         try:
             found = [str(detail) for (detail,) in self._rows("PRAGMA integrity_check") if detail != "ok"]
-            if not found and self._inode() is not None and not _is_ours(self._rows(_ENTRIES), _EXPECTED):
+            entries = self._rows(_ENTRIES)
+            if not found and entries and not _is_ours(entries, _EXPECTED):
                 found = ["its schema is not the one that docstore makes"]
             if not found and self._rows(_HELD_IS_WRONG):
                 found = ["what it says that it holds is not what it holds"]
@@ -223,6 +224,18 @@ class Archive:
         with self._errors():
             gone = self._begun().execute("DELETE FROM sqlar WHERE name = ? RETURNING length(data)", (name,)).fetchall()
             self.deleted_bytes += sum(int(size or 0) for (size,) in gone)
+
+    def tidy(self) -> None:
+        """Gives back what whoever died left: a journal from before it counted, and pages that a commit had freed and
+        not cut off yet. Both hold old bytes, and no change might ever come for them."""
+        used = _size(self.path)
+        pages = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        if used and (_size(self.path.with_name(JOURNAL)) or self._rows(pages) not in ([], [(used,)])):
+            with self._errors(), storage_errors("tidying the archive"):
+                writer = self._begun()
+                writer.execute("UPDATE held SET pieces = pieces")
+                # By its name: to open the file and close it would drop the locks that SQLite holds on it.
+                os.truncate(self.path, min(used, writer.execute(pages).fetchone()[0]))
 
     def commit(self) -> None:
         """After this returns, every change survives a power cut. The rows may be committed."""

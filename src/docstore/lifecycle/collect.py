@@ -55,7 +55,8 @@ def collect(
         documents, freed, requested = _reap_doomed(parts, touched, progress)
         sync_entries(touched, parts.folder)
         leftovers = scratch.sweep(parts.tmp) + (_sweep(parts) if wanted > met else 0)
-        with parts.database.write() as db:
+        with parts.write() as db:
+            parts.archive.tidy()
             claims.sweep_done(db, wanted + requested)
     parts.database.compact()
     return CollectReport(documents, freed, leftovers)
