@@ -17,6 +17,7 @@ import pytest
 from docstore import DocStore, IntegrityError, StorageError, StoreVersionError, Workspace, durable, schema
 from docstore.archive import ARCHIVE, JOURNAL, Archive
 from docstore.database import CatalogDatabase
+from docstore.lifecycle import collect as collect_module
 from docstore.testing import HashEmbedder
 from tests.folders import apparent_bytes, execute, files, hash_of, packed, problems, query
 
@@ -268,6 +269,7 @@ def test_a_collection_that_was_killed_between_the_commits_is_finished(
 
         with monkeypatch.context() as patch:
             patch.setattr(Archive, "commit", dies)
+            patch.setattr(collect_module, "_HOLD_SECONDS", 60)  # all in one transaction, however slow the machine
             with pytest.raises(Killed):
                 store.collect()
         assert packed(filled) == {}

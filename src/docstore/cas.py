@@ -22,6 +22,9 @@ from docstore.archive import Archive
 from docstore.durable import Publication
 from docstore.errors import IntegrityError
 
+_LARGEST_PACKED = 1 << 20
+"""Bytes of the largest packed piece that is read: far more than is packed, whatever later versions pack."""
+
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -70,7 +73,7 @@ class ContentStore:
         try:
             return durable.open_regular(self.path(hash, suffix))
         except FileNotFoundError:
-            data = self._archive.read(self._packed(hash, suffix), durable.SMALL)
+            data = self._archive.read(self._packed(hash, suffix), _LARGEST_PACKED)
             if data is None:
                 raise
             return io.BytesIO(data)
