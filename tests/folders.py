@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,24 @@ from blake3 import blake3
 
 
 def files(folder: Path, below: str = "") -> list[Path]:
-    """Every file below a folder, relative to the store, without the catalog and the reserve."""
-    return sorted(
+    """Every file below a folder, relative to the store, without the catalog and the reserve. What is in the archive
+    counts as a file of its name, and the archive not at all."""
+    ours = ("catalog.db", "small.sqlar")
+    loose = {
         path.relative_to(folder)
         for path in (folder / below).rglob("*")
-        if path.is_file() and not path.name.startswith("catalog.db") and path != folder / "reserve"
-    )
+        if path.is_file() and not path.name.startswith(ours) and path != folder / "reserve"
+    }
+    return sorted(loose.union(path for path in map(Path, packed(folder)) if path.is_relative_to(below)))
+
+
+def packed(folder: Path) -> dict[str, bytes]:
+    """What is in the archive, by name."""
+    if not (folder / "small.sqlar").exists() or not (folder / "small.sqlar").stat().st_size:
+        return {}
+    with closing(sqlite3.connect(folder / "small.sqlar")) as archive:
+        is_made = archive.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        return dict(archive.execute("SELECT name, data FROM sqlar").fetchall()) if is_made else {}
 
 
 def apparent_bytes(folder: Path) -> int:
@@ -63,22 +76,29 @@ def hash_of(data: bytes) -> str:
 def problems(folder: Path) -> list[str]:
     """Everything that contradicts the invariants 1 to 3 in a store nobody is using."""
     found = []
+    archived = packed(folder)
+
+    def is_sound(name: str, hash: str) -> bool:
+        path = folder / name
+        data = path.read_bytes() if path.is_file() else archived.get(name)
+        return data is not None and hash_of(data) == hash
+
     for hash, media_type in query(folder, "SELECT hash, media_type FROM documents WHERE doomed = 0"):
-        blobs = list((folder / "documents" / hash[:2]).glob(f"{hash}.*"))
-        if len(blobs) != 1 or hash_of(blobs[0].read_bytes()) != hash:
+        named = f"documents/{hash[:2]}/{hash}."
+        blobs = {str(path.relative_to(folder)) for path in (folder / "documents" / hash[:2]).glob(f"{hash}.*")}
+        blobs.update(name for name in archived if name.startswith(named))
+        if len(blobs) != 1 or not is_sound(next(iter(blobs)), hash):
             found.append(f"document {hash} ({media_type}) has files {blobs}")
     # A text whose documents are all doomed is being collected with them: its files may be gone.
     live = "EXISTS (SELECT 1 FROM documents WHERE text_id = t.id AND doomed = 0)"
     for hash, file_hash in query(folder, f"SELECT hash, file_hash FROM texts t WHERE {live}"):
-        path = folder / "texts" / hash[:2] / f"{hash}.zst"
-        if not path.is_file() or hash_of(path.read_bytes()) != file_hash:
+        if not is_sound(f"texts/{hash[:2]}/{hash}.zst", file_hash):
             found.append(f"text {hash} is missing or damaged")
     subindexes = f"""SELECT p.fingerprint, t.hash, index_hash, spans_hash FROM subindexes s
                      JOIN texts t ON t.id = s.text_id JOIN pipelines p ON p.id = pipeline_id WHERE {live}"""
     for fingerprint, hash, index_hash, spans_hash in query(folder, subindexes):
         for name, expected in (("index.faiss", index_hash), ("chunks.npy", spans_hash)):
-            path = folder / "embeddings" / fingerprint / hash[:2] / hash / name
-            if not path.is_file() or hash_of(path.read_bytes()) != expected:
+            if not is_sound(f"embeddings/{fingerprint}/{hash[:2]}/{hash}/{name}", expected):
                 found.append(f"{name} of {hash} is missing or damaged")
     wrong = "SELECT hash FROM documents d WHERE refcount <> (SELECT count(*) FROM refs WHERE document_id = d.id)"
     found += [f"count of {hash} is wrong" for (hash,) in query(folder, wrong)]

@@ -167,7 +167,7 @@ def test_a_connection_waits_again_after_it_has_written(folder: Path) -> None:
     with open_store(folder, timeout=7) as store:
         for change in (lambda: store.workspace("alice"), store._parts.database.compact):
             change()
-            assert len(store._parts.database._idle) == 1
+            assert len(store._parts.database._pool._idle) == 1
             with store._parts.database.read() as db:
                 assert db.execute("PRAGMA busy_timeout").fetchone() == (7000,)
 
@@ -225,8 +225,8 @@ class Watched(list[sqlite3.Connection]):
 def test_two_threads_take_the_last_idle_connection(folder: Path) -> None:
     with open_store(folder) as store, ThreadPoolExecutor(1) as pool:
         database = store._parts.database
-        pooled = Watched(database._idle)
-        database._idle = pooled
+        pooled = Watched(database._pool._idle)
+        database._pool._idle = pooled
         inside, go_on = threading.Event(), threading.Event()
 
         def read() -> None:
@@ -247,8 +247,8 @@ def test_two_threads_take_the_last_idle_connection(folder: Path) -> None:
 def test_a_connection_in_use_closes_with_the_store(folder: Path) -> None:
     store = open_store(folder)
     database = store._parts.database
-    pooled = Watched(database._idle)
-    database._idle = pooled
+    pooled = Watched(database._pool._idle)
+    database._pool._idle = pooled
     closing = threading.Thread(target=store.close)
 
     def close() -> None:
@@ -296,7 +296,7 @@ def test_a_child_leaves_its_parents_connections_open_and_unused(folder: Path) ->
     with open_store(folder) as store:
         store.workspace("alice")
         gc.collect()  # what other tests left behind shall not close in the child
-        pooled = {id(each) for each in store._parts.database._idle}
+        pooled = {id(each) for each in store._parts.database._pool._idle}
         before = len(open_catalogs())
         assert pooled and before
 
@@ -317,7 +317,7 @@ def test_a_child_forked_while_locks_are_held_can_use_the_store(folder: Path) -> 
         frozen = reader._parts.database._frozen
         assert frozen is not None
         database = store._parts.database
-        for lock in (database._writing, database._guard, store._parts.memory._guard, frozen._guard):
+        for lock in (database._writing, database._pool._guard, store._parts.memory._guard, frozen._guard):
             with lock:
                 pid = child(lambda: bool(store.workspace("bob").name and alice.search("note") and reader.workspaces()))
                 with pid:

@@ -19,6 +19,7 @@ import pytest
 
 from docstore import DocStore, EmbeddingError, Progress, UnreadableDocument, durable
 from docstore.ingest import add as add_module
+from docstore.ingest import build as build_module
 from docstore.testing import HashEmbedder
 from tests.folders import files, problems, query
 
@@ -232,7 +233,7 @@ def test_a_failed_add_asks_for_no_sweep(folder: Path) -> None:
 
 
 def test_a_failure_after_a_publication_asks_for_no_sweep(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(add_module, "_BATCH_CHARACTERS", 1)  # each document is published before the next is embedded
+    monkeypatch.setattr(build_module, "_BATCH_CHARACTERS", 1)  # each document is published before the next is embedded
     monkeypatch.setattr(add_module, "_COMMIT_SECONDS", 0)
 
     def fails(step: Progress) -> None:

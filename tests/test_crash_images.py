@@ -21,6 +21,7 @@ COLLECTING = [
     ("add", "remove", "reopen"),
     ("add-same-text", "delete-workspace", "collect"),
 ]
+PACKED = [("add-group", "delete-workspace", "collect")]
 """Histories of three whose crashes leave most to do; the long form has all."""
 
 interposed = pytest.mark.skipif(bool(interpose.unavailable()), reason=interpose.unavailable())
@@ -31,6 +32,7 @@ def test_no_image_of_a_short_history_breaks_a_promise() -> None:
     run = Run(min(2, os.cpu_count() or 1), seconds=600, quiet=True)
     try:
         run.work(chain(plan([("light", 2)], seed=0), ((Task(sequence, 3), "light", 0) for sequence in COLLECTING)))
+        run.work((Task(sequence, 1), "light", 0) for sequence in PACKED)
     finally:
         run.close()
     assert run.complete
@@ -39,11 +41,14 @@ def test_no_image_of_a_short_history_breaks_a_promise() -> None:
 
 
 @interposed
-@pytest.mark.parametrize("breakage", ["directories", "files", "catalog"])
-def test_broken_durability_breaks_promises(tmp_path: Path, breakage: str) -> None:
+@pytest.mark.parametrize(
+    ("breakage", "operation"),
+    [("directories", "add"), ("files", "add"), ("catalog", "add"), ("archive", "add-group")],
+)
+def test_broken_durability_breaks_promises(tmp_path: Path, breakage: str, operation: str) -> None:
     process = Process(tmp_path, breakage)
     try:
-        result = process.run(Task(("add",), 1), "least", 0)
+        result = process.run(Task((operation,), 1), "least", 0)
     finally:
         process.close()
     assert result["failed"], "the images must show it"

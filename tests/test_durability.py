@@ -74,8 +74,9 @@ MANY = 1 + durable._FEW // 4
 
 @pytest.mark.parametrize("count", [1, MANY])
 def test_every_file_and_directory_is_durable_before_its_row_commits(
-    folder: Path, events: list[Event], count: int
+    folder: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
+    monkeypatch.setattr(durable, "SMALL", 0)  # as if they were large: all are files, however many
     with DocStore(folder, embedder=HashEmbedder()) as store:
         events.clear()
         report = store.workspace("alice").add_many([b"document %d that must not be lost" % n for n in range(count)])
@@ -107,6 +108,7 @@ def test_files_are_synced_before_the_lock_is_taken(folder: Path, events: list[Ev
 def test_a_file_that_cannot_be_synced_is_not_published(
     folder: Path, monkeypatch: pytest.MonkeyPatch, which: int
 ) -> None:
+    monkeypatch.setattr(durable, "SMALL", 0)
     syncs: list[Path] = []
 
     def fails(path: Path) -> None:
@@ -125,7 +127,10 @@ def test_a_file_that_cannot_be_synced_is_not_published(
         assert not store.workspace("alice").add_many([b"document %d" % number for number in range(MANY)]).failed
 
 
-def test_renames_and_unlinks_happen_under_the_write_lock(folder: Path, events: list[Event]) -> None:
+def test_renames_and_unlinks_happen_under_the_write_lock(
+    folder: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durable, "SMALL", 0)
     with DocStore(folder, embedder=HashEmbedder()) as store:
         alice = store.workspace("alice")
         alice.add_many([f"document {number}".encode() for number in range(5)])

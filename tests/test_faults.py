@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from docstore import DocStore, StorageError
+from docstore.archive import ARCHIVE
 from docstore.testing import HashEmbedder
 from tests.faults.operations import OPERATIONS
 from tests.faults.run import WHAT, Job, job, line, run
@@ -68,13 +69,16 @@ def fill(folder: Path) -> None:
     assert os.statvfs(folder).f_bavail == 0
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["files", "packed"])
 @pytest.mark.parametrize("reopened", [False, True], ids=["open before", "opened on the full disk"])
-def test_collect_and_remove_work_on_a_full_disk(small_disk: Path, reopened: bool) -> None:
+def test_collect_and_remove_work_on_a_full_disk(small_disk: Path, reopened: bool, packed: bool) -> None:
     folder = small_disk / "store"
     documents = [bytes(f"document {number} ", "ascii") * 2000 for number in range(20)]
     store = DocStore(folder, embedder=HashEmbedder())
     alice = store.workspace("alice")
-    hashes = [alice.add(data).hash for data in documents]
+    added = alice.add_many(documents).added if packed else [alice.add(data) for data in documents]
+    hashes = [document.hash for document in added]
+    assert (folder / ARCHIVE).exists() == packed
     if reopened:
         store.close()
     fill(small_disk)

@@ -29,6 +29,7 @@ from docstore import (
 )
 from docstore import search as search_module
 from docstore.cas import ContentStore
+from docstore.ingest import build as build_module
 from docstore.ingest.add import Addition
 from docstore.lifecycle import collect as collect_module
 from docstore.testing import HashEmbedder
@@ -234,7 +235,7 @@ def test_a_text_collected_before_it_is_loaded_is_looked_for_again(
             alice.remove(hash)
             collect_until_killed(store)
 
-        done = first(monkeypatch, Addition, "_load_text", half_collect)
+        done = first(monkeypatch, build_module, "load_text", half_collect)
         with pytest.raises(DocumentNotFound):
             second.workspace("bob").link(hash)
         assert done

@@ -11,6 +11,7 @@ import pytest
 
 from docstore import DocStore, RepairReport, StoreReadOnly
 from docstore.lifecycle import repair as repair_module
+from docstore.lifecycle import salvage as salvage_module
 from docstore.testing import HashEmbedder
 from tests.folders import execute, files, lie, problems, query
 from tests.samples import pdf
@@ -212,7 +213,7 @@ def test_a_file_that_was_healed_meanwhile_stays(filled: Path, monkeypatch: pytes
 def test_what_changed_before_the_lock_is_not_set_aside(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (blob,) = [path for path in files(filled, "documents") if path.suffix == ".pdf"]
     damage(filled / blob)
-    real = repair_module._free
+    real = salvage_module.free
 
     with DocStore(filled, embedder=HashEmbedder()) as other:
 
@@ -221,6 +222,6 @@ def test_what_changed_before_the_lock_is_not_set_aside(filled: Path, monkeypatch
             other.collect()
             return real(path)
 
-        monkeypatch.setattr(repair_module, "_free", collected)
+        monkeypatch.setattr(repair_module, "free", collected)
         (repair,) = repaired(filled).repairs
     assert (repair.action, "changed meanwhile" in repair.detail) == ("unrepaired", True)

@@ -1,24 +1,29 @@
-"""ContentStore: immutable files, each under the hash that names it, sharded by its first two characters.
+"""ContentStore: immutable pieces, each under the hash that names it, sharded by its first two characters.
 
 `root/ab/abcd….pdf` holds a document, `root/ab/abcd….zst` a text, `root/ab/abcd…/index.faiss` a sub-index: the
-suffix is the caller's. This file knows nothing of the catalog. Its users keep one rule: `place` and `unlink` only
-under the catalog's write lock.
+suffix is the caller's. A piece is a file or, of the same name, in the archive; where it is both, the file counts. This
+module knows nothing of the catalog. Its users keep one rule: `place` and `unlink` only under the catalog's write lock,
+inside `Archive.writing`.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeGuard
 
 from blake3 import blake3
 
 from docstore import durable
-from docstore.durable import Publication, storage_errors
+from docstore.archive import Archive
+from docstore.durable import Publication
 from docstore.errors import IntegrityError
+
+_LARGEST_PACKED = 1 << 20
+"""Bytes of the largest packed piece that is read: far more than is packed, whatever later versions pack."""
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -29,29 +34,14 @@ def is_hash(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and _HASH.fullmatch(value) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """A finished temporary file that waits to be published, which is what makes it durable."""
-
-    path: Path
-    hash: str
-    """BLAKE3 of the file's bytes."""
-    size: int
-
-
-def stage(path: Path, data: bytes) -> Staged:
-    """Writes `data` to the temporary file `path`."""
-    with storage_errors("writing a temporary file"), open(path, "xb") as file:
-        file.write(data)
-    return Staged(path, blake3(data).hexdigest(), len(data))
-
-
 class ContentStore:
-    """Immutable files under `folder/name`. `folder` exists; what is below it comes and goes with the files."""
+    """Immutable pieces under `folder/name`. `folder` exists; what is below it comes and goes with the files."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, archive: Archive) -> None:
         self._folder = folder
+        self._archive = archive
         self.root = folder / name
+        self._root_name = name
         self._prefix = f"{self.root}/"
 
     def path(self, hash: str, suffix: str) -> Path:
@@ -63,8 +53,12 @@ class ContentStore:
             raise IntegrityError(f"{hash!r} is no hash, so it names no file of the store")
         return f"{self._prefix}{hash[:2]}/{hash}{suffix}"
 
+    def _packed(self, hash: str, suffix: str) -> str:
+        """What it is called in the archive."""
+        return self._name(hash, suffix)[len(self._prefix) - len(self._root_name) - 1 :]
+
     def intact(self, hash: str, suffix: str, size: int) -> bool:
-        """Whether the file is there with its size. What is lost or cut short must not be deduplicated onto.
+        """Whether the piece is there with its size. What is lost or cut short must not be deduplicated onto.
 
         A look at the size costs a microsecond; reading and hashing is for `verify`.
         """
@@ -72,14 +66,20 @@ class ContentStore:
             # Not of a Path: to make one takes three times as long as to look.
             return os.stat(self._name(hash, suffix)).st_size == size  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
-            return False
+            return self._archive.size(self._packed(hash, suffix)) == size
 
     def open(self, hash: str, suffix: str) -> BinaryIO:
-        """The file, opened for reading. Raises what `durable.open_regular` does."""
-        return durable.open_regular(self.path(hash, suffix))
+        """The piece, opened for reading. Raises what `durable.open_regular` does."""
+        try:
+            return durable.open_regular(self.path(hash, suffix))
+        except FileNotFoundError:
+            data = self._archive.read(self._packed(hash, suffix), _LARGEST_PACKED)
+            if data is None:
+                raise
+            return io.BytesIO(data)
 
     def read_checked(self, hash: str, suffix: str, file_hash: str, size: int) -> bytes:
-        """The file's bytes, once they were found to be `size` and to hash to `file_hash`.
+        """The piece's bytes, once they were found to be `size` and to hash to `file_hash`.
 
         The check is on the very bytes that are returned: nothing can be exchanged between check and use.
 
@@ -87,13 +87,7 @@ class ContentStore:
             FileNotFoundError: there is no such file.
             IntegrityError: the bytes are not those that were published.
         """
-        # A view reads a thousand files: a `Path` and a file object for each would take longer than the reading.
-        fd = durable.descriptor(self._name(hash, suffix))
-        try:
-            # The size first: no more is read than was published, however large the file has become.
-            data = _read(fd, size) if os.fstat(fd).st_size == size else b""
-        finally:
-            os.close(fd)
+        data = self._read(hash, suffix, size)
         if len(data) != size or blake3(data).hexdigest() != file_hash:
             raise IntegrityError(
                 f"{self._name(hash, suffix)} does not hold the bytes that were published there: it was changed or "
@@ -101,17 +95,34 @@ class ContentStore:
             )
         return data
 
+    def _read(self, hash: str, suffix: str, size: int) -> bytes:
+        """What is there, if it has this size: no more is read than was published, however large it has become."""
+        try:
+            # A view reads a thousand: a `Path` and a file object for each would take longer than the reading.
+            fd = durable.descriptor(self._name(hash, suffix))
+        except FileNotFoundError:
+            data = self._archive.read(self._packed(hash, suffix), size)
+            if data is None:
+                raise
+            return data
+        try:
+            return _read(fd, size) if os.fstat(fd).st_size == size else b""
+        finally:
+            os.close(fd)
+
     def place(self, publication: Publication, staged: Path, hash: str, suffix: str) -> None:
-        """Publishes a staged file. Only under the catalog's write lock."""
+        """Publishes a staged piece. Only under the catalog's write lock."""
         publication.place(staged, self._name(hash, suffix), self._folder)
 
     def unlink(self, hash: str, suffix: str) -> None:
-        """Removes a file and the directories it leaves empty. Only under the catalog's write lock."""
+        """Removes a piece and the directories it leaves empty. Only under the catalog's write lock."""
         durable.unlink(self.path(hash, suffix), self._folder)
+        self._archive.delete(self._packed(hash, suffix))
 
     def shards(self) -> list[str]:
-        """Names of the directories that hold the files, at most 256 of them."""
-        return [name for name, is_directory in _listed(self.root) if is_directory]
+        """Names of what holds the pieces, at most 256 of them."""
+        directories = {name for name, is_directory in _listed(self.root) if is_directory}
+        return sorted(directories.union(self._archive.below(self._root_name)))
 
     def strays(self) -> list[Path]:
         """What lies beside the shards and is none."""
@@ -121,8 +132,16 @@ class ContentStore:
         """Every file of one shard as (hash, suffix, path). What is not named like ours has an empty hash."""
         root = self.root / shard
         for name in _below(root):
-            ours = is_hash(name[:64]) and name.startswith(shard)
-            yield (name[:64], name[64:], root / name) if ours else ("", name, root / name)
+            yield (*_split(name, shard), root / name)
+
+    def packed(self, shard: str) -> Iterator[tuple[str, str, Path]]:
+        """The same of what is in the archive; the path is the one that unpacking would give it."""
+        for name in self._archive.names(f"{self._root_name}/{shard}"):
+            yield (*_split(name.removeprefix(f"{self._root_name}/{shard}/"), shard), self._folder / name)
+
+
+def _split(name: str, shard: str) -> tuple[str, str]:
+    return (name[:64], name[64:]) if is_hash(name[:64]) and name.startswith(shard) else ("", name)
 
 
 def _read(fd: int, size: int) -> bytes:

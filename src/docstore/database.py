@@ -1,9 +1,4 @@
-"""Connections to the catalog: opening, migrating, transactions, and SQLite's errors in our words.
-
-Connections are pooled, not tied to threads: a server's short-lived threads would leak one descriptor each. A
-connection is never carried across `fork`: the child opens its own, and keeps the parent's open but untouched,
-since closing it could checkpoint and delete the write-ahead log under the parent.
-"""
+"""The catalog's database: opening, migrating, transactions."""
 
 from __future__ import annotations
 
@@ -16,17 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docstore import schema
+from docstore.archive import ARCHIVE
 from docstore.durable import storage_errors, sync_directory
 from docstore.errors import (
-    DocStoreError,
     IntegrityError,
     StorageError,
-    StoreClosed,
     StoreLocked,
     StoreReadOnly,
     StoreVersionError,
 )
 from docstore.forking import in_child
+from docstore.pool import Pool
+from docstore.refusals import sqlite_errors
 
 if TYPE_CHECKING:
     from docstore.frozen import FrozenCatalog
@@ -47,40 +43,6 @@ _PRAGMAS = (
     "trusted_schema = OFF",  # a catalog that was tampered with cannot make us call functions
 )
 
-# SQLite's primary result codes (https://sqlite.org/rescode.html): which of our errors each one is.
-_TRANSLATION: dict[int, tuple[type[DocStoreError], str]] = {
-    sqlite3.SQLITE_BUSY: (StoreLocked, "Another process holds its write lock. Try again, or raise `timeout`."),
-    sqlite3.SQLITE_LOCKED: (StoreLocked, "Another process holds its write lock. Try again, or raise `timeout`."),
-    sqlite3.SQLITE_FULL: (StorageError, "The disk is full. Nothing was changed; free space, then try again."),
-    sqlite3.SQLITE_IOERR: (StorageError, "The disk failed or is full. Nothing was changed; check it, then try again."),
-    sqlite3.SQLITE_CANTOPEN: (StorageError, "It cannot be opened. Check that the folder exists and is permitted."),
-    sqlite3.SQLITE_READONLY: (StorageError, "It is not writable. Check permissions, or open with readonly=True."),
-    sqlite3.SQLITE_PERM: (StorageError, "Access is not permitted. Check permissions."),
-    sqlite3.SQLITE_CORRUPT: (IntegrityError, "It is damaged. Restore it from a backup; `documents/` is intact."),
-    sqlite3.SQLITE_NOTADB: (IntegrityError, "It is no SQLite database. Restore it from a backup."),
-    sqlite3.SQLITE_CONSTRAINT: (IntegrityError, "It contradicts itself. Please report this with the message."),
-}
-
-# No table of that name, text that is no UTF-8: our statements are right for a catalog that is as we made it.
-_UNEXPECTED = (IntegrityError, "It is damaged or was changed by others: run `docstore verify`, or restore a backup. "
-                               "Please report it if it is not.")  # fmt: skip
-
-# A child of fork must not close these: see the module's first lines.
-_inherited: list[sqlite3.Connection] = []
-
-
-@contextlib.contextmanager
-def sqlite_errors(path: Path) -> Iterator[None]:
-    """Turns SQLite's errors into ours, naming the file."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None) or 0
-        kind, advice = _TRANSLATION.get(code & 0xFF, _UNEXPECTED)
-        raise kind(f"The catalog {path} refused: {error}. {advice}") from error
-    except UnicodeDecodeError as error:  # in a message of SQLite's that quotes damaged bytes
-        raise IntegrityError(f"The catalog {path} cannot be read ({error}). {_UNEXPECTED[1]}") from error
-
 
 class CatalogDatabase:
     """The catalog's file: `read()` and `write()` give transactions on it. Safe for threads and after fork."""
@@ -89,13 +51,12 @@ class CatalogDatabase:
         self.path = path
         self._readonly = readonly
         self._timeout = timeout
-        self._closed = False
         self._frugal = False
         self._schema_version: int | None = None
-        self._idle: list[sqlite3.Connection] = []
+        self._pool = Pool(path.parent)
         self._frozen = _freeze(path, timeout) if readonly else None
-        self._make_locks()
-        in_child(self._leave_parent)
+        self._make_lock()
+        in_child(self._make_lock)
         try:
             if not readonly:
                 self._create()
@@ -105,15 +66,9 @@ class CatalogDatabase:
             self.close()
             raise
 
-    def _make_locks(self) -> None:
-        self._guard = threading.Lock()
+    def _make_lock(self) -> None:
         # SQLite lets waiters sleep and retry, which starves some. Threads of one process queue here instead.
         self._writing = threading.Lock()
-
-    def _leave_parent(self) -> None:
-        _inherited.extend(self._idle)
-        self._idle = []
-        self._make_locks()
 
     def _create(self) -> None:
         if sqlite3.sqlite_version_info < _MINIMUM_SQLITE:
@@ -121,7 +76,9 @@ class CatalogDatabase:
         with storage_errors("opening the store"):
             new = not self.path.exists()
             # Looked for before the tables: documents that another process adds meanwhile come after its tables.
-            has_documents = any((self.path.parent / name).exists() for name in ("documents", "texts", "embeddings"))
+            has_documents = any(
+                (self.path.parent / name).exists() for name in ("documents", "texts", "embeddings", ARCHIVE)
+            )
         with self._connection() as connection:
             if schema.is_foreign(connection):
                 raise StoreVersionError(f"{self.path} is a database of another program. Choose another folder.")
@@ -224,6 +181,11 @@ class CatalogDatabase:
                     raise
             time.sleep(_RETRY_SECONDS)
 
+    @property
+    def is_frugal(self) -> bool:
+        """Whether transactions must be small; see `frugal`."""
+        return self._frugal
+
     @contextlib.contextmanager
     def frugal(self) -> Iterator[None]:
         """While the disk is full: empties the log before, and after every transaction, as far as readers let us.
@@ -260,36 +222,20 @@ class CatalogDatabase:
 
     def close(self) -> None:
         """Closes all connections. Later use raises StoreClosed."""
-        with self._guard:
-            self._closed = True
-            while self._idle:
-                self._idle.pop().close()
+        self._pool.close()
         if self._frozen is not None:
             self._frozen.close()
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         with sqlite_errors(self.path):
-            with self._guard:
-                if self._closed:
-                    raise StoreClosed(f"The store {self.path.parent} was closed. Open it again.")
-                connection = self._idle.pop() if self._idle else None
-            if self._frozen is not None:
-                with self._frozen.connection() as frozen:
-                    yield frozen
-                    return
-            connection = connection or self._connect()
-            try:
-                yield connection
-            except BaseException:
-                # Whatever state an error left it in, the next user gets a fresh one.
-                connection.close()
-                raise
-            with self._guard:
-                if not self._closed:
-                    self._idle.append(connection)
-                    return
-            connection.close()
+            if self._frozen is None:
+                with self._pool.connection(self._connect) as connection:
+                    yield connection
+                return
+            self._pool.require_open()
+            with self._frozen.connection() as frozen:
+                yield frozen
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -14,15 +14,22 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from blake3 import blake3
 
-from docstore.errors import IntegrityError, StorageError
+from docstore.errors import DocStoreError, IntegrityError, StorageError
+
+if TYPE_CHECKING:
+    from docstore.archive import Archive
 
 BLOCK = 1 << 19
 """Bytes read or written at a time: memory stays constant whatever the size of the document, and in the cache."""
+
+SMALL = 1 << 16
+"""Bytes up to which a piece is packed where many are published. Of larger ones most of the cost is the disk's own."""
 
 _SYNCS_AT_ONCE = 8  # on ext4 eight take a quarter of the time that one after the other do; more win nothing
 _FEW = 16  # of which threads would win nothing, or less than is worth an order that differs from run to run
@@ -157,25 +164,78 @@ def _read_block(source: BinaryIO) -> bytes:
     return block
 
 
-class Publication:
-    """Makes staged files durable, renames them into place, then makes all the new directory entries durable.
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A finished piece that waits to be published, which is what makes it durable."""
 
-    Is made before the catalog's write lock is taken, so that nobody waits for what needs no lock. Must be used while it
-    is held: a check of the catalog and the publication that depends on it can then not be separated.
+    path: Path
+    """The temporary file that holds it, or will if it is published as a file."""
+    hash: str
+    """BLAKE3 of its bytes."""
+    size: int
+    data: bytes | None = None
+    """Its bytes while there is no temporary file."""
+
+    def read(self) -> bytes:
+        """Its bytes."""
+        return self.path.read_bytes() if self.data is None else self.data
+
+    def write(self) -> None:
+        """Makes the temporary file, unless it is there."""
+        if self.data is not None and not self.path.exists():
+            with open(self.path, "xb") as file:
+                file.write(self.data)
+
+
+def stage(path: Path, data: bytes) -> Staged:
+    """A piece with these bytes. Only a large one is written to the temporary file now: a small one may be packed."""
+    hash = blake3(data).hexdigest()
+    if len(data) <= SMALL:
+        return Staged(path, hash, len(data), data)
+    with storage_errors("writing a temporary file"), open(path, "xb") as file:
+        file.write(data)
+    return Staged(path, hash, len(data))
+
+
+class Publication:
+    """Makes staged pieces durable, as files or, where they are many and small, in the archive.
+
+    Files are synced, then renamed into place, then all the new directory entries are synced. Is made before the
+    catalog's write lock is taken, so that nobody waits for what needs no lock. Must be used while it is held, inside
+    `Archive.writing`: a check of the catalog and the publication that depends on it can then not be separated.
     """
 
-    def __init__(self, staged: Sequence[Path] = ()) -> None:
+    def __init__(self, staged: Sequence[Staged] = (), archive: Archive | None = None) -> None:
         """
         Args:
-            staged: the files that may be placed, unless they are durable already.
+            staged: the pieces that may be placed, unless they are durable already.
+            archive: where small ones go if they are many. Without, all are files.
         """
-        sync_files(staged)
+        self._archive = archive
+        # Few are a document or some added singly, which stay what everybody can open.
+        many = archive is not None and len(staged) > _FEW
+        self._packed = {each.path: each.read() for each in staged if many and each.size <= SMALL}
+        files = [each for each in staged if each.path not in self._packed]
+        for each in files:
+            each.write()
+        sync_files([each.path for each in files])
         # As text: every document has four files, and to make paths of them takes longer than to rename them.
         self._directories: dict[str, None] = {}
         self._placed: list[tuple[str, Path]] = []
+        self._stored: list[str] = []
+        self._is_synced = False
 
     def place(self, staged: Path, target: str, keep: Path) -> None:
         """Moves `staged` to `target`, an absolute path, making directories below `keep`, which exists, as needed."""
+        name = target[len(os.fspath(keep)) + 1 :]
+        if (data := self._packed.get(staged)) is not None:
+            assert self._archive is not None
+            self._archive.put(name, data)
+            self._stored.append(name)
+            self._clear(target)
+            return
+        if self._archive is not None:
+            self._archive.delete(name)
         directory, top = _parent(target), os.fspath(keep)
         if directory not in self._directories:
             Path(directory).mkdir(parents=True, exist_ok=True)
@@ -188,15 +248,29 @@ class Publication:
             if directory != top:
                 directory = _parent(directory)
 
+    def _clear(self, target: str) -> None:
+        """Unlinks a damaged file in whose place a packed piece was put: readers look for a file first."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(target)  # noqa: PTH108  (of a Path: that takes longer than to find that there is none)
+            self._directories[_parent(target)] = None
+
     def sync(self) -> None:
         """After this returns, everything placed survives a power cut. The rows may be committed."""
         _all_at_once(sync_directory, [Path(directory) for directory in self._directories])
+        if self._archive is not None:
+            self._archive.commit()
+            self._is_synced = True
 
     def undo(self) -> None:
         """Takes back what was placed, when the transaction cannot go on. What it misses, a sweep finds."""
         for target, keep in self._placed:
             with contextlib.suppress(OSError):
                 unlink(Path(target), keep)
+        if self._archive is not None and self._is_synced:  # else leaving the archive's transaction takes it back
+            with contextlib.suppress(DocStoreError):
+                for name in self._stored:
+                    self._archive.delete(name)
+                self._archive.commit()
 
 
 def _parent(path: str) -> str:

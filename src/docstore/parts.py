@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from docstore.archive import ARCHIVE, JOURNAL, Archive
 from docstore.cas import ContentStore
 from docstore.contents import SubindexRow, TextRow
-from docstore.database import CatalogDatabase
+from docstore.database import CatalogDatabase, Database
 from docstore.errors import IntegrityError
 from docstore.ingest.extractor import Extractor
 from docstore.ingest.pipeline import Pipeline, is_fingerprint
@@ -32,6 +34,7 @@ class Parts:
 
     folder: Path
     database: CatalogDatabase
+    archive: Archive
     documents: ContentStore
     texts: ContentStore
     pipeline: Pipeline
@@ -48,12 +51,18 @@ class Parts:
     def known_names(self) -> set[str]:
         """What docstore makes in the folder."""
         return {"catalog.db", "catalog.db-wal", "catalog.db-shm", "documents", "texts", "embeddings", "tmp",
-                QUARANTINE, RESERVE}  # fmt: skip
+                QUARANTINE, RESERVE, ARCHIVE, JOURNAL}  # fmt: skip
 
     @property
     def tmp(self) -> Path:
         """Where operations keep work in progress."""
         return self.folder / "tmp"
+
+    @contextmanager
+    def write(self) -> Iterator[Database]:
+        """The catalog's write lock, for who changes pieces too: the archive's changes are durable before the rows'."""
+        with self.database.write() as db, self.archive.writing():
+            yield db
 
     def free_space(self, operation: Callable[[], _T]) -> _T:
         """Runs what makes room, on a full disk too."""
@@ -79,7 +88,8 @@ class Parts:
             if not is_fingerprint(fingerprint):
                 raise IntegrityError(f"The catalog names a pipeline {fingerprint!r:.100}, which is no fingerprint: it "
                                      "is damaged. Run `docstore verify`, or restore a backup.")  # fmt: skip
-            files = self._embeddings[fingerprint] = ContentStore(self.folder, f"embeddings/{fingerprint}")
+            files = ContentStore(self.folder, f"embeddings/{fingerprint}", self.archive)
+            self._embeddings[fingerprint] = files
         return files
 
     def text_is_intact(self, text: TextRow) -> bool:

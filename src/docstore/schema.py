@@ -253,6 +253,8 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = {
     "m001_first_release": (*_TABLES, *_TRIGGERS, f"PRAGMA application_id = {APPLICATION_ID}"),
     # Release 0.2: when a document was last verified, and indexes that show damage of the catalog's own rows.
     "m002_checked_and_checkable": (*_CHECKING, *_TWINS),
+    # Release 0.2: pieces may be in `small.sqlar`. To who does not know of it they would be lost, so it must refuse.
+    "m003_small_pieces_are_packed": (),
 }
 """What brings a catalog up to date, in this order; each with its statements."""
 

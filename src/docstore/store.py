@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from docstore import contents, refcount
+from docstore.archive import Archive
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow
 from docstore.database import CatalogDatabase, row
@@ -101,11 +102,13 @@ class DocStore:
         database = reserve.lend(lambda: CatalogDatabase(root / CATALOG, readonly=readonly, timeout=timeout))
         reserve.fill()
         memory = Memory(cache_bytes)
+        archive = Archive(root, readonly=readonly, timeout=timeout)
         self._parts = Parts(
             folder=root,
             database=database,
-            documents=ContentStore(root, "documents"),
-            texts=ContentStore(root, "texts"),
+            archive=archive,
+            documents=ContentStore(root, "documents", archive),
+            texts=ContentStore(root, "texts", archive),
             pipeline=pipeline,
             extractor=Extractor(limits or Limits()),
             memory=memory,
@@ -126,6 +129,7 @@ class DocStore:
     def close(self) -> None:
         """Closes files and stops worker processes. Later use raises StoreClosed. May be called twice."""
         self._parts.extractor.close()
+        self._parts.archive.close()
         self._parts.database.close()
 
     # -- workspaces -----------------------------------------------------------------------------------------------
@@ -235,7 +239,7 @@ class DocStore:
                 for suffix in ("", *_BESIDE)
                 if (path := self._parts.folder / (CATALOG + suffix)).exists()
             )
-        physical = totals["file_bytes"] + catalog + self._parts.reserve.size()
+        physical = totals["file_bytes"] + catalog + self._parts.archive.overhead() + self._parts.reserve.size()
         return StorageStats(
             documents=totals["documents"],
             workspaces=totals["workspaces"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from docstore import durable
+from docstore import archive, durable
 from docstore.database import CatalogDatabase
 
 
@@ -18,6 +18,8 @@ def break_durability(what: str) -> None:
             durable.sync_file = _sync_nothing
         case "catalog":
             setattr(CatalogDatabase, "_connect", _connect_carelessly)  # noqa: B010  (mypy refuses the assignment)
+        case "archive":
+            archive._PRAGMAS = *archive._PRAGMAS, "synchronous = OFF"
         case _:
             raise ValueError(what)
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from docstore import DocStore
+from docstore.archive import ARCHIVE, JOURNAL
 from docstore.lifecycle import collect
 from docstore.reserve import RESERVE
 from docstore.testing import HashEmbedder
@@ -34,6 +35,8 @@ from tests.crash.workers import Workers
 from tests.folders import hash_of
 
 _CATALOG = "store/catalog.db"
+_ARCHIVE = "store/small.sqlar"
+_EMPTY = 20_480  # bytes of an archive without a piece
 _TMP = "store/tmp"
 _KEPT_FOLDER = "tmp"  # made when the store first works, and reused
 _KEPT_TABLES = ("totals", "pipelines", "_sqlite_migrations", "sqlite_sequence")
@@ -174,8 +177,11 @@ class Checker:
         left = [
             str(path.relative_to(self._folder))
             for path in self._folder.rglob("*")
-            if path.is_file() and not path.name.startswith("catalog.db") and path.name != RESERVE
+            if path.is_file() and not path.name.startswith(("catalog.db", ARCHIVE)) and path.name != RESERVE
         ]
+        left += folders.packed(self._folder)
+        sizes = [path.stat().st_size for name in (ARCHIVE, JOURNAL) if (path := self._folder / name).exists()]
+        left += [f"{size} bytes of the archive" for size in sizes if size > _EMPTY]
         with store._parts.database.read() as db:
             tables = db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
             for (table,) in tables:
@@ -206,9 +212,10 @@ class Checker:
             present = self._present.get(path)
             if present is None or present.digest != content.digest:
                 (self._root / path).write_bytes(content.data)
-        # Opening changes the catalog's files, so they are never those of the last image.
-        self._present = {path: content for path, content in wanted.items() if not path.startswith(_CATALOG)}
-        for name in ("catalog.db", "catalog.db-wal", "catalog.db-shm", "catalog.db-journal"):
+        # Opening changes the databases' files, so they are never those of the last image.
+        databases = (_CATALOG, _ARCHIVE)
+        self._present = {path: content for path, content in wanted.items() if not path.startswith(databases)}
+        for name in (*(f"catalog.db{end}" for end in ("", "-wal", "-shm", "-journal")), ARCHIVE, JOURNAL):
             if f"store/{name}" not in wanted:
                 (self._folder / name).unlink(missing_ok=True)
 

@@ -27,7 +27,9 @@ FIRST = b"The first document tells of ships and of the sea.\n"
 SAME_TEXT = FIRST.replace(b"\n", b"\r\n")
 SECOND = b"The second document tells of mountains and of snow."
 THIRD = b"The third document tells of ships in the snow."
-DOCUMENTS = {hash_of(data): data for data in (FIRST, SAME_TEXT, SECOND, THIRD)}
+GROUP = tuple(b"Note %d tells of %d ships." % (number, number * number) for number in range(5))
+"""As many as are packed."""
+DOCUMENTS = {hash_of(data): data for data in (FIRST, SAME_TEXT, SECOND, THIRD, *GROUP)}
 
 State = frozenset[tuple[str, frozenset[str]]]
 """What a store holds: each workspace with the hashes of its documents."""
@@ -164,6 +166,10 @@ ALPHABET: dict[str, Callable[[State], Iterator[Call]]] = {
 }
 
 
+PACKING: dict[str, Callable[[State], Iterator[Call]]] = {"add-group": _add("alice", FIRST, *GROUP)}
+"""Not among the sequences that are all taken: its images are many."""
+
+
 def _with(state: State, name: str, documents: frozenset[str]) -> State:
     return frozenset({**dict(state), name: documents}.items())
 
@@ -187,7 +193,7 @@ def calls_of(sequence: tuple[str, ...]) -> list[tuple[int, Call]]:
     """Every call of a history, with its operation's place."""
     state, found = EMPTY, [(0, Call("create", Session.open, (EMPTY,)))]
     for place, name in enumerate(sequence, 1):
-        for call in ALPHABET[name](state):
+        for call in (ALPHABET | PACKING)[name](state):
             found.append((place, call))
             state = call.outcomes[-1]
     return found

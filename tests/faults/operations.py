@@ -20,6 +20,8 @@ OWN = b"A note that one workspace has for itself.\n"
 GARBAGE = b"What nobody references any more.\n"
 NEW = b"A document that nobody has added before.\n" * 30
 ANOTHER = b"Another document that is new to the store.\n"
+PACKED = [b"Packed document %d.\n" % number for number in range(5)]
+GROUP = [b"Document %d of a new group.\n" % number for number in range(5)]
 
 State = dict[str, list[tuple[str, str, str]]]
 """For each workspace, hash, name and metadata of what it references."""
@@ -37,6 +39,8 @@ def build(folder: Path) -> None:
         alice.add_many([REPORT, OWN], metadata={"year": 2024})
         bob.add(REPORT, name="theirs.txt")
         bob.remove(bob.add(GARBAGE).hash)
+        packed = alice.add_many(PACKED).added
+        alice.remove(packed[0].hash)
     blob = folder / "documents" / hash_of(OWN)[:2] / f"{hash_of(OWN)}.txt"
     for hash in (hash_of(NEW), hash_of(ANOTHER)):
         orphan = folder / "documents" / hash[:2] / f"{hash}.txt"
@@ -116,6 +120,7 @@ OPERATIONS: dict[str, Operation] = {
     "add-stored": Operation(_in("bob", lambda bob: bob.add(OWN).hash)),
     "add-twin": Operation(_in("bob", lambda bob: bob.add(TWIN).hash)),
     "add-many": Operation(_in("bob", lambda bob: _outcome(bob.add_many([NEW, ANOTHER, OWN]))), gradual=True),
+    "add-group": Operation(_in("bob", lambda bob: _outcome(bob.add_many(GROUP))), gradual=True),
     "link": Operation(_in("bob", lambda bob: bob.link(hash_of(OWN)).hash)),
     "remove": Operation(_in("alice", lambda alice: alice.remove(hash_of(REPORT)))),
     "delete-workspace": Operation(lambda store: store.delete_workspace("alice")),

@@ -275,9 +275,9 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_DEMAND_BYTES}::test_somebody_elses_living_claim_is_not_waited_for",),
     ),
     Mutant(
-        "vanished-text-is-read", "ingest/add.py",
-        "        if text is None or not self._parts.text_is_intact(text):\n            return  # collected",
-        "        if text is None:\n            return  # collected",
+        "vanished-text-is-read", "ingest/build.py",
+        "    if text is None or not parts.text_is_intact(text):\n        return  # collected",
+        "    if text is None:\n        return  # collected",
         "an add fails instead of looking again",
         (f"{_FORCED_RACES}::test_a_text_collected_before_it_is_loaded_is_looked_for_again",),
     ),

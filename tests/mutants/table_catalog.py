@@ -83,11 +83,11 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
-        "failed-connections-are-reused", "database.py",
-        "                # Whatever state an error left it in, the next user gets a fresh one.\n"
-        "                connection.close()\n"
-        "                raise",
-        "                self._idle.append(connection)\n                raise",
+        "failed-connections-are-reused", "pool.py",
+        "            # Whatever state an error left it in, the next user gets a fresh one.\n"
+        "            connection.close()\n"
+        "            raise",
+        "            self._idle.append(connection)\n            raise",
         "the next user of the connection commits what failed",
         (f"{_CATALOG_LOCKS}::test_what_failed_is_rolled_back",),
     ),
@@ -121,7 +121,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_CATALOG_LOCKS}::test_a_read_is_of_one_moment",),
     ),
     Mutant(
-        "connections-carried-over-fork", "database.py",
+        "connections-carried-over-fork", "pool.py",
         "        _inherited.extend(self._idle)\n"
         "        self._idle = []\n",
         "",
@@ -129,39 +129,37 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_CATALOG_LOCKS}::test_a_child_leaves_its_parents_connections_open_and_unused",),
     ),
     Mutant(
-        "connections-closed-in-the-child", "database.py",
+        "connections-closed-in-the-child", "pool.py",
         "        _inherited.extend(self._idle)\n",
         "",
         "the child closes its parent's connections",
         (f"{_CATALOG_LOCKS}::test_a_child_leaves_its_parents_connections_open_and_unused",),
     ),
     Mutant(
-        "locks-carried-over-fork", "database.py",
+        "locks-carried-over-fork", "pool.py",
         "        self._idle = []\n"
-        "        self._make_locks()\n",
+        "        self._make_lock()\n",
         "        self._idle = []\n",
         "a child forked while a thread writes hangs",
         (f"{_CATALOG_LOCKS}::test_a_child_forked_while_locks_are_held_can_use_the_store",),
     ),
     Mutant(
-        "pool-taken-from-without-lock", "database.py",
-        "            with self._guard:\n"
-        "                if self._closed:\n"
-        "                    raise StoreClosed",
-        "            if True:\n"
-        "                if self._closed:\n"
-        "                    raise StoreClosed",
+        "pool-taken-from-without-lock", "pool.py",
+        "        with self._guard:\n"
+        "            self.require_open()",
+        "        if True:\n"
+        "            self.require_open()",
         "two threads take the last connection",
         (f"{_CATALOG_LOCKS}::test_two_threads_take_the_last_idle_connection",),
     ),
     Mutant(
-        "pool-given-back-without-lock", "database.py",
-        "            with self._guard:\n"
-        "                if not self._closed:\n"
-        "                    self._idle.append(connection)",
-        "            if True:\n"
-        "                if not self._closed:\n"
-        "                    self._idle.append(connection)",
+        "pool-given-back-without-lock", "pool.py",
+        "        with self._guard:\n"
+        "            if not self._closed:\n"
+        "                self._idle.append(connection)",
+        "        if True:\n"
+        "            if not self._closed:\n"
+        "                self._idle.append(connection)",
         "a connection outlives its closed store",
         (f"{_CATALOG_LOCKS}::test_a_connection_in_use_closes_with_the_store",),
     ),
@@ -176,14 +174,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "documents-looked-for-last", "database.py",
         "            if has_documents and schema.is_empty(connection):",
         "            if schema.is_empty(connection) and any(\n"
-        '                (self.path.parent / name).exists() for name in ("documents", "texts", "embeddings")\n'
+        '                (self.path.parent / name).exists() for name in ("documents", "texts", "embeddings", ARCHIVE)\n'
         "            ):",
         "a store that another process just made is refused as lost",
         (f"{_CATALOG_LOCKS}::test_a_store_that_is_made_while_it_is_opened",),
         (
             (
-                '            has_documents = any((self.path.parent / name).exists() for name in ("documents", "texts", '
-                '"embeddings"))\n',
+                '            has_documents = any(\n'
+                '                (self.path.parent / name).exists() for name in ("documents", "texts", '
+                '"embeddings", ARCHIVE)\n'
+                '            )\n',
                 "",
             ),
         ),

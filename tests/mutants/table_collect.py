@@ -158,8 +158,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "swept-without-the-write-lock", "lifecycle/collect.py",
-        "            with parts.database.write() as db:\n                for path in orphans(",
-        "            with parts.database.read() as db:\n                for path in orphans(",
+        "            with parts.write() as db:\n                for path in orphans(",
+        "            with parts.database.read() as db, parts.archive.writing():\n                for path in orphans(",
         "a file that is just being published is swept",
         (f"{_DURABILITY}::test_a_sweep_happens_under_the_write_lock",),
     ),

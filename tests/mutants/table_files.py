@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
+_ARCHIVE = "tests/test_archive.py"
 _CLAIMS = "tests/test_claims.py"
 _COLLECT = "tests/test_collect.py"
 _DURABILITY = "tests/test_durability.py"
@@ -13,7 +14,7 @@ _SUBINDEX = "tests/test_subindex.py"
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "staged-files-not-synced", "durable.py",
-        "        sync_files(staged)\n",
+        "        sync_files([each.path for each in files])\n",
         "",
         "a published file may be empty after a power cut",
         (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
@@ -41,7 +42,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "publication-begun-with-the-commit-in-sight", "ingest/add.py",
-        "            publication = Publication([path for item in items for path in item.staged])\n",
+        "            publication = Publication([piece for item in items for piece in item.staged], self._parts."
+        "archive)\n",
         "            publication = Publication()\n",
         "everybody waits for the lock while files are synced",
         (f"{_DURABILITY}::test_files_are_synced_before_the_lock_is_taken",),
@@ -49,7 +51,8 @@ MUTANTS: tuple[Mutant, ...] = (
             (
                 "                with storage_errors(\"publishing a document\"):\n",
                 "                with storage_errors(\"publishing a document\"):\n"
-                "                    publication = Publication([path for item in items for path in item.staged])\n",
+                "                    publication = Publication([piece for item in items for piece in item.staged], "
+                "self._parts.archive)\n",
             ),
         ),
     ),
@@ -69,22 +72,22 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "sub-indexes-not-synced", "ingest/incoming.py",
-        "[*files, *(self.subindex.paths if self.subindex is not None else ())]",
+        "[*files, *(self.subindex.staged if self.subindex is not None else ())]",
         "files",
         "a sub-index may be empty after a power cut",
         (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
     ),
     Mutant(
         "spans-not-synced", "ingest/pipeline.py",
-        "        return self.index.path, self.spans.path\n",
-        "        return self.index.path, self.index.path\n",
+        "        return self.index, self.spans\n",
+        "        return self.index, self.index\n",
         "a sub-index may be empty after a power cut",
         (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
     ),
     Mutant(
-        "published-while-written", "cas.py",
-        "        file.write(data)\n    return",
-        "        file.write(data[:-1])\n    return",
+        "published-while-written", "durable.py",
+        "                file.write(self.data)\n",
+        "                file.write(self.data[:-1])\n",
         "a file is published that is not whole",
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
     ),
@@ -265,8 +268,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "lost-files-look-intact", "cas.py",
-        "        except (FileNotFoundError, NotADirectoryError):\n            return False",
-        "        except (FileNotFoundError, NotADirectoryError):\n            return True",
+        "            return self._archive.size(self._packed(hash, suffix)) == size",
+        "            return True",
         "a lost file is deduplicated onto",
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
     ),
@@ -276,6 +279,97 @@ MUTANTS: tuple[Mutant, ...] = (
         ".st_size >= 0  # noqa",
         "a shortened file is deduplicated onto",
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
+    ),
+    Mutant(
+        "archive-committed-after-the-rows", "parts.py",
+        "        with self.database.write() as db, self.archive.writing():\n            yield db",
+        "        with self.archive.writing(), self.database.write() as db:\n            yield db",
+        "rows are deleted whose pieces stay for ever after a crash",
+        (f"{_ARCHIVE}::test_the_archive_changes_inside_the_catalogs_transactions_and_commits_first",),
+    ),
+    Mutant(
+        "archive-synced-carelessly", "archive.py",
+        '    "synchronous = FULL",\n',
+        '    "synchronous = NORMAL",\n',
+        "rows are committed whose pieces a power cut takes back",
+        (f"{_ARCHIVE}::test_commits_of_the_archive_survive_power_cuts",),
+    ),
+    Mutant(
+        "packed-bytes-stay", "archive.py",
+        '    "secure_delete = ON",\n',
+        '    "secure_delete = OFF",\n',
+        "what was collected can still be read in the archive",
+        (f"{_ARCHIVE}::test_what_is_collected_leaves_no_byte",),
+    ),
+    Mutant(
+        "archive-never-shrinks", "archive.py",
+        '                    writer.execute("PRAGMA auto_vacuum = FULL")\n',
+        "                    pass\n",
+        "what was collected still takes its room on the disk",
+        (f"{_ARCHIVE}::test_what_is_collected_leaves_no_byte",),
+    ),
+    Mutant(
+        "packed-pieces-not-unlinked", "cas.py",
+        "        self._archive.delete(self._packed(hash, suffix))\n",
+        "",
+        "packed pieces of collected documents stay",
+        (f"{_ARCHIVE}::test_what_is_collected_leaves_no_byte",),
+    ),
+    Mutant(
+        "packed-leftovers-not-swept", "lifecycle/collect.py",
+        "                    parts.archive.delete(name)\n",
+        "                    pass\n",
+        "packed pieces that a crash left stay for ever",
+        (f"{_ARCHIVE}::test_what_a_crash_between_the_commits_left_is_swept",),
+    ),
+    Mutant(
+        "second-copies-not-swept", "lifecycle/collect.py",
+        "        if path.exists() or not _has_row(",
+        "        if not _has_row(",
+        "a piece that is a file takes the room of two",
+        (f"{_ARCHIVE}::test_a_sweep_removes_the_copy_that_does_not_count",),
+    ),
+    Mutant(
+        "undo-forgets-the-archive", "durable.py",
+        "                    self._archive.delete(name)\n                self._archive.commit()",
+        "                    pass\n                self._archive.commit()",
+        "a failed publication leaves packed pieces",
+        (f"{_ARCHIVE}::test_a_publication_that_fails_is_undone",),
+    ),
+    Mutant(
+        "damaged-files-hide-packed-pieces", "durable.py",
+        "            self._clear(target)\n",
+        "",
+        "a damaged file stands before the piece that heals it",
+        (f"{_ARCHIVE}::test_a_lost_piece_may_come_back_as_a_file_and_a_lost_file_as_a_packed_piece",),
+    ),
+    Mutant(
+        "written-to-a-removed-archive", "archive.py",
+        "        if taken.inode == self._inode():\n",
+        "        if taken.inode:\n",
+        "pieces are written to a file that a repair replaced",
+        (f"{_ARCHIVE}::test_what_can_be_read_of_a_damaged_archive_is_saved",),
+    ),
+    Mutant(
+        "changed-archives-are-written", "archive.py",
+        "                    _require(writer, _EXPECTED, self.path)\n",
+        "                    pass\n",
+        "somebody else's trigger runs when a piece is stored",
+        (f"{_ARCHIVE}::test_an_archive_whose_schema_was_changed_is_not_written",),
+    ),
+    Mutant(
+        "large-packed-pieces-are-read", "archive.py",
+        "CASE WHEN length(data) <= ? THEN data END",
+        "CASE WHEN ? THEN data END",
+        "a tampered archive fills the memory",
+        (f"{_ARCHIVE}::test_a_piece_that_grew_is_not_read_whole",),
+    ),
+    Mutant(
+        "archive-forgotten-beside-a-lost-catalog", "database.py",
+        '"embeddings", ARCHIVE)',
+        '"embeddings")',
+        "a new catalog is made beside packed documents, which are then leftovers",
+        (f"{_ARCHIVE}::test_packed_documents_beside_a_lost_catalog_are_not_forgotten",),
     ),
     Mutant(
         "damaged-files-are-read", "cas.py",

@@ -70,8 +70,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "set-aside-in-a-second-transaction", "lifecycle/repair.py",
-        '            publication = Publication()\n            with storage_errors("setting a file aside"):',
-        "            publication = Publication()\n"
+        '            with storage_errors("setting a file aside"):',
         '            db.execute("COMMIT")\n'
         '            db.execute("BEGIN IMMEDIATE")\n'
         '            with storage_errors("setting a file aside"):',
@@ -80,9 +79,9 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "set-aside-without-sync", "lifecycle/repair.py",
-        "                publication.place(finding.expected.path, str(target), parts.folder)\n"
-        "                publication.sync()",
-        "                publication.place(finding.expected.path, str(target), parts.folder)",
+        "    publication.place(moved, str(target), parts.folder)\n"
+        "    publication.sync()",
+        "    publication.place(moved, str(target), parts.folder)",
         "what was set aside may be lost",
         (f"{_DURABILITY}::test_what_a_repair_places_is_durable_before_its_commit",),
     ),

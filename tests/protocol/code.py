@@ -55,12 +55,16 @@ LINES: dict[str, tuple[Line, ...]] = {
         Line("ingest/pipeline.py", "Pipeline.build", "stage(scratch.file(), encode_index("),
     ),
     "add: sync what is staged": (
-        Line(_ADD, _PUBLISH, "publication = Publication([path for item in items for path in item.staged])"),
-        Line("durable.py", "Publication.__init__", "sync_files(staged)"),
+        Line(
+            _ADD,
+            _PUBLISH,
+            "publication = Publication([piece for item in items for piece in item.staged], self._parts.archive)",
+        ),
+        Line("durable.py", "Publication.__init__", "sync_files([each.path for each in files])"),
         Line("durable.py", "_sync_file_at", "sync_file(fd)"),
     ),
     "add: look again": (
-        Line(_ADD, _PUBLISH, "with self._parts.database.write() as db:"),
+        Line(_ADD, _PUBLISH, "with self._parts.write() as db:"),
         Line(_ADD, "Addition._publish_one", "document = known.document(item.hash)"),
         Line(_ADD, "Addition._publish_text", "vectors = None if text is None else self._vectors(known, text)"),
     ),
@@ -68,11 +72,16 @@ LINES: dict[str, tuple[Line, ...]] = {
         Line(_ADD, "Addition._reap", "claims.request_sweep(db)"),
         Line(_ADD, "Addition._reap", "reap("),
     ),
-    "add: place": (Line("durable.py", "Publication.place", "os.replace(staged, target)"),),
+    # A group's small pieces go into the archive instead, whose one commit is their sync: to the model, a file each.
+    "add: place": (
+        Line("durable.py", "Publication.place", "os.replace(staged, target)"),
+        Line("durable.py", "Publication.place", "self._archive.put(name, data)"),
+    ),
     "add: sync the directories": (
         Line(_ADD, _PUBLISH, "publication.sync()"),
         Line("durable.py", "Publication.place", "while directory not in self._directories:"),
         Line("durable.py", "Publication.sync", "_all_at_once(sync_directory, "),
+        Line("durable.py", "Publication.sync", "self._archive.commit()"),
     ),
     "add: commit": (
         Line(_ADD, "Addition._refer", "claims.release(db, item.held)"),
@@ -93,9 +102,11 @@ LINES: dict[str, tuple[Line, ...]] = {
         Line(_COLLECT, "reap", "_unlink(parts.documents"),
         Line(_COLLECT, "_unlink_text", "_unlink(parts.texts"),
         Line("durable.py", "unlink", "path.unlink(missing_ok=True)"),
+        Line("cas.py", "ContentStore.unlink", "self._archive.delete("),
     ),
     "collect: delete the rows and commit": (
         Line(_COLLECT, "reap", "contents.delete_document(db, document)"),
+        Line("parts.py", "Parts.write", "with self.database.write() as db, self.archive.writing():"),
         # In the transaction of the unlinks, not in that of the doom: another collector may reap what we doomed.
         Line(_COLLECT, "_reap_doomed", "claims.request_sweep(db)"),
     ),
@@ -106,10 +117,19 @@ LINES: dict[str, tuple[Line, ...]] = {
     ),
     "collect: sweep temporary folders": (Line(_COLLECT, "collect", "scratch.sweep(parts.tmp)"),),
     "collect: list the shards": (Line(_COLLECT, "_sweep", "in files.shards():"),),
-    "collect: list a shard": (Line(_COLLECT, "orphans", "listed = ["),),
-    "collect: ask for its rows": (Line(_COLLECT, "orphans", "if not _has_row("),),
-    "collect: unlink a leftover": (Line(_COLLECT, "_sweep", "unlink(path, parts.folder)"),),
-    "collect: leave the shard": (Line(_COLLECT, "_sweep", "with parts.database.write() as db:"),),
+    "collect: list a shard": (
+        Line(_COLLECT, "orphans", "listed = ["),
+        Line(_COLLECT, "packed_orphans", "listed = ["),
+    ),
+    "collect: ask for its rows": (
+        Line(_COLLECT, "orphans", "if not _has_row("),
+        Line(_COLLECT, "packed_orphans", "or not _has_row("),
+    ),
+    "collect: unlink a leftover": (
+        Line(_COLLECT, "_sweep", "unlink(path, parts.folder)"),
+        Line(_COLLECT, "_sweep", "parts.archive.delete(name)"),
+    ),
+    "collect: leave the shard": (Line(_COLLECT, "_sweep", "with parts.write() as db:"),),
     # Of every directory that was looked through: whoever unlinked something there may have died before syncing it.
     "collect: sync what was swept": (Line(_COLLECT, "_sweep", "sync_"),),
     "collect: settle": (

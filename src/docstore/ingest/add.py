@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum, auto
 
@@ -23,7 +23,8 @@ from docstore.contents import DocumentRow, SubindexRow, TextRow
 from docstore.database import Database
 from docstore.documents import document_of
 from docstore.durable import Publication, storage_errors
-from docstore.errors import DocStoreError, DocumentNotFound, EmbeddingError, IntegrityError, WorkspaceNotFound
+from docstore.errors import DocStoreError, DocumentNotFound, IntegrityError, WorkspaceNotFound
+from docstore.ingest.build import batches, build
 from docstore.ingest.extract import SUFFIXES
 from docstore.ingest.incoming import Incoming
 from docstore.ingest.known import Known
@@ -36,7 +37,6 @@ from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
 _POLL_SECONDS = 0.02  # how often a wait for somebody else's claim looks again; embedding one chunk takes as long
 _MOST_VAIN = 50  # transactions in which a document could not be published
-_BATCH_CHARACTERS = 250_000  # some 300 chunks: full batches for the embedder, and seconds, not minutes, to a commit
 _ENOUGH_CHARACTERS = (
     100_000  # to begin to embed while more is extracted: less would be as many rounds of tiny documents
 )
@@ -107,8 +107,8 @@ class Addition:
             work[step].append(item)
         preparation.start(work[Step.PREPARE])
         self._publish(work[Step.PUBLISH])
-        for batch in _batches(work[Step.EMBED]):
-            self._embed(batch)
+        for batch in batches(work[Step.EMBED]):
+            build(batch, self._parts, self._scratch, self._progress)
             self._built += batch
             if time.monotonic() - self._published > _COMMIT_SECONDS:
                 self._publish_built()
@@ -210,53 +210,15 @@ class Addition:
         item.held.add(key)
         return True
 
-    # -- work without a lock --------------------------------------------------------------------------------------
-
-    def _embed(self, items: list[Incoming]) -> None:
-        for item in items:
-            if item.text is None:
-                self._load_text(item)
-        items = [item for item in items if item.outcome is None and item.text is not None]
-        if not items:
-            return
-        try:
-            self._embed_together(items)
-        except EmbeddingError as error:
-            if len(items) == 1:
-                items[0].outcome = error
-                return
-            # Only the documents that the embedder cannot take should fail for it.
-            for item in items:
-                self._embed([item])
-
-    def _embed_together(self, items: list[Incoming]) -> None:
-        texts = [item.text.content for item in items if item.text is not None]
-        built = self._parts.pipeline.build(texts, self._scratch, lambda chunks: self._progress(items[0], chunks))
-        for item, subindex in zip(items, built, strict=True):
-            item.subindex = subindex
-
-    def _load_text(self, item: Incoming) -> None:
-        """The stored text of a document that is there, for vectors that are not."""
-        with self._parts.database.read() as db:
-            text = contents.find_text(db, item.text_hash)
-        if text is None or not self._parts.text_is_intact(text):
-            return  # collected since we looked: the next round looks again
-        try:
-            with storage_errors("reading a stored text"):
-                data = self._parts.texts.read_checked(text.hash, text_files.SUFFIX, text.file_hash, text.file_size)
-            item.text = text_files.decompress(data, text.hash, text.characters)
-        except DocStoreError as error:
-            item.outcome = error
-
     # -- last transaction: publish --------------------------------------------------------------------------------
 
     def _publish(self, items: list[Incoming]) -> None:
         if not items:
             return
         with storage_errors("writing temporary files"):
-            publication = Publication([path for item in items for path in item.staged])
+            publication = Publication([piece for item in items for piece in item.staged], self._parts.archive)
         self._unsure = True
-        with self._parts.database.write() as db:
+        with self._parts.write() as db:
             try:
                 self._require_workspace(db)
                 known = Known(db, self._fingerprint, items)
@@ -393,17 +355,3 @@ class Addition:
         if held:
             with self._parts.database.write() as db:
                 claims.release(db, held)
-
-
-def _batches(items: list[Incoming]) -> Iterator[list[Incoming]]:
-    """Documents whose texts together fill the embedder's batches, and whose work a crash may cost."""
-    batch: list[Incoming] = []
-    characters = 0
-    for item in items:
-        batch.append(item)
-        characters += len(item.text.content) if item.text is not None else 0
-        if characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from docstore.cas import Staged
+from docstore.durable import Staged
 from docstore.errors import DocStoreError
 from docstore.ingest.extract import Extraction
 from docstore.ingest.pipeline import StagedSubindex
@@ -47,10 +46,10 @@ class Incoming:
             self.text_hash, self.text, self.text_file, self.subindex = text_hash, None, None, None
 
     @property
-    def staged(self) -> list[Path]:
-        """The temporary files that wait to be published."""
-        files = [file.path for file in (self.blob, self.text_file) if file is not None]
-        return [*files, *(self.subindex.paths if self.subindex is not None else ())]
+    def staged(self) -> list[Staged]:
+        """The pieces that wait to be published."""
+        files = [file for file in (self.blob, self.text_file) if file is not None]
+        return [*files, *(self.subindex.staged if self.subindex is not None else ())]
 
     @property
     def embedded(self) -> bool:

@@ -8,13 +8,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from docstore.cas import Staged, stage
+from docstore.durable import Staged, stage
 from docstore.errors import DocStoreError, EmbeddingError, InvalidArgument
 from docstore.ingest import chunk, extract
 from docstore.ingest.embed import Embedder
@@ -30,16 +29,16 @@ EMBED_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class StagedSubindex:
-    """A sub-index in temporary files, ready to be published."""
+    """A sub-index, ready to be published."""
 
     index: Staged
     spans: Staged
     chunks: int
 
     @property
-    def paths(self) -> tuple[Path, Path]:
-        """Both files."""
-        return self.index.path, self.spans.path
+    def staged(self) -> tuple[Staged, Staged]:
+        """Both pieces."""
+        return self.index, self.spans
 
 
 def is_fingerprint(value: object) -> bool:

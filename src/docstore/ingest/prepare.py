@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from docstore import texts
-from docstore.cas import stage as stage_bytes
+from docstore.durable import stage as stage_bytes
 from docstore.errors import DocStoreError, StorageError
 from docstore.ingest.extract import Extraction, Unreadable
 from docstore.ingest.extractor import CONCURRENCY, Extractor

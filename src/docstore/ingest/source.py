@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from docstore.cas import Staged
-from docstore.durable import copy, hash_stream
+from docstore.durable import Staged, copy, hash_stream
 from docstore.errors import DocStoreError, InvalidArgument, UnreadableDocument
 from docstore.scratch import Scratch
 

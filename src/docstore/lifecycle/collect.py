@@ -19,6 +19,7 @@ from docstore.contents import DocumentRow, TextRow
 from docstore.database import Database
 from docstore.durable import prune, prune_below, storage_errors, sync_entries, unlink
 from docstore.errors import InvalidArgument
+from docstore.ingest.pipeline import is_fingerprint
 from docstore.model import CollectReport, Progress
 from docstore.parts import Parts
 from docstore.texts import SUFFIX
@@ -27,6 +28,7 @@ from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 _BREATH_SECONDS = 0.01  # between batches, for writers of other processes to get their turn
 _BATCH = 64  # documents a transaction dooms or deletes
 _HOLD_SECONDS = 0.01  # and how long it unlinks at most, since writers wait for it
+_FRUGAL_BYTES = 128 * 1024  # of packed pieces it deletes on a full disk: the archive's journal must fit the reserve
 
 
 def collect(
@@ -52,7 +54,8 @@ def collect(
         documents, freed, requested = _reap_doomed(parts, touched, progress)
         sync_entries(touched, parts.folder)
         leftovers = scratch.sweep(parts.tmp) + (_sweep(parts) if wanted > met else 0)
-        with parts.database.write() as db:
+        with parts.write() as db:
+            parts.archive.tidy()
             claims.sweep_done(db, wanted + requested)
     parts.database.compact()
     return CollectReport(documents, freed, leftovers)
@@ -110,13 +113,14 @@ def _reap_doomed(
     """Returns how many documents and bytes went, and how many sweeps it asked for."""
     count = freed = requests = 0
     while True:
-        with parts.database.write() as db:
+        with parts.write() as db:
             end = time.monotonic() + _HOLD_SECONDS
             documents = []
             for document in refcount.doomed(db, _BATCH):
                 freed += reap(parts, db, [document], touched)
                 documents.append(document)
-                if time.monotonic() > end:
+                frugal = parts.database.is_frugal and parts.archive.deleted_bytes > _FRUGAL_BYTES
+                if frugal or time.monotonic() > end:
                     break
             if documents:
                 # Until their directories are synced: after a power cut, unlinked files may be back without rows. Here
@@ -153,10 +157,13 @@ def _sweep(parts: Parts) -> int:
         for shard in files.shards():
             looked.add(files.root / shard)
             # One shard at a time, so that writers wait for one directory's listing, not for the store's.
-            with parts.database.write() as db:
+            with parts.write() as db:
                 for path in orphans(parts, db, files, shard):
                     unlink(path, parts.folder)
                     looked.add(path.parent)
+                    swept += 1
+                for name in packed_orphans(parts, db, files, shard):
+                    parts.archive.delete(name)
                     swept += 1
                 # Whoever died between making a directory and placing its first file left it empty.
                 prune_below(files.root / shard, parts.folder)
@@ -169,9 +176,10 @@ def _sweep(parts: Parts) -> int:
 
 
 def content_stores(parts: Parts) -> list[ContentStore]:
-    """The roots of all published files, of pipelines this version never heard of too."""
-    pipelines = ContentStore(parts.folder, "embeddings").shards()
-    return [parts.documents, parts.texts, *(parts.embeddings(name) for name in pipelines)]
+    """The roots of all published pieces, of pipelines this version never heard of too."""
+    pipelines = ContentStore(parts.folder, "embeddings", parts.archive).shards()
+    named = [name for name in pipelines if is_fingerprint(name) or (parts.folder / "embeddings" / name).is_dir()]
+    return [parts.documents, parts.texts, *(parts.embeddings(name) for name in named)]
 
 
 def orphans(parts: Parts, db: Database, files: ContentStore, shard: str) -> list[Path]:
@@ -182,6 +190,17 @@ def orphans(parts: Parts, db: Database, files: ContentStore, shard: str) -> list
     """
     listed = [(hash, suffix, path) for hash, suffix, path in files.files(shard) if hash]
     return [path for hash, suffix, path in listed if not _has_row(parts, db, files, hash, suffix)]
+
+
+def packed_orphans(parts: Parts, db: Database, files: ContentStore, shard: str) -> list[str]:
+    """The same of the archive: names of pieces without a row. And of those that are files too: the file is what counts,
+    and a crash while one replaced the other leaves both."""
+    listed = [(hash, suffix, path) for hash, suffix, path in files.packed(shard) if hash]
+    return [
+        str(path.relative_to(parts.folder))
+        for hash, suffix, path in listed
+        if path.exists() or not _has_row(parts, db, files, hash, suffix)
+    ]
 
 
 def _has_row(parts: Parts, db: Database, files: ContentStore, hash: str, suffix: str) -> bool:

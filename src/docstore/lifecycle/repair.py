@@ -7,7 +7,6 @@ damaged blob has no source but its owner: it is moved to `quarantine/`, and addi
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,15 +15,15 @@ from tempfile import TemporaryDirectory
 
 from docstore import contents, schema
 from docstore import texts as text_files
-from docstore.cas import Staged, stage
 from docstore.contents import DocumentRow, SubindexRow
-from docstore.durable import Publication, storage_errors
+from docstore.durable import Publication, Staged, stage, storage_errors
 from docstore.errors import DocStoreError, IntegrityError, StoreReadOnly
 from docstore.ingest.extract import Unreadable
 from docstore.ingest.pipeline import StagedSubindex
 from docstore.lifecycle import catalog
 from docstore.lifecycle.catalog import Correction
 from docstore.lifecycle.pace import Pace
+from docstore.lifecycle.salvage import free, salvage
 from docstore.lifecycle.verify import Expected, Finding, Reading, damaged, expected_files, fault
 from docstore.model import Problem, Progress, Repair, RepairReport
 from docstore.parts import QUARANTINE, Parts
@@ -48,9 +47,9 @@ class _Restored:
     subindex: StagedSubindex | None = None
 
     @property
-    def staged(self) -> list[Path]:
-        """The files."""
-        return [*([self.text.path] if self.text else ()), *(self.subindex.paths if self.subindex else ())]
+    def staged(self) -> list[Staged]:
+        """The pieces."""
+        return [*([self.text] if self.text else ()), *(self.subindex.staged if self.subindex else ())]
 
 
 def repair(parts: Parts, readonly: bool, dry_run: bool, progress: Callable[[Progress], object] | None) -> RepairReport:
@@ -61,6 +60,7 @@ def repair(parts: Parts, readonly: bool, dry_run: bool, progress: Callable[[Prog
     with parts.database.read(tampered=True) as db:
         if schema.is_tampered(db):
             return RepairReport(tuple(repairs))  # its rows mean nothing until that is corrected
+    repairs += salvage(parts, dry_run)
     reading = Reading()
     findings = list(damaged(parts, reading, Pace(), note=not dry_run, progress=progress))
     repairs += [_as_repair("unrepaired", each, "Restore catalog.db from a backup.") for each in reading.problems]
@@ -108,8 +108,8 @@ def _keep_lost_rows(parts: Parts, corrections: list[Correction]) -> None:
     if lines := catalog.lost_rows(corrections):
         with Scratch(parts.tmp) as scratch, storage_errors("keeping dropped rows"):
             staged = stage(scratch.file(), lines)
-            publication = Publication([staged.path])
-            publication.place(staged.path, str(_free(parts.folder / QUARANTINE / "rows.jsonl")), parts.folder)
+            publication = Publication([staged])
+            publication.place(staged.path, str(free(parts.folder / QUARANTINE / "rows.jsonl")), parts.folder)
             publication.sync()
 
 
@@ -133,7 +133,7 @@ def _repair_files(parts: Parts, findings: list[Finding], dry_run: bool) -> list[
         repairs = [_set_aside(parts, each, dry_run, _ADD_AGAIN) for each in blobs]
         restored = _Restored()
         if text:
-            content = _extract_again(parts, text[0].document)
+            content = _extract_again(parts, text[0].document, scratch)
             if content is not None and not dry_run:
                 restored = _Restored(stage(scratch.file(), text_files.compress(content)), content)
             repairs += [
@@ -165,22 +165,32 @@ def _workplace(parts: Parts, dry_run: bool) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _extract_again(parts: Parts, document: DocumentRow) -> Text | None:
+def _extract_again(parts: Parts, document: DocumentRow, scratch: Scratch) -> Text | None:
     """The text, from the first document that has it, is intact, and gives it."""
     with parts.database.read() as db:
         owners = contents.documents_of_text(db, document.text)
     for owner in owners:
-        blob = Expected(parts.documents.path(owner.hash, owner.suffix), owner.hash, owner.size)
+        blob = Expected.of(parts.documents, owner.hash, owner.suffix, owner.hash, owner.size)
         if owner.doomed or fault(blob, Pace())[0]:
             continue
         try:
-            found = parts.extractor.extract(blob.path, owner.media_type)
-        except (DocStoreError, Unreadable):
+            found = parts.extractor.extract(_as_file(blob, scratch), owner.media_type)
+        except (DocStoreError, Unreadable, OSError):
             continue  # it was readable once: another version of the extractor, or a limit
         text = Text.of(found.text)
         if text.hash == document.text.hash:
             return text
     return None
+
+
+def _as_file(blob: Expected, scratch: Scratch) -> Path:
+    """Where an extractor finds a document: a packed one is unpacked."""
+    if blob.path.exists():
+        return blob.path
+    path = scratch.file()
+    with blob.open() as file:
+        path.write_bytes(file.read())
+    return path
 
 
 def _stored_text(parts: Parts, document: DocumentRow) -> Text | None:
@@ -213,8 +223,8 @@ def _publish(parts: Parts, document: DocumentRow, restored: _Restored) -> None:
     if not (staged := restored.staged):
         return
     with storage_errors("restoring a file"):
-        publication = Publication(staged)
-    with parts.database.write() as db:
+        publication = Publication(staged, parts.archive)
+    with parts.write() as db:
         text = contents.find_text(db, document.text.hash)
         if text is None:
             return  # collected meanwhile: nothing needs it
@@ -242,24 +252,26 @@ def _set_aside(parts: Parts, finding: Finding, dry_run: bool, advice: str) -> Re
     if kind != "damaged":
         # Missing: there is nothing to move. Unreadable: a failing disk is no place to move files about.
         return _as_repair("unrepaired", finding.problem, advice)
-    target = _free(parts.folder / QUARANTINE / finding.problem.path)
+    target = free(parts.folder / QUARANTINE / finding.problem.path)
     where = f"Moved to {target.relative_to(parts.folder)}. " if not dry_run else f"To be moved to {QUARANTINE}/. "
     if not dry_run:
-        with parts.database.write() as db:
+        with parts.write() as db, Scratch(parts.tmp) as scratch:
             now = contents.find_document(db, finding.document.hash)
             if now is None or now.doomed or finding.expected not in expected_files(parts, db, now):
                 return _as_repair("unrepaired", finding.problem, "It changed meanwhile: verify again.")
-            publication = Publication()
             with storage_errors("setting a file aside"):
-                publication.place(finding.expected.path, str(target), parts.folder)
-                publication.sync()
+                _move(parts, finding.expected, target, scratch)
     return _as_repair("quarantined", finding.problem, where + advice)
 
 
-def _free(path: Path) -> Path:
-    """The path, or the first with a number after it that nothing uses."""
-    candidate, number = path, 1
-    while os.path.lexists(candidate):
-        number += 1
-        candidate = path.with_name(f"{path.stem}.{number}{path.suffix}")
-    return candidate
+def _move(parts: Parts, damaged: Expected, target: Path, scratch: Scratch) -> None:
+    """Moves a damaged piece, which may be packed."""
+    if damaged.path.exists():
+        publication, moved = Publication(), damaged.path
+    else:
+        with damaged.open() as file:
+            staged = stage(scratch.file(), file.read())
+        publication, moved = Publication([staged]), staged.path
+    publication.place(moved, str(target), parts.folder)
+    publication.sync()
+    parts.archive.delete(str(damaged.path.relative_to(parts.folder)))

@@ -8,19 +8,23 @@ since the file may have been collected in between. What a crash left behind is n
 from __future__ import annotations
 
 import contextlib
-import os
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from docstore import claims, contents, refcount, scratch
+from docstore.archive import ARCHIVE
+from docstore.cas import ContentStore
 from docstore.contents import DocumentRow
 from docstore.database import Database, row, rows
-from docstore.durable import SourceError, hash_stream, open_regular, storage_errors
+from docstore.durable import SourceError, hash_stream, storage_errors
 from docstore.errors import IntegrityError, InvalidArgument, StorageError, StoreLocked
 from docstore.lifecycle import catalog
-from docstore.lifecycle.collect import content_stores, orphans
+from docstore.lifecycle.collect import content_stores, orphans, packed_orphans
 from docstore.lifecycle.pace import Pace
 from docstore.model import Problem, Progress, VerifyReport
 from docstore.parts import Parts
@@ -33,15 +37,27 @@ _PAGE = 256  # documents read from the catalog, and noted as checked, at a time
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A file that a row says is there."""
+    """A piece that a row says is there."""
 
     path: Path
+    """Where it is if it is a file; its name in the archive is the same."""
     hash: str
     size: int
     fingerprint: str = ""
     """Of the pipeline, for the files of a sub-index."""
     is_blob: bool = False
     """Of one document alone; other files serve all documents of a text."""
+    open: Callable[[], BinaryIO] = field(kw_only=True, compare=False)
+    """Opens it, whichever it is. Raises what `ContentStore.open` does."""
+
+    @classmethod
+    def of(
+        cls, files: ContentStore, name: str, suffix: str, hash: str, size: int, fingerprint: str = "",
+        *, is_blob: bool = False,
+    ) -> Expected:  # fmt: skip
+        """What `files` should hold under a hash and suffix."""
+        opened = partial(files.open, name, suffix)
+        return cls(files.path(name, suffix), hash, size, fingerprint, is_blob, open=opened)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +102,8 @@ def verify(
         with storage_errors("listing the store's folders"):
             foreign, leftovers = _strangers(parts)
         problems += foreign
+        if not dry_run:
+            problems += [Problem("damaged", ARCHIVE, each, ()) for each in parts.archive.problems()]
     if leftovers and not readonly and not dry_run:
         # A full disk or a busy store must not cost the report.
         with contextlib.suppress(StorageError, StoreLocked), parts.database.write() as db:
@@ -191,19 +209,18 @@ def _work(parts: Parts, hash: str, reading: Reading) -> tuple[DocumentRow, list[
 
 def expected_files(parts: Parts, db: Database, document: DocumentRow) -> list[Expected]:
     """The files of a document: its blob, and its text's when it is the first of the text's documents."""
-    path = parts.documents.path(document.hash, document.suffix)
-    blob = Expected(path, document.hash, document.size, is_blob=True)
+    blob = Expected.of(parts.documents, document.hash, document.suffix, document.hash, document.size, is_blob=True)
     text = document.text
     if not contents.is_first_of_text(db, document):
         return [blob]
-    expected = [blob, Expected(parts.texts.path(text.hash, SUFFIX), text.file_hash, text.file_size)]
+    expected = [blob, Expected.of(parts.texts, text.hash, SUFFIX, text.file_hash, text.file_size)]
     for fingerprint, found in contents.subindexes_of_text(db, text):
         files = parts.embeddings(fingerprint)
         for suffix, hash, size in (
             (INDEX_SUFFIX, found.index_hash, found.index_size),
             (SPANS_SUFFIX, found.spans_hash, found.spans_size),
         ):
-            expected.append(Expected(files.path(text.hash, suffix), hash, size, fingerprint))
+            expected.append(Expected.of(files, text.hash, suffix, hash, size, fingerprint))
     return expected
 
 
@@ -232,14 +249,15 @@ def _check(parts: Parts, document: DocumentRow, expected: Expected, pace: Pace) 
 def fault(expected: Expected, pace: Pace) -> tuple[str, str]:
     """What is wrong with a file, as (kind, detail); empty when nothing is."""
     try:
-        with open_regular(expected.path) as file:
-            size = os.fstat(file.fileno()).st_size
+        with expected.open() as file:
+            size = file.seek(0, io.SEEK_END)
+            file.seek(0)
             hash = hash_stream(pace.reading(file))[0] if size == expected.size else ""
     except FileNotFoundError:
         return "missing", "the catalog says it is stored, and there is no such file"
     except IntegrityError as error:
         return "damaged", str(error)
-    except (OSError, SourceError) as error:
+    except (OSError, SourceError, StorageError) as error:
         return "unreadable", f"it cannot be read: {error}"
     if size != expected.size:
         return "damaged", f"it has {size} bytes and was published with {expected.size}"
@@ -252,14 +270,24 @@ def _strangers(parts: Parts) -> tuple[list[Problem], int]:
     """Files that no row names: those that are not ours at all, and how many a crash left."""
     foreign = [_foreign(parts, path) for path in sorted(parts.folder.iterdir()) if path.name not in parts.known_names]
     leftovers = scratch.count_dead(parts.tmp)
-    for files in content_stores(parts):
-        foreign += [_foreign(parts, path) for path in files.strays()]
-        for shard in files.shards():
-            foreign += [_foreign(parts, path) for hash, _, path in files.files(shard) if not hash]
-            with contextlib.suppress(IntegrityError), parts.database.read() as db:  # a damaged row was reported above
-                leftovers += len(orphans(parts, db, files, shard))
+    with contextlib.suppress(IntegrityError):  # a damaged archive has no listing, and is reported
+        for files in content_stores(parts):
+            foreign += [_foreign(parts, path) for path in files.strays()]
+            for shard in files.shards():
+                foreign += [_foreign(parts, path) for hash, _, path in files.files(shard) if not hash]
+                leftovers += _leftovers(parts, files, shard)
+        strangers = parts.archive.strangers()
+        foreign += [Problem("foreign", ARCHIVE, f"docstore packs nothing of the name {each}", ()) for each in strangers]
     return foreign, leftovers
 
 
 def _foreign(parts: Parts, path: Path) -> Problem:
     return Problem("foreign", str(path.relative_to(parts.folder)), "docstore makes nothing of this name here", ())
+
+
+def _leftovers(parts: Parts, files: ContentStore, shard: str) -> int:
+    try:
+        with parts.database.read() as db:
+            return len(orphans(parts, db, files, shard)) + len(packed_orphans(parts, db, files, shard))
+    except IntegrityError:  # a damaged row was reported above
+        return 0

@@ -1,0 +1,357 @@
+"""Archive: small pieces of many documents as rows of one SQLite file; a file for each would cost more than it holds.
+
+The file is a SQLite Archive (https://sqlite.org/sqlar.html): a piece's name is the path that its loose file would have,
+and its data is never deflated. `sqlite3 -Ax small.sqlar`, in the store's folder, unpacks it into files that serve as
+well.
+
+Only the holder of the catalog's write lock changes it, in transactions that are over before the catalog's own commits:
+`writing` gives one. The journal is a rollback journal: what is appended is written once, a reader needs no file beside
+it, and waits for a commit at most. TRUNCATE with FULL syncs the emptied journal, so a commit stays after a power cut;
+with DELETE its directory would have to be synced. `auto_vacuum` and `secure_delete` leave nothing of what was deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from docstore.durable import storage_errors, sync_directory
+from docstore.errors import IntegrityError
+from docstore.forking import in_child
+from docstore.pool import Pool
+from docstore.refusals import sqlite_errors
+
+ARCHIVE = "small.sqlar"
+"""The file's name in the store's folder."""
+
+JOURNAL = f"{ARCHIVE}-journal"
+"""SQLite's own file beside it, empty while nothing is written."""
+
+_FILE = 0o100644  # the mode that unpacking gives a piece
+_ADVICE = "Run `docstore repair`, which saves what can still be read."
+_HOT = "A crash interrupted a change of it, which reading must undo first. Open the store once without readonly=True."
+
+_SCHEMA = (
+    "CREATE TABLE sqlar(name TEXT PRIMARY KEY, mode INT, mtime INT, sz INT, data BLOB)",  # as the format has it
+    "CREATE TABLE held(pieces INT, bytes INT)",  # sums over sqlar, so that statistics cost the same in any store
+    "INSERT INTO held VALUES (0, 0)",
+    """CREATE TRIGGER sqlar_insert AFTER INSERT ON sqlar BEGIN
+    UPDATE held SET pieces = pieces + 1, bytes = bytes + length(NEW.data);
+END""",
+    """CREATE TRIGGER sqlar_delete AFTER DELETE ON sqlar BEGIN
+    UPDATE held SET pieces = pieces - 1, bytes = bytes - length(OLD.data);
+END""",
+    """CREATE TRIGGER sqlar_update AFTER UPDATE ON sqlar BEGIN
+    UPDATE held SET bytes = bytes - length(OLD.data) + length(NEW.data);
+END""",
+)
+_EXPECTED = [(sql.split()[1].lower(), sql.split()[2].partition("(")[0], sql) for sql in _SCHEMA if "CREATE" in sql]
+
+_ENTRIES = "SELECT type, name, coalesce(sql, '') FROM sqlite_master"
+_PUT = """INSERT INTO sqlar VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE
+          SET mode = excluded.mode, mtime = excluded.mtime, sz = excluded.sz, data = excluded.data"""
+
+_HELD_IS_WRONG = """
+    SELECT 1 WHERE (SELECT count(*) FROM held) <> 1
+    UNION ALL SELECT 1 FROM held, (SELECT count(*) AS n, coalesce(sum(length(data)), 0) AS size FROM sqlar)
+    WHERE pieces <> n OR bytes <> size"""
+_OURS = re.compile(r"(documents|texts|embeddings/[0-9a-f]{32})/([0-9a-f]{2})/\2[0-9a-f]{62}[./]")
+
+
+class _Connection(sqlite3.Connection):
+    """One that knows which file it opened, since another may have been put in its place."""
+
+    inode = 0
+    is_checked = False
+    """Whether its schema was looked at."""
+
+
+class Archive:
+    """The archive of one store. Safe for threads and after fork."""
+
+    def __init__(self, folder: Path, *, readonly: bool, timeout: float) -> None:
+        self.path = folder / ARCHIVE
+        self._readonly = readonly
+        self._timeout = timeout
+        self._pool = Pool(folder)
+        self._writer: _Connection | None = None
+        self._owner: int | None = None
+        """The thread in whose transaction we are."""
+        self._is_new = False
+        """Whether the transaction makes the file."""
+        self.deleted_bytes = 0
+        """Of pieces, in the transaction so far."""
+        in_child(self._leave_parent)
+
+    def _leave_parent(self) -> None:
+        if self._writer is not None:
+            self._pool.abandon(self._writer)
+        self._writer = self._owner = None
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def size(self, name: str) -> int | None:
+        """The bytes of a piece, or None when there is none of this name."""
+        found = self._rows("SELECT length(data) FROM sqlar WHERE name = ?", name)
+        return int(found[0][0] or 0) if found else None
+
+    def read(self, name: str, most: int) -> bytes | None:
+        """A piece, or None when there is none of this name.
+
+        Raises:
+            IntegrityError: it has more bytes than `most`, or is none.
+        """
+        # No more is read than was published, however large it has become.
+        found = self._rows("SELECT CASE WHEN length(data) <= ? THEN data END FROM sqlar WHERE name = ?", most, name)
+        if not found:
+            return None
+        if not isinstance(data := found[0][0], bytes):
+            raise IntegrityError(f"{name} in {self.path} does not hold the bytes that were published there: it was "
+                                 f"changed or damaged. {_ADVICE}")  # fmt: skip
+        return data
+
+    def names(self, root: str) -> list[str]:
+        """The names below a root, such as `documents/ab`, in order."""
+        found = self._rows("SELECT name FROM sqlar WHERE name > ? AND name < ? ORDER BY name", f"{root}/", f"{root}0")
+        return [str(name) for (name,) in found]
+
+    def below(self, root: str) -> list[str]:
+        """What a directory would hold where these names were paths: the parts after `root`, each once."""
+        found, after = [], f"{root}/"
+        query = "SELECT name FROM sqlar WHERE name > ? AND name < ? ORDER BY name LIMIT 1"
+        while row := self._rows(query, after, f"{root}0"):
+            part = str(row[0][0])[len(root) + 1 :].partition("/")[0]
+            found.append(part)
+            after = f"{root}/{part}0"  # the character after a slash: past all that lies below
+        return found
+
+    def strangers(self) -> list[str]:
+        """Names that docstore never gives a piece. Reads all names."""
+        odd = self._rows("SELECT name FROM sqlar WHERE typeof(name) <> 'text' OR name = ''")
+        found = [repr(name) for (name,) in odd]
+        last = ""
+        while some := self._rows("SELECT name FROM sqlar WHERE name > ? AND name < x'' ORDER BY name LIMIT 4096", last):
+            found += [name for (name,) in some if _OURS.match(name) is None]
+            last = some[-1][0]
+        return found
+
+    def overhead(self) -> int:
+        """Bytes that it takes beyond those of its pieces."""
+        used = sum(_size(self.path.with_name(name)) for name in (ARCHIVE, JOURNAL))
+        held = self._rows("SELECT bytes FROM held") if used else []
+        return used - (int(held[0][0]) if held else 0)
+
+    def problems(self) -> list[str]:
+        """What is wrong with the file as a whole. Reads it to its end; who commits to it waits meanwhile."""
+        try:
+            found = [str(detail) for (detail,) in self._rows("PRAGMA integrity_check") if detail != "ok"]
+            entries = self._rows(_ENTRIES)
+            if not found and entries and not _is_ours(entries, _EXPECTED):
+                found = ["its schema is not the one that docstore makes"]
+            if not found and self._rows(_HELD_IS_WRONG):
+                found = ["what it says that it holds is not what it holds"]
+        except IntegrityError as error:
+            found = [str(error)]
+        return found
+
+    def _rows(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
+        with self._errors():
+            if self._writer is not None and self._owner == threading.get_ident():
+                return self._writer.execute(sql, arguments).fetchall()
+            if self._inode() is None:
+                return []
+            connection = self._taken()
+            try:
+                found = connection.execute(sql, arguments).fetchall() if self._is_made(connection) else []
+            except BaseException:
+                connection.close()
+                raise
+            self._pool.give_back(connection)
+            return found
+
+    def _is_made(self, connection: _Connection) -> bool:
+        """Whether there are tables: a crash may have left the file without when it was made."""
+        if not connection.is_checked:
+            if _is_empty(connection):
+                return False
+            _require(connection, _EXPECTED[:1], self.path)
+            connection.is_checked = True
+        return True
+
+    def _inode(self) -> int | None:
+        """Which file it is. None while there is nothing in it."""
+        try:
+            found = os.stat(self.path)  # noqa: PTH116  (of a Path: each piece that is read asks for it)
+        except FileNotFoundError:
+            return None
+        return found.st_ino if found.st_size else None
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Changes inside are durable when the block has ended, and undone when it fails.
+
+        Under the catalog's write lock, whose transaction must commit after: a row is never there without its piece.
+        """
+        assert self._owner is None
+        self._owner, self._is_new, self.deleted_bytes = threading.get_ident(), False, 0
+        try:
+            yield
+            self.commit()
+        finally:
+            writer, self._writer, self._owner = self._writer, None, None
+            if writer is not None:
+                writer.close()
+
+    def put(self, name: str, data: bytes) -> None:
+        """Stores a piece, in the place of one that has its name."""
+        with self._errors():
+            self._begun().execute(_PUT, (name, _FILE, int(time.time()), len(data), data))
+
+    def delete(self, name: str) -> None:
+        """Deletes a piece, if it is there."""
+        assert self._owner == threading.get_ident()
+        if self._writer is None and self._inode() is None:
+            return
+        with self._errors():
+            gone = self._begun().execute("DELETE FROM sqlar WHERE name = ? RETURNING length(data)", (name,)).fetchall()
+            self.deleted_bytes += sum(int(size or 0) for (size,) in gone)
+
+    def tidy(self) -> None:
+        """Gives back what whoever died left: a journal from before it counted, and pages that a commit had freed and
+        not cut off yet. Both hold old bytes, and no change might ever come for them."""
+        used = _size(self.path)
+        pages = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        if used and (_size(self.path.with_name(JOURNAL)) or self._rows(pages) not in ([], [(used,)])):
+            with self._errors(), storage_errors("tidying the archive"):
+                writer = self._begun()
+                writer.execute("UPDATE held SET pieces = pieces")
+                # By its name: to open the file and close it would drop the locks that SQLite holds on it.
+                os.truncate(self.path, min(used, writer.execute(pages).fetchone()[0]))
+
+    def commit(self) -> None:
+        """After this returns, every change survives a power cut. The rows may be committed."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        with self._errors():
+            try:
+                writer.execute("COMMIT")
+            except BaseException:
+                writer.close()
+                raise
+        if self._is_new:
+            with storage_errors("making the archive"):
+                sync_directory(self.path.parent)
+        self._pool.give_back(writer)
+
+    def _begun(self) -> sqlite3.Connection:
+        """The connection of the transaction, which begins with its first change."""
+        assert self._owner == threading.get_ident()
+        if self._writer is None:
+            writer = self._taken()
+            try:
+                if _is_empty(writer):
+                    # Each commit gives back the pages of what it deleted. Possible only before the first table; and it
+                    # writes, so it is nothing for readers to do.
+                    writer.execute("PRAGMA auto_vacuum = FULL")
+                writer.execute("BEGIN IMMEDIATE")
+                if _is_empty(writer):
+                    for statement in _SCHEMA:
+                        writer.execute(statement)
+                    self._is_new = True
+                else:
+                    _require(writer, _EXPECTED, self.path)
+            except BaseException:
+                writer.close()
+                raise
+            self._writer = writer
+        return self._writer
+
+    # -- connections ----------------------------------------------------------------------------------------------
+
+    def _taken(self) -> _Connection:
+        """A connection to the file that is there now: another may have been put in its place, or it was removed."""
+        taken = self._pool.take(self._connect)
+        assert isinstance(taken, _Connection)
+        if taken.inode == self._inode():
+            return taken
+        taken.close()
+        self._pool.forget()
+        return self._connect()
+
+    def _connect(self) -> _Connection:
+        mode = "ro" if self._readonly else "rw" if self._owner != threading.get_ident() else "rwc"
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=self._timeout,
+            isolation_level=None,  # transactions are ours to begin
+            check_same_thread=False,
+            factory=_Connection,
+        )
+        try:
+            for pragma in _PRAGMAS if not self._readonly else _PRAGMAS_OF_READERS:
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+            connection.inode = self.path.stat().st_ino
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _errors(self) -> contextlib.AbstractContextManager[None]:
+        return sqlite_errors(self.path, "archive", _ADVICE, _HOT if self._readonly else None)
+
+    def close(self) -> None:
+        """Closes all connections. Later use raises StoreClosed."""
+        self._pool.close()
+
+
+_PRAGMAS_OF_READERS = (
+    "trusted_schema = OFF",  # an archive that was tampered with cannot make us call functions
+    "cell_size_check = ON",
+)
+_PRAGMAS: tuple[str, ...] = (
+    *_PRAGMAS_OF_READERS,
+    "secure_delete = ON",
+    "journal_mode = TRUNCATE",
+    "synchronous = FULL",
+    "fullfsync = ON",  # macOS: see durable.sync_file
+    "cache_spill = OFF",  # readers go on until the commit
+)
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+
+
+def _require(connection: sqlite3.Connection, expected: list[tuple[str, str, str]], path: Path) -> None:
+    if not _is_ours(connection.execute(_ENTRIES).fetchall(), expected):
+        raise IntegrityError(f"The schema of {path} is not docstore's: it was damaged or changed. {_ADVICE}")
+
+
+def _is_ours(entries: list[tuple[Any, ...]], expected: list[tuple[str, str, str]]) -> bool:
+    """Whether an archive is what we made, and does what our statements say.
+
+    Args:
+        expected: what it must have. To read, that is the table of pieces; a trigger cannot change what is read.
+    """
+    # As text: in a damaged schema they may be of any type.
+    found = {(str(type), str(name), str(sql)) for type, name, sql in entries}
+    acting = {entry for entry in found if entry[0] in ("trigger", "view")}
+    return found.issuperset(expected) and (expected != _EXPECTED or acting.issubset(expected))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

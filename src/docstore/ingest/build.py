@@ -1,0 +1,73 @@
+"""What a text lacks is built: its chunks and their vectors, with chunks of many documents in the embedder's batches.
+
+Without any lock, by who claimed the embedding; see `add`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from docstore import contents, texts
+from docstore.durable import storage_errors
+from docstore.errors import DocStoreError, EmbeddingError
+from docstore.ingest.incoming import Incoming
+from docstore.parts import Parts
+from docstore.scratch import Scratch
+
+_BATCH_CHARACTERS = 250_000  # some 300 chunks: full batches for the embedder, and seconds, not minutes, to a commit
+
+
+def batches(items: list[Incoming]) -> Iterator[list[Incoming]]:
+    """Documents whose texts together fill the embedder's batches, and whose work a crash may cost."""
+    batch: list[Incoming] = []
+    characters = 0
+    for item in items:
+        batch.append(item)
+        characters += len(item.text.content) if item.text is not None else 0
+        if characters >= _BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def build(items: list[Incoming], parts: Parts, scratch: Scratch, progress: Callable[[Incoming, int], None]) -> None:
+    """Stages sub-indexes. What fails gets its outcome; what has neither then, lost its text meanwhile."""
+    for item in items:
+        if item.text is None:
+            load_text(item, parts)
+    items = [item for item in items if item.outcome is None and item.text is not None]
+    if not items:
+        return
+    try:
+        _build_together(items, parts, scratch, progress)
+    except EmbeddingError as error:
+        if len(items) == 1:
+            items[0].outcome = error
+            return
+        # Only the documents that the embedder cannot take should fail for it.
+        for item in items:
+            build([item], parts, scratch, progress)
+
+
+def _build_together(
+    items: list[Incoming], parts: Parts, scratch: Scratch, progress: Callable[[Incoming, int], None]
+) -> None:
+    contents_of = [item.text.content for item in items if item.text is not None]
+    built = parts.pipeline.build(contents_of, scratch, lambda chunks: progress(items[0], chunks))
+    for item, subindex in zip(items, built, strict=True):
+        item.subindex = subindex
+
+
+def load_text(item: Incoming, parts: Parts) -> None:
+    """The stored text of a document that is there, for vectors that are not."""
+    with parts.database.read() as db:
+        text = contents.find_text(db, item.text_hash)
+    if text is None or not parts.text_is_intact(text):
+        return  # collected since we looked: the next round looks again
+    try:
+        with storage_errors("reading a stored text"):
+            data = parts.texts.read_checked(text.hash, texts.SUFFIX, text.file_hash, text.file_size)
+        item.text = texts.decompress(data, text.hash, text.characters)
+    except DocStoreError as error:
+        item.outcome = error

@@ -1,0 +1,96 @@
+"""Connections to one SQLite file, taken and given back: safe for threads and after fork.
+
+Pooled, not tied to threads: a server's short-lived threads would leak one descriptor each. A connection is never
+carried across `fork`: the child opens its own, and keeps the parent's open but untouched, since closing it could
+checkpoint and delete a write-ahead log under the parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from docstore.errors import StoreClosed
+from docstore.forking import in_child
+
+# A child of fork must not close these: see the module's first lines.
+_inherited: list[sqlite3.Connection] = []
+
+
+class Pool:
+    """The connections of one open store to one file."""
+
+    def __init__(self, folder: Path) -> None:
+        """
+        Args:
+            folder: the store's, for the error of who uses it closed.
+        """
+        self._folder = folder
+        self._closed = False
+        self._idle: list[sqlite3.Connection] = []
+        self._make_lock()
+        in_child(self._leave_parent)
+
+    def _make_lock(self) -> None:
+        self._guard = threading.Lock()
+
+    def _leave_parent(self) -> None:
+        _inherited.extend(self._idle)
+        self._idle = []
+        self._make_lock()
+
+    def take(self, connect: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
+        """A connection that nobody else uses, an idle one or one that `connect` makes.
+
+        Raises:
+            StoreClosed: there are none any more.
+        """
+        with self._guard:
+            self.require_open()
+            connection = self._idle.pop() if self._idle else None
+        return connection or connect()
+
+    def require_open(self) -> None:
+        """Raises StoreClosed when `close` was called."""
+        if self._closed:
+            raise StoreClosed(f"The store {self._folder} was closed. Open it again.")
+
+    def give_back(self, connection: sqlite3.Connection) -> None:
+        """For the next to use."""
+        with self._guard:
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    @contextlib.contextmanager
+    def connection(self, connect: Callable[[], sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
+        """A connection for the block; see `take`."""
+        connection = self.take(connect)
+        try:
+            yield connection
+        except BaseException:
+            # Whatever state an error left it in, the next user gets a fresh one.
+            connection.close()
+            raise
+        self.give_back(connection)
+
+    def abandon(self, connection: sqlite3.Connection) -> None:
+        """Keeps a connection open that was the parent's before fork, and that nobody here may use."""
+        _inherited.append(connection)
+
+    def forget(self) -> None:
+        """Closes what is idle: its file is another one by now."""
+        with self._guard:
+            while self._idle:
+                self._idle.pop().close()
+
+    def close(self) -> None:
+        """Closes all connections, those in use when they are given back. Later use raises StoreClosed."""
+        with self._guard:
+            self._closed = True
+            while self._idle:
+                self._idle.pop().close()

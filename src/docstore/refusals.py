@@ -1,0 +1,52 @@
+"""SQLite's errors in our words."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from docstore.errors import DocStoreError, IntegrityError, StorageError, StoreLocked
+
+# SQLite's primary result codes (https://sqlite.org/rescode.html): which of our errors each one is.
+_TRANSLATION: dict[int, tuple[type[DocStoreError], str]] = {
+    sqlite3.SQLITE_BUSY: (StoreLocked, "Another process holds its write lock. Try again, or raise `timeout`."),
+    sqlite3.SQLITE_LOCKED: (StoreLocked, "Another process holds its write lock. Try again, or raise `timeout`."),
+    sqlite3.SQLITE_FULL: (StorageError, "The disk is full. Nothing was changed; free space, then try again."),
+    sqlite3.SQLITE_IOERR: (StorageError, "The disk failed or is full. Nothing was changed; check it, then try again."),
+    sqlite3.SQLITE_CANTOPEN: (StorageError, "It cannot be opened. Check that the folder exists and is permitted."),
+    sqlite3.SQLITE_READONLY: (StorageError, "It is not writable. Check permissions, or open with readonly=True."),
+    sqlite3.SQLITE_PERM: (StorageError, "Access is not permitted. Check permissions."),
+    sqlite3.SQLITE_CORRUPT: (IntegrityError, "It is damaged. Restore it from a backup; `documents/` is intact."),
+    sqlite3.SQLITE_NOTADB: (IntegrityError, "It is no SQLite database. Restore it from a backup."),
+    sqlite3.SQLITE_CONSTRAINT: (IntegrityError, "It contradicts itself. Please report this with the message."),
+}
+
+# No table of that name, text that is no UTF-8: our statements are right for a catalog that is as we made it.
+_UNEXPECTED = (IntegrityError, "It is damaged or was changed by others: run `docstore verify`, or restore a backup. "
+                               "Please report it if it is not.")  # fmt: skip
+
+
+@contextlib.contextmanager
+def sqlite_errors(
+    path: Path, what: str = "catalog", damaged: str | None = None, unwritable: str | None = None
+) -> Iterator[None]:
+    """Turns SQLite's errors into ours, naming the file.
+
+    Args:
+        damaged: what to do about a file that is, instead of what one does about a catalog.
+        unwritable: what to do where SQLite would have to write, instead of checking permissions.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        kind, advice = _TRANSLATION.get(code, _UNEXPECTED)
+        if kind is IntegrityError:
+            advice = damaged or advice
+        elif code == sqlite3.SQLITE_READONLY:
+            advice = unwritable or advice
+        raise kind(f"The {what} {path} refused: {error}. {advice}") from error
+    except UnicodeDecodeError as error:  # in a message of SQLite's that quotes damaged bytes
+        raise IntegrityError(f"The {what} {path} cannot be read ({error}). {damaged or _UNEXPECTED[1]}") from error
