@@ -162,7 +162,7 @@ class Archive:
         return found
 
     def _rows(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
-        with self._errors():
+        with self._errors(), storage_errors("reading the archive"):
             if self._writer is not None and self._owner == threading.get_ident():
                 return self._writer.execute(sql, arguments).fetchall()
             if self._inode() is None:
