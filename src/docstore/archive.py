@@ -280,9 +280,10 @@ class Archive:
 
     def _taken(self) -> _Connection:
         """A connection to the file that is there now: another may have been put in its place, or it was removed."""
+        now = self._inode()
         taken = self._pool.take(self._connect)
         assert isinstance(taken, _Connection)
-        if taken.inode == self._inode():
+        if taken.inode == now:
             return taken
         taken.close()
         self._pool.forget()
