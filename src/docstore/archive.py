@@ -162,7 +162,7 @@ class Archive:
         return found
 
     def _rows(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
-        with self._errors():
+        with self._errors(), storage_errors("reading the archive"):
             if self._writer is not None and self._owner == threading.get_ident():
                 return self._writer.execute(sql, arguments).fetchall()
             if self._inode() is None:
@@ -280,9 +280,10 @@ class Archive:
 
     def _taken(self) -> _Connection:
         """A connection to the file that is there now: another may have been put in its place, or it was removed."""
+        now = self._inode()
         taken = self._pool.take(self._connect)
         assert isinstance(taken, _Connection)
-        if taken.inode == self._inode():
+        if taken.inode == now:
             return taken
         taken.close()
         self._pool.forget()

@@ -345,7 +345,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "written-to-a-removed-archive", "archive.py",
-        "        if taken.inode == self._inode():\n",
+        "        if taken.inode == now:\n",
         "        if taken.inode:\n",
         "pieces are written to a file that a repair replaced",
         (f"{_ARCHIVE}::test_what_can_be_read_of_a_damaged_archive_is_saved",),
