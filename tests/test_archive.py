@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from docstore import DocStore, IntegrityError, StorageError, StoreVersionError, Workspace, durable, schema
+from docstore import DocStore, IntegrityError, StorageError, StoreLocked, StoreVersionError, Workspace, durable, schema
+from docstore import archive as archive_module
 from docstore.archive import ARCHIVE, JOURNAL, Archive
 from docstore.database import CatalogDatabase
 from docstore.lifecycle import collect as collect_module
@@ -564,3 +565,34 @@ def test_who_does_not_know_of_archives_refuses(filled: Path, monkeypatch: pytest
     monkeypatch.setattr(schema, "MIGRATIONS", known)
     with pytest.raises(StoreVersionError, match="newer"):
         open_store(filled)
+
+
+# -- many looks in one transaction ------------------------------------------------------------------------------------
+
+
+def test_a_commit_waits_for_no_more_than_some_looks(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive_module, "_TOGETHER", 2)
+    with open_store(filled) as store, open_store(filled, timeout=0.1) as other:
+        archive = store._parts.archive
+        names = archive.names(f"documents/{archive.below('documents')[0]}")
+        with archive.reading():
+            assert archive.size(names[0])
+            with pytest.raises(StoreLocked), other._parts.write():
+                other._parts.archive.put("documents/00/x", b"new")
+            assert archive.size(names[0])  # the second look, which ends the transaction
+            with other._parts.write():
+                other._parts.archive.put("documents/00/x", b"new")
+            assert archive.size("documents/00/x") == 3
+        assert archive.size(names[0])
+
+
+def test_a_look_that_fails_ends_the_transaction(filled: Path) -> None:
+    with open_store(filled) as store, open_store(filled, timeout=0.1) as other:
+        archive = store._parts.archive
+        with archive.reading():
+            assert archive.size("documents/00/none") is None
+            with pytest.raises(IntegrityError):
+                archive._rows("SELECT nothing")
+            with other._parts.write():
+                other._parts.archive.put("documents/00/x", b"new")
+            assert archive.size("documents/00/x") == 3

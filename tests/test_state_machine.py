@@ -40,6 +40,12 @@ documents = st.sampled_from(list(DOCUMENTS))
 workspaces = st.sampled_from(WORKSPACES)
 
 
+@pytest.fixture(autouse=True)
+def two_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is added singly becomes files, of two or more documents the pieces are packed."""
+    monkeypatch.setattr(durable, "_FEW", 4)
+
+
 class BreakableEmbedder(HashEmbedder):
     """Fails while told to."""
 

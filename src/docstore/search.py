@@ -275,7 +275,9 @@ def _view(parts: Parts, workspace: int, moment: _Moment) -> View:
     view = moment.old
     if moment.plan is not None:
         additions = [_addition(parts, moment, key) for key in moment.plan.lacking]
-        view = parts.views.build(moment.plan, moment.version, additions, parts.pipeline.dimension, parts.pipeline.codec)
+        dimension, codec = parts.pipeline.dimension, parts.pipeline.codec
+        with parts.archive.reading():
+            view = parts.views.build(moment.plan, moment.version, additions, dimension, codec)
         parts.views.put(workspace, view)
     assert view is not None
     if moment.metadata is not None:

@@ -135,7 +135,7 @@ class Addition:
     # -- first transaction: what is there, what is claimed --------------------------------------------------------
 
     def _plan(self, pending: list[Incoming]) -> list[Step]:
-        with self._parts.database.write() as db:
+        with self._parts.database.write() as db, self._parts.archive.reading():
             self._require_workspace(db)
             alone = {item for item in pending if self._must_bring(db, item)}
             known = Known(db, self._fingerprint, [item for item in pending if item not in alone])
