@@ -26,8 +26,9 @@ def run(scenario: str, folder: Path) -> dict[str, Any]:
 def test_replaying_the_log_gives_the_folder_byte_for_byte(folder: Path) -> None:
     found = run("record", folder)
     assert found["while open"]["differ"] == found["when closed"]["differ"] == []
-    # A blob, a text and a sub-index of two files for each of 6 documents, in directories; catalog.db, its -wal, tmp.
-    assert found["while open"]["files"] > 6 * 4 + 3
+    # A blob, a text and a sub-index of two files for each of 5 documents, in directories of their own; catalog.db, its
+    # -wal, the archive, its journal, tmp.
+    assert found["while open"]["files"] > 5 * (4 + 4) + 5
     assert {"OPEN", "WRITE", "SYNC", "UNLINK", "CLOSE"} <= set(found["write-ahead log"])
 
 

@@ -162,7 +162,9 @@ class Archive:
     def problems(self) -> list[str]:
         """What is wrong with the file as a whole. Reads it to its end; who commits to it waits meanwhile."""
         try:
-            found = [str(detail) for (detail,) in self._rows("PRAGMA integrity_check") if detail != "ok"]
+            found = self._damage()
+            if any("error code" in each for each in found):  # a read failed, which may have been the moment's fault
+                found = self._damage()
             entries = self._rows(_ENTRIES)
             if not found and entries and not _is_ours(entries, _EXPECTED):
                 found = ["its schema is not the one that docstore makes"]
@@ -171,6 +173,9 @@ class Archive:
         except IntegrityError as error:
             found = [str(error)]
         return found
+
+    def _damage(self) -> list[str]:
+        return [str(detail) for (detail,) in self._rows("PRAGMA integrity_check") if detail != "ok"]
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

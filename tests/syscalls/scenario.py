@@ -23,7 +23,8 @@ def record(calls: Interposer, folder: Path) -> dict[str, Any]:
     events = []
     with DocStore(folder / "store", embedder=HashEmbedder()) as store:
         alice, bob = store.workspace("alice"), store.workspace("bob")
-        alice.add_many([f"document {number} of some length".encode() * 90 for number in range(5)])
+        for count in (4, 5):  # the first become files, the others are packed
+            alice.add_many([f"{count} documents, {number} of some length".encode() * 90 for number in range(count)])
         gone = bob.add(b"a document that goes")
         bob.remove(gone.hash)
         store.collect()
