@@ -162,9 +162,8 @@ class Archive:
     def problems(self) -> list[str]:
         """What is wrong with the file as a whole. Reads it to its end; who commits to it waits meanwhile."""
         try:
-            found = self._damage()
-            if any("error code" in each for each in found):  # a read failed, which may have been the moment's fault
-                found = self._damage()
+            # Twice, since a read that failed looks like damage, and may have been the moment's fault.
+            found = self._damage() and self._damage()
             entries = self._rows(_ENTRIES)
             if not found and entries and not _is_ours(entries, _EXPECTED):
                 found = ["its schema is not the one that docstore makes"]
