@@ -290,6 +290,7 @@ with store._parts.write() as db:
     archive._begun().execute("DELETE FROM sqlar")
     for number in range(200):
         archive.put(f"documents/aa/{number:064}.txt", bytes(5000))
+    archive.size("")  # which puts them
     os._exit(9)  # as kill -9 does: changed pages are in the file, what they were in the journal
 """
 

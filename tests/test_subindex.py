@@ -13,7 +13,7 @@ import pytest
 from docstore import DocStore, EmbeddingError, IntegrityError, InvalidArgument, PipelineMismatch, Workspace
 from docstore.ingest import pipeline
 from docstore.testing import HashEmbedder
-from docstore.vectors import decode_index, decode_spans, encode_index
+from docstore.vectors import decode_index, decode_spans, encode, encode_index
 from tests.folders import execute, files, hash_of
 from tests.oracle import chunks_of
 
@@ -96,7 +96,7 @@ def test_a_catalog_that_lies_about_a_hash_does_not_crash_the_process(folder: Pat
     with DocStore(folder, embedder=embedder) as store:
         store.workspace("alice").add(TEXT.encode())
     path = index_path(folder)
-    other = encode_index(np.eye(64, dtype=np.float32)[:2], "float32")
+    other = encode_index(encode(np.eye(64, dtype=np.float32)[:2], "float32"), 64, "float32")
     path.write_bytes(other)
     execute(folder, "UPDATE subindexes SET index_hash = ?, index_size = ?", hash_of(other), len(other))
     with DocStore(folder, embedder=embedder) as store, pytest.raises(IntegrityError, match="no float16 index of 64"):

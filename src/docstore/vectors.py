@@ -44,10 +44,15 @@ def empty_index(dimension: int, codec: Codec) -> Any:
     return faiss.IndexFlatIP(dimension)
 
 
-def encode_index(vectors: Vectors, codec: Codec) -> bytes:
-    """The bytes of `index.faiss` for normalised vectors of shape (n, dimension)."""
+def encode(vectors: Vectors, codec: Codec) -> npt.NDArray[np.uint8]:
+    """The codes of normalised vectors of shape (n, dimension); shape (n, bytes a code)."""
     codes: npt.NDArray[np.uint8] = empty_index(vectors.shape[1], codec).sa_encode(vectors)
-    return _index_header(len(vectors), vectors.shape[1], codec) + codes.tobytes()
+    return codes
+
+
+def encode_index(codes: npt.NDArray[np.uint8], dimension: int, codec: Codec) -> bytes:
+    """The bytes of `index.faiss` for some codes, shape (n, bytes a code)."""
+    return _index_header(len(codes), dimension, codec) + codes.tobytes()
 
 
 def decode_index(data: bytes, dimension: int, codec: Codec) -> npt.NDArray[np.uint8]:

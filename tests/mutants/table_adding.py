@@ -73,10 +73,10 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "planning-for-a-deleted-workspace", "ingest/add.py",
-        "        with self._parts.database.write() as db:\n"
+        "        with self._parts.database.write() as db, self._parts.archive.reading():\n"
         "            self._require_workspace(db)\n"
         "            alone",
-        "        with self._parts.database.write() as db:\n            alone",
+        "        with self._parts.database.write() as db, self._parts.archive.reading():\n            alone",
         "an error that says the catalog is damaged",
         (f"{_DOCUMENTS}::test_a_deleted_workspace_is_gone_for_its_handles",),
     ),

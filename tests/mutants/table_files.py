@@ -352,7 +352,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "changed-archives-are-written", "archive.py",
-        "                    _require(writer, _EXPECTED, self.path)\n",
+        "                    sqlar.require(writer, sqlar.EXPECTED, self.path)\n",
         "                    pass\n",
         "somebody else's trigger runs when a piece is stored",
         (f"{_ARCHIVE}::test_an_archive_whose_schema_was_changed_is_not_written",),

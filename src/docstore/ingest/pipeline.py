@@ -18,7 +18,7 @@ from docstore.errors import DocStoreError, EmbeddingError, InvalidArgument
 from docstore.ingest import chunk, extract
 from docstore.ingest.embed import Embedder
 from docstore.scratch import Scratch
-from docstore.vectors import Codec, Vectors, encode_index, encode_spans
+from docstore.vectors import Codec, Vectors, encode, encode_index, encode_spans
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 _MISSING = object()
@@ -119,10 +119,11 @@ class Pipeline:
             some = [chunks[row] for row in rows]
             vectors[rows] = self.embed(some)
             progress(len(some))
+        codes = encode(vectors, self.codec)  # of all at once: for a tiny text FAISS needs longer to begin than to do it
         ends = np.cumsum([len(cut) for cut in spans])
         return [
             StagedSubindex(
-                stage(scratch.file(), encode_index(vectors[end - len(cut) : end], self.codec)),
+                stage(scratch.file(), encode_index(codes[end - len(cut) : end], self.dimension, self.codec)),
                 stage(scratch.file(), encode_spans(cut)),
                 len(cut),
             )
