@@ -136,19 +136,20 @@ def test_paths_that_are_no_documents(
         alice.add(make(tmp_path))
 
 
+@pytest.mark.parametrize("times", [1, durable.SMALL])
 def test_a_file_that_changes_while_it_is_added(
-    alice: Workspace, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    alice: Workspace, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     path = tmp_path / "log.txt"
-    path.write_bytes(NOTE)
-    real = durable.copy
+    path.write_bytes(NOTE * times)
+    real = durable.stage_stream
 
-    def changed(source: Any, target: Path) -> tuple[str, int]:
+    def changed(source: Any, target: Path, size: int) -> durable.Staged:
         with path.open("ab") as file:
             file.write(b" more")
-        return real(source, target)
+        return real(source, target, size)
 
-    monkeypatch.setattr("docstore.ingest.source.copy", changed)
+    monkeypatch.setattr("docstore.ingest.source.stage_stream", changed)
     with pytest.raises(UnreadableDocument, match="changed while it was read"):
         alice.add(path)
     assert files(folder) == []

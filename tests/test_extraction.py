@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from docstore import DocStore, Limits, UnreadableDocument, Workspace
+from docstore.ingest.extract import Extraction, Unreadable
+from docstore.ingest.extractor import Extractor
 from docstore.testing import HashEmbedder
 from tests.folders import files
 from tests.samples import bomb, encrypted, pdf, recursive
@@ -165,6 +168,18 @@ class TestBounds:
             report = store.workspace("alice").add_many(documents)
         assert [document.size for document in report.added] == [9, 8, 12]
         assert [failure.error.reason for failure in report.failed] == ["limit"]  # type: ignore[attr-defined]
+
+    def test_a_worker_that_reads_nothing_takes_no_more_time(self) -> None:
+        documents = [bytes([65 + number]) * 60_000 for number in range(8)]  # far more than a pipe holds
+        extractor = Extractor(Limits(seconds=1.0))
+        extractor.extract(b"starts a worker")
+        os.kill(extractor._idle[0]._process.pid, signal.SIGSTOP)
+        found = list(extractor.extract_each(documents))
+        extractor.close()
+        first, *others = found
+        assert isinstance(first, Unreadable)
+        assert first.reason == "limit"
+        assert [each.text[0] for each in others if isinstance(each, Extraction)] == list("BCDEFGH")
 
     @pytest.mark.parametrize("data", [bomb(200), recursive(), b"<html>" + b"<div>" * 300_000 + b"x"])
     def test_hostile_files_end_soon_and_disturb_nothing(self, folder: Path, data: bytes) -> None:

@@ -197,6 +197,24 @@ def stage(path: Path, data: bytes) -> Staged:
     return Staged(path, hash, len(data))
 
 
+def stage_stream(source: BinaryIO, path: Path, size: int) -> Staged:
+    """A piece of what a stream gives, in memory if it is small, without reading on when it turns out to be large.
+
+    Args:
+        size: how many bytes it gave before. What it gives now may be anything; whoever calls this compares hashes.
+
+    Raises:
+        StorageError: the temporary file could not be written.
+        SourceError: reading failed.
+    """
+    if size > SMALL:
+        return Staged(path, *copy(source, path))
+    data = b""
+    while len(data) <= SMALL and (block := _read_block(source)):
+        data += block
+    return Staged(path, blake3(data).hexdigest(), len(data), data)
+
+
 class Publication:
     """Makes staged pieces durable, as files or, where they are many and small, in the archive.
 

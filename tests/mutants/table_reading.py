@@ -180,8 +180,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "source-not-compared", "ingest/source.py",
-        "        if hash != source.hash:",
-        "        if not hash:",
+        "        if staged.hash != source.hash:",
+        "        if not staged.hash:",
         "a blob under a hash that is not its own",
         (f"{_DOCUMENTS}::test_a_file_that_changes_while_it_is_added",),
     ),

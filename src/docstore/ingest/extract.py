@@ -7,6 +7,8 @@ the first to do so would decide for the others, and be seen by them. Pages come 
 from __future__ import annotations
 
 import codecs
+import io
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,22 +78,22 @@ class Unreadable(Exception):
         return UnreadableDocument(name, self.reason, self.detail)
 
 
-def extract(path: Path, limits: Limits, media_type: str | None = None) -> Extraction:
-    """The text of a file.
+def extract(document: Path | bytes, limits: Limits, media_type: str | None = None) -> Extraction:
+    """The text of a document.
 
     Args:
-        path: where the bytes are.
+        document: its bytes, or the file that holds them.
         media_type: what a text was taken for when it was stored, to get what was got then.
 
     Raises:
         Unreadable: there is no text to be had, and why.
     """
-    with open(path, "rb") as file:
+    with io.BytesIO(document) if isinstance(document, bytes) else open(document, "rb") as file:
         head = file.read(_HEAD)
+        size = file.seek(0, os.SEEK_END)
         file.seek(0)
         if b"%PDF-" in head[:1024]:  # ISO 32000 readers accept leading bytes within the first 1024
             return _pdf(file, limits)
-        size = path.stat().st_size
         _refuse_binary(head)
         if size > 4 * limits.characters:  # UTF-8 takes 4 bytes a character at most
             raise Unreadable("limit", f"it has {size:,} bytes; as text that is more than Limits.characters, "

@@ -57,27 +57,28 @@ class Extractor:
         _inherited.extend(self._idle)
         self._idle.clear()
 
-    def extract(self, path: Path, media_type: str | None = None) -> Extraction:
-        """The text of the document at `path`.
+    def extract(self, document: Path | bytes, media_type: str | None = None) -> Extraction:
+        """The text of a document.
 
         Args:
+            document: its bytes, or the file that holds them.
             media_type: what a text was taken for when it was stored. Without, its content decides.
 
         Raises:
             Unreadable: there is no text to be had, and why; the limits are part of that.
             StorageError: the file could not be read.
         """
-        (extraction,) = self.extract_each([path], media_type)
+        (extraction,) = self.extract_each([document], media_type)
         if isinstance(extraction, Extraction):
             return extraction
         raise extraction
 
     def extract_each(
-        self, paths: Sequence[Path], media_type: str | None = None
+        self, documents: Sequence[Path | bytes], media_type: str | None = None
     ) -> Generator[Extraction | Unreadable | StorageError, None, None]:
         """What `extract` returns or raises for each of some documents. One worker reads them, and begins with the next
         while the caller goes on with the last. To be closed by a caller who may not take them all."""
-        requests = [{"path": str(path), "media_type": media_type, "limits": self._limits_sent} for path in paths]
+        requests = [_request(each, {"media_type": media_type, "limits": self._limits_sent}) for each in documents]
         answered = 0
         with self._slots:
             while answered < len(requests):
@@ -132,31 +133,30 @@ class _Worker:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
-        assert self._process.stdout is not None
-        self._output = self._process.stdout.fileno()
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._input, self._output = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._input, False)  # see _send
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(
-        self, requests: Sequence[dict[str, Any]], seconds: float
-    ) -> Iterator[Extraction | Unreadable | StorageError]:
+    def ask(self, requests: Sequence[bytes], seconds: float) -> Iterator[Extraction | Unreadable | StorageError]:
         """The answers, in order. Raises Unreadable for the first that does not come within `seconds` of the one before,
         or never will; the worker is then of no more use."""
-        assert self._process.stdin is not None
         if not self._ready:
             # Its first line says that all imports worked: what goes wrong later is the document's fault.
             if not self._read():
                 raise DocStoreError(f"The process that extracts text does not start ({_cause(self._process.wait())}): "
                                     f"see what `{sys.executable} -m docstore.ingest.worker` prints.")  # fmt: skip
             self._ready = True
-        with contextlib.suppress(BrokenPipeError):
-            # A thread of its own reads them, whatever it is doing: it need not answer before this ends.
-            self._process.stdin.write(b"".join(json.dumps(request).encode() + b"\n" for request in requests))
-            self._process.stdin.flush()
+        unsent: bytes | None = b"".join(requests)
         for _ in requests:
+            deadline = time.monotonic() + seconds
             try:
-                answer = self._answer(time.monotonic() + seconds)
+                if unsent is not None:
+                    self._send(unsent, deadline)
+                    unsent = None
+                answer = self._answer(deadline)
             except TimeoutError as error:
                 detail = f"reading it takes longer than Limits.seconds, {seconds:g} s. "
                 raise Unreadable(
@@ -167,6 +167,18 @@ class _Worker:
                 advice = "The file is damaged or hostile; or Limits.memory is too small for it."
                 raise Unreadable("corrupt", detail + advice) from error
             yield answer
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        # A thread of the worker's reads while another parses. But what parses may keep that thread from running, for
+        # as long as it takes, and then a write that waits would never end.
+        ready = select.poll()
+        ready.register(self._input, select.POLLOUT)
+        rest = memoryview(data)
+        with contextlib.suppress(BrokenPipeError):
+            while rest:
+                _require_ready(ready, deadline)
+                with contextlib.suppress(BlockingIOError):
+                    rest = rest[os.write(self._input, rest) :]
 
     def _answer(self, deadline: float) -> Extraction | Unreadable | StorageError:
         while not (start := self._received.find(b"\n") + 1):
@@ -187,9 +199,7 @@ class _Worker:
     def _receive(self, deadline: float) -> None:
         ready = select.poll()
         ready.register(self._output, select.POLLIN)
-        milliseconds = max(0, (deadline - time.monotonic()) * 1000)
-        if not ready.poll(min(milliseconds, _LONGEST_POLL)):
-            raise TimeoutError
+        _require_ready(ready, deadline)
         if not (data := self._read()):
             raise EOFError
         self._received += data
@@ -204,6 +214,20 @@ class _Worker:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+
+def _require_ready(ready: select.poll, deadline: float) -> None:
+    """Raises TimeoutError when the deadline passes first."""
+    milliseconds = max(0, (deadline - time.monotonic()) * 1000)
+    if not ready.poll(min(milliseconds, _LONGEST_POLL)):
+        raise TimeoutError
+
+
+def _request(document: Path | bytes, others: dict[str, Any]) -> bytes:
+    """As `worker` reads it: a line of JSON, then as many bytes as that says."""
+    data = document if isinstance(document, bytes) else b""
+    where = {"bytes": len(data)} if isinstance(document, bytes) else {"path": str(document)}
+    return json.dumps({**where, **others}).encode() + b"\n" + data
 
 
 def _kill_all(workers: list[_Worker]) -> None:

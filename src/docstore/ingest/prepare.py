@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from pathlib import Path
 
 from docstore import texts
 from docstore.durable import stage as stage_bytes
@@ -88,10 +87,11 @@ def _portions(items: list[Incoming]) -> Iterator[list[Incoming]]:
 
 
 def _prepare(items: list[Incoming], extractor: Extractor, scratch: Scratch) -> None:
-    paths = [_copy(item, scratch) for item in items]
-    copied = [item for item, path in zip(items, paths) if path is not None]
+    copied = [item for item in items if _copy(item, scratch)]
+    blobs = [item.blob for item in copied if item.blob is not None]
+    documents = [each.path if each.data is None else each.data for each in blobs]
     try:
-        with closing(extractor.extract_each([path for path in paths if path is not None])) as found:
+        with closing(extractor.extract_each(documents)) as found:
             for item, extraction in zip(copied, found, strict=True):
                 _take(item, extraction, scratch)
     except DocStoreError as error:  # there is no extracting, of any
@@ -100,14 +100,15 @@ def _prepare(items: list[Incoming], extractor: Extractor, scratch: Scratch) -> N
                 item.outcome = error
 
 
-def _copy(item: Incoming, scratch: Scratch) -> Path | None:
+def _copy(item: Incoming, scratch: Scratch) -> bool:
+    """Whether it could be copied."""
     assert item.source is not None
     try:
         item.blob = stage(item.source, scratch)
     except DocStoreError as error:
         item.outcome = error
-        return None
-    return item.blob.path
+        return False
+    return True
 
 
 def _take(item: Incoming, found: Extraction | Unreadable | StorageError, scratch: Scratch) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from docstore.durable import Staged, copy, hash_stream
+from docstore.durable import Staged, copy, hash_stream, stage_stream
 from docstore.errors import DocStoreError, InvalidArgument, UnreadableDocument
 from docstore.scratch import Scratch
 
@@ -72,7 +72,7 @@ def read(given: AnySource, scratch: Scratch, name: str | None = None) -> Source:
 
 
 def stage(source: Source, scratch: Scratch) -> Staged:
-    """A copy of the source in a temporary file, made now unless hashing made it.
+    """A copy of the source, in memory if it is small, made now unless hashing made it.
 
     Raises:
         UnreadableDocument: reading failed, or other bytes came than were hashed.
@@ -82,15 +82,15 @@ def stage(source: Source, scratch: Scratch) -> Staged:
         path = scratch.file()
         try:
             with _opened(source.origin, source.position) as stream:
-                hash, size = copy(stream, path)
+                staged = stage_stream(stream, path, source.size)
         except DocStoreError:
             raise
         except Exception as error:
             raise _unreadable(source.label, error) from error
-        if hash != source.hash:
+        if staged.hash != source.hash:
             raise UnreadableDocument(source.label, "missing", "it changed while it was read. Add it again once it is "
                                      "no longer being written.")  # fmt: skip
-        source.staged = Staged(path, hash, size)
+        source.staged = staged
     return source.staged
 
 

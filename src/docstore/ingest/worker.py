@@ -1,8 +1,8 @@
 """The process that extracts: `python -m docstore.ingest.worker`. Started, fed and killed by `extractor`.
 
-One request a line on standard input; on standard output, in the same order, one answer a line, both JSON, and after it
-as many bytes of text as it says. Parsers of hostile input run here, under a memory limit, where they can crash or hang
-without taking the application with them.
+One request a line on standard input, with the document's path, or its size and then its bytes; on standard output, in
+the same order, one answer a line, both JSON, and after it as many bytes of text as it says. Parsers of hostile input
+run here, under a memory limit, where they can crash or hang without taking the application with them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from typing import Any
 from docstore.ingest.extract import Unreadable, extract
 from docstore.ingest.limits import Limits
 
+Request = tuple[dict[str, Any], bytes]
+"""What is asked, and the document if it came with it."""
+
 
 def main() -> None:
     """Answers requests until standard input ends."""
@@ -31,31 +34,32 @@ def main() -> None:
     logging.disable(logging.CRITICAL)  # pypdf warns on every oddity of a file that it then reads well
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the application's; it ends us by closing our input
     sys.setrecursionlimit(20_000)  # HTML may nest 2,048 deep before its parser refuses, some calls for each level
-    requests: queue.Queue[str] = queue.Queue()
+    requests: queue.Queue[Request] = queue.Queue()
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     with contextlib.suppress(BrokenPipeError):  # the parent was killed
         answers.write(b"ready\n")
         answers.flush()
         while True:
-            answer, text = _answer(json.loads(requests.get()))
+            answer, text = _answer(*requests.get())
             answers.write(json.dumps(answer | {"bytes": len(text)}).encode() + b"\n")
             answers.write(text)
             answers.flush()  # each at once: what is then not answered is what takes too long, or kills us
     os._exit(0)  # what is left in the buffer has nowhere to go
 
 
-def _read_requests(requests: queue.Queue[str]) -> None:
-    for line in sys.stdin:
-        requests.put(line)
+def _read_requests(requests: queue.Queue[Request]) -> None:
+    while line := sys.stdin.buffer.readline():
+        request = json.loads(line)
+        requests.put((request, sys.stdin.buffer.read(request.get("bytes", 0))))
     # The parent is gone, perhaps killed. Whatever document is being worked on, nobody waits for it any more.
     os._exit(0)
 
 
-def _answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
     limits = Limits(**request["limits"])
     try:
         _limit_memory(limits.memory)
-        found = extract(Path(request["path"]), limits, request["media_type"])
+        found = extract(Path(request["path"]) if "path" in request else data, limits, request["media_type"])
         return {"media_type": found.media_type, "pages": found.pages}, found.text.encode()
     except Unreadable as error:
         return {"reason": error.reason, "detail": error.detail}, b""

@@ -174,7 +174,7 @@ def _extract_again(parts: Parts, document: DocumentRow, scratch: Scratch) -> Tex
         if owner.doomed or fault(blob, Pace())[0]:
             continue
         try:
-            found = parts.extractor.extract(_as_file(blob, scratch), owner.media_type)
+            found = parts.extractor.extract(_readable(blob), owner.media_type)
         except (DocStoreError, Unreadable, OSError):
             continue  # it was readable once: another version of the extractor, or a limit
         text = Text.of(found.text)
@@ -183,14 +183,12 @@ def _extract_again(parts: Parts, document: DocumentRow, scratch: Scratch) -> Tex
     return None
 
 
-def _as_file(blob: Expected, scratch: Scratch) -> Path:
-    """Where an extractor finds a document: a packed one is unpacked."""
+def _readable(blob: Expected) -> Path | bytes:
+    """What an extractor takes a document from: of a packed one, its bytes."""
     if blob.path.exists():
         return blob.path
-    path = scratch.file()
     with blob.open() as file:
-        path.write_bytes(file.read())
-    return path
+        return file.read()
 
 
 def _stored_text(parts: Parts, document: DocumentRow) -> Text | None:
