@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from docstore import DocStore, Workspace
 from docstore.testing import HashEmbedder
+from tests.packing import notes, open_store
 
 collect_ignore = ["hostile/guided.py"]  # imports atheris, which is not among the dependencies
 
@@ -46,3 +47,11 @@ def alice(store: DocStore) -> Workspace:
 @pytest.fixture
 def bob(store: DocStore) -> Workspace:
     return store.workspace("bob")
+
+
+@pytest.fixture
+def filled(folder: Path) -> Path:
+    """A store with packed pieces, that nobody has open."""
+    with open_store(folder) as store:
+        store.workspace("alice").add_many(notes())
+    return folder

@@ -12,7 +12,9 @@ import pytest
 
 from docstore import DocStore, UnreadableDocument
 from docstore.ingest import add, prepare
+from docstore.ingest.extractor import Extractor
 from docstore.ingest.incoming import Incoming
+from docstore.scratch import Scratch
 from docstore.testing import HashEmbedder
 
 _SECONDS = 20.0
@@ -41,13 +43,13 @@ def meeting(monkeypatch: pytest.MonkeyPatch) -> Meeting:
     embedder, original = Meeting(), prepare._prepare
     monkeypatch.setattr(add, "_ENOUGH_CHARACTERS", 1)
 
-    def held_back(items: list[Incoming], *rest: object) -> None:
+    def held_back(items: list[Incoming], extractor: Extractor, scratch: Scratch) -> None:
         if any(item.fallback_name == "3.txt" for item in items):
             assert embedder.began.wait(_SECONDS)
-            original(items, *rest)  # type: ignore[arg-type]
+            original(items, extractor, scratch)
             embedder.extracted.set()
         else:
-            original(items, *rest)  # type: ignore[arg-type]
+            original(items, extractor, scratch)
 
     monkeypatch.setattr(prepare, "_prepare", held_back)
     return embedder

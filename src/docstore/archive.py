@@ -164,7 +164,8 @@ class Archive:
             yield
         finally:
             self._local.reading = None
-            self._end(reading)
+            with self._errors():
+                self._end(reading)
 
     def _end(self, reading: _Reading) -> None:
         connection, reading.connection, reading.looks = reading.connection, None, 0

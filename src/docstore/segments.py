@@ -138,10 +138,12 @@ class Segment:
 
     def append(self, addition: Addition) -> None:
         """Appends a document's rows, unless it has them. Raises what reading them does."""
+        if self.has(addition.key):
+            return
+        codes = addition.codes()  # not under the guard: reading may have to wait, and for who waits for the guard
         with self._guard:
             if addition.key in self._positions:
                 return
-            codes = addition.codes()
             last = self._used + len(codes)
             if last > len(self._codes):
                 self._grow(last)

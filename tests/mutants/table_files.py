@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _ARCHIVE = "tests/test_archive.py"
+_ARCHIVE_DAMAGE = "tests/test_archive_damage.py"
 _CLAIMS = "tests/test_claims.py"
 _COLLECT = "tests/test_collect.py"
 _DURABILITY = "tests/test_durability.py"
@@ -327,7 +328,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "        if path.exists() or not _has_row(",
         "        if not _has_row(",
         "a piece that is a file takes the room of two",
-        (f"{_ARCHIVE}::test_a_sweep_removes_the_copy_that_does_not_count",),
+        (f"{_ARCHIVE_DAMAGE}::test_a_sweep_removes_the_copy_that_does_not_count",),
     ),
     Mutant(
         "undo-forgets-the-archive", "durable.py",
@@ -341,35 +342,35 @@ MUTANTS: tuple[Mutant, ...] = (
         "            self._clear(target)\n",
         "",
         "a damaged file stands before the piece that heals it",
-        (f"{_ARCHIVE}::test_a_lost_piece_may_come_back_as_a_file_and_a_lost_file_as_a_packed_piece",),
+        (f"{_ARCHIVE_DAMAGE}::test_a_lost_piece_may_come_back_as_a_file_and_a_lost_file_as_a_packed_piece",),
     ),
     Mutant(
         "written-to-a-removed-archive", "archive.py",
         "        if taken.inode == now:\n",
         "        if taken.inode:\n",
         "pieces are written to a file that a repair replaced",
-        (f"{_ARCHIVE}::test_what_can_be_read_of_a_damaged_archive_is_saved",),
+        (f"{_ARCHIVE_DAMAGE}::test_what_can_be_read_of_a_damaged_archive_is_saved",),
     ),
     Mutant(
         "changed-archives-are-written", "archive.py",
         "                    sqlar.require(writer, sqlar.EXPECTED, self.path)\n",
         "                    pass\n",
         "somebody else's trigger runs when a piece is stored",
-        (f"{_ARCHIVE}::test_an_archive_whose_schema_was_changed_is_not_written",),
+        (f"{_ARCHIVE_DAMAGE}::test_an_archive_whose_schema_was_changed_is_not_written",),
     ),
     Mutant(
         "large-packed-pieces-are-read", "archive.py",
         "CASE WHEN length(data) <= ? THEN data END",
         "CASE WHEN ? THEN data END",
         "a tampered archive fills the memory",
-        (f"{_ARCHIVE}::test_a_piece_that_grew_is_not_read_whole",),
+        (f"{_ARCHIVE_DAMAGE}::test_a_piece_that_grew_is_not_read_whole",),
     ),
     Mutant(
         "archive-forgotten-beside-a-lost-catalog", "database.py",
         '"embeddings", ARCHIVE)',
         '"embeddings")',
         "a new catalog is made beside packed documents, which are then leftovers",
-        (f"{_ARCHIVE}::test_packed_documents_beside_a_lost_catalog_are_not_forgotten",),
+        (f"{_ARCHIVE_DAMAGE}::test_packed_documents_beside_a_lost_catalog_are_not_forgotten",),
     ),
     Mutant(
         "damaged-files-are-read", "cas.py",

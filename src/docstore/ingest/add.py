@@ -37,9 +37,7 @@ from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
 _POLL_SECONDS = 0.02  # how often a wait for somebody else's claim looks again; embedding one chunk takes as long
 _MOST_VAIN = 50  # transactions in which a document could not be published
-_ENOUGH_CHARACTERS = (
-    100_000  # to begin to embed while more is extracted: less would be as many rounds of tiny documents
-)
+_ENOUGH_CHARACTERS = 100_000  # to embed while more is extracted; with less, tiny documents would take many rounds
 _COMMIT_SECONDS = 1.0  # of embedding that a crash may cost, or one batch of it
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 AGREEMENT = 0.9999
-"""Cosine to the float32 vector that each vector has at least."""
+"""Cosine to their float32 vectors that the vectors of the probes must have."""
 
 _PROBES = ("", "What is attention?", "Vectors of one fingerprint mix; so these must be the model's own. " * 40)
 _LAYERS, _HEADS, _EPSILON = 6, 12, 1e-12  # which the weights do not say

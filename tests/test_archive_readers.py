@@ -1,0 +1,160 @@
+"""Who reads packed pieces: threads, processes, children, read-only stores; and many looks in one transaction."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from docstore import IntegrityError, StoreLocked
+from docstore import archive as archive_module
+from docstore.archive import ARCHIVE
+from docstore.segments import Addition, Codes, Segment, Spans
+from docstore.vectors import SPAN
+from tests.folders import packed, problems
+from tests.packing import MANY, Killed, open_store
+
+
+def test_a_store_that_is_read_only_is_not_written(filled: Path) -> None:
+    before = {path: (filled / path).read_bytes() for path in (ARCHIVE, "catalog.db")}
+    with open_store(filled, readonly=True) as store:
+        assert len(store.workspace("alice").search("ships", k=9)) == MANY
+        assert store.verify().ok
+        assert store.stats().documents == MANY
+    assert before == {path: (filled / path).read_bytes() for path in before}
+
+
+def test_readers_and_writers_of_other_threads_and_processes_get_along(filled: Path) -> None:
+    program = """
+import sys
+from docstore import DocStore
+from docstore.testing import HashEmbedder
+from tests.packing import notes
+with DocStore(sys.argv[1], embedder=HashEmbedder()) as store:
+    own = store.workspace(sys.argv[2])
+    for turn in range(4):
+        assert not own.add_many(notes(12, 10 * int(sys.argv[2]))).failed
+        for document in own.documents()[::2]:
+            own.remove(document.hash)
+        store.collect()
+"""
+    others = [subprocess.Popen([sys.executable, "-c", program, str(filled), str(name)]) for name in range(3)]
+    with open_store(filled) as store:
+        alice = store.workspace("alice")
+        while any(each.poll() is None for each in others):
+            store._parts.views.drop(alice._id)
+            assert len(alice.search("ships", k=99)) == MANY
+    assert [each.wait() for each in others] == [0, 0, 0]
+    with open_store(filled) as store:
+        assert store.verify().ok
+    assert problems(filled) == []
+
+
+def test_a_child_uses_no_connection_of_its_parent(filled: Path) -> None:
+    with open_store(filled) as store:
+        alice = store.workspace("alice")
+        assert alice.search("ships")
+        inside, go_on = threading.Event(), threading.Event()
+
+        def write() -> None:
+            with store._parts.write():
+                store._parts.archive.put("documents/aa/" + "a" * 64 + ".txt", b"never committed")
+                inside.set()
+                go_on.wait(20)
+                raise Killed
+
+        def die_quietly() -> None:
+            with pytest.raises(Killed):
+                write()
+
+        writing = threading.Thread(target=die_quietly)
+        writing.start()
+        inside.wait(20)
+        pid = os.fork()
+        if pid == 0:  # pragma: no cover
+            code = 1
+            try:
+                store._parts.views.drop(alice._id)
+                code = 0 if len(alice.search("ships", k=9)) == MANY else 2
+            finally:
+                os._exit(code)
+        assert os.waitpid(pid, 0)[1] == 0
+        go_on.set()
+        writing.join()
+        assert len(packed(filled)) == 4 * MANY
+        assert store.verify().ok
+
+
+def test_a_commit_waits_for_no_more_than_some_looks(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive_module, "_TOGETHER", 2)
+    with open_store(filled) as store, open_store(filled, timeout=0.1) as other:
+        archive = store._parts.archive
+        names = archive.names(f"documents/{archive.below('documents')[0]}")
+        with archive.reading():
+            assert archive.size(names[0])
+            with pytest.raises(StoreLocked), other._parts.write():
+                other._parts.archive.put("documents/00/x", b"new")
+            assert archive.size(names[0])  # the second look, which ends the transaction
+            with other._parts.write():
+                other._parts.archive.put("documents/00/x", b"new")
+            assert archive.size("documents/00/x") == 3
+        assert archive.size(names[0])
+
+
+def test_a_look_that_fails_ends_the_transaction(filled: Path) -> None:
+    with open_store(filled) as store, open_store(filled, timeout=0.1) as other:
+        archive = store._parts.archive
+        with archive.reading():
+            assert archive.size("documents/00/none") is None
+            with pytest.raises(IntegrityError):
+                archive._rows("SELECT nothing")
+            with other._parts.write():
+                other._parts.archive.put("documents/00/x", b"new")
+            assert archive.size("documents/00/x") == 3
+
+
+def test_who_looks_waits_for_nobody_who_looks_too(filled: Path) -> None:
+    # One has looked, so a commit waits for it; another would look, and waits for that commit. If the first then waited
+    # for the second, because they add to the same memory, nobody would go on.
+    with open_store(filled, timeout=3) as store, open_store(filled, timeout=3) as other, ThreadPoolExecutor(2) as pool:
+        archive, segment = store._parts.archive, Segment(0, 1, "float32", 8)
+        began, looked = threading.Event(), threading.Event()
+
+        def look() -> Codes:
+            began.set()
+            assert looked.wait(3)
+            time.sleep(0.3)  # the commit waits by now
+            archive.size("documents/00/x")
+            return np.zeros((1, 4), np.uint8)
+
+        def second() -> None:
+            with archive.reading():
+                segment.append(Addition(("second", ""), 1, look, _no_spans, False))
+
+        def commit() -> None:
+            assert looked.wait(3)
+            with other._parts.write():
+                other._parts.archive.put("documents/00/x", b"new")
+
+        running = [pool.submit(second), pool.submit(commit)]
+        with archive.reading():
+            archive.size("documents/00/x")
+            assert began.wait(3)
+            looked.set()
+            segment.append(Addition(("first", ""), 1, lambda: np.zeros((1, 4), np.uint8), _no_spans, False))
+            time.sleep(0.5)
+        for each in running:
+            each.result()
+        assert segment.has(("first", ""))
+        assert segment.has(("second", ""))
+
+
+def _no_spans() -> Spans:
+    return np.zeros(1, SPAN)
