@@ -96,10 +96,10 @@ def test_sketches_made_one_by_one_are_those_of_a_joint_build() -> None:
         segment.append(rows_of(str(first), vectors[first : first + 50]))
         sketched(segment.snapshot())
     pieces = segment.snapshot().sketcher.pieces(codes)
-    assert pieces is not None and [pieces[0].first, pieces[-1].last] == [0, 1000]
-    joint: Any = faiss.IndexRaBitQ(DIMENSION, faiss.METRIC_INNER_PRODUCT)
+    assert pieces is not None and [pieces[0].first, pieces[-1].last] == [0, 992]  # whole groups of 32
+    joint: Any = faiss.IndexRaBitQFastScan(DIMENSION, faiss.METRIC_INNER_PRODUCT)
     joint.train(np.zeros((1, DIMENSION), np.float32))
-    joint.add(sketches.rotate(empty_index(DIMENSION, "float16").sa_decode(codes)))
+    joint.add(sketches.rotate(empty_index(DIMENSION, "float16").sa_decode(codes[:992])))
     ours = b"".join(faiss.vector_to_array(piece.index.codes).tobytes() for piece in pieces)
     assert ours == faiss.vector_to_array(joint.codes).tobytes()
 

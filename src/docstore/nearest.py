@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from docstore.segments import Rows, Snapshot
-from docstore.sketches import Piece, deviation, rotate
+from docstore.sketches import Piece, covered, deviation, rotate
 from docstore.vectors import Vectors, decode, scan, scan_some
 
 Best = tuple[Vectors, Rows]
@@ -23,6 +23,7 @@ _WORTH = 1_000  # rows, of fewer than which a scan takes no longer than scoring 
 _RESCORED = 8  # queries whose candidates are scored together
 _TOGETHER = 256  # queries in one product
 _BLOCK = 4096  # rows in one product: they and their scores stay in the processor's cache
+_GROUP = 16  # rows, far from one another, of which the best sets what the others must reach
 _MOST = 1 << 22  # rows kept before their exact scores are known: more means that nearly all rows score the same
 
 _LARGE = 100_000
@@ -180,8 +181,10 @@ class _Found:
 
     def add(self, first: int, scores: Vectors) -> None:
         """Scores of shape (rows, queries), of the rows from `first` on."""
-        if first == 0 and len(scores) > self._k:
-            kth = np.partition(scores, -self._k, axis=0)[-self._k] - self._margin
+        if first == 0 and len(scores) >= _GROUP * self._k:
+            # The k-th of the groups' best is no greater than the k-th of all, and found in a tenth of the time.
+            groups = scores[: len(scores) // _GROUP * _GROUP].reshape(_GROUP, -1, scores.shape[1])
+            kth = np.partition(groups.max(axis=0), -self._k, axis=0)[-self._k] - self._margin
             self._floor = np.maximum(self._floor, kth)
         places = np.flatnonzero(scores >= self._floor)
         rows, queries = np.divmod(places, scores.shape[1])
@@ -248,4 +251,5 @@ def _estimated_best(
         estimates, rows = estimates[best], rows[best]
     worst = float(estimates.min())
     rows = rows[rows < len(snapshot.codes)]  # the segment may have grown since
+    rows = np.concatenate([rows, np.arange(covered(pieces), len(snapshot.codes))])  # and the last have no sketches
     return (rows if alive is None else rows[alive[snapshot.documents_of(rows)]]), worst

@@ -4,6 +4,9 @@ RaBitQ (Gao and Long, SIGMOD 2024; https://arxiv.org/abs/2405.12497), as FAISS h
 alone: every process turns vectors by the same rotation, and the centre is zero. Sketches made document by document
 are therefore those of a joint build. They live in memory only, and are made of the codes: what can be derived cannot
 be wrong, and no file has to keep them for ever.
+
+FAISS scans 32 of them at a time, whose bits it interleaves (André, Kermarrec and Le Scouarnec, 'Cache locality is not
+enough', VLDB 2015). So pieces begin and end at multiples of 32, and what is left of the rows has no sketch.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import numpy.typing as npt
 from docstore.forking import in_child
 from docstore.vectors import Codec, Vectors, decode, one_thread
 
+_TOGETHER = 32  # rows that are scanned at a time
 _AT_ONCE = 16_384  # rows that one search sketches: some tenth of a second, and not the seconds that a million take
 _FEWER = 8  # times the rows of the piece behind it: fewer pieces are faster to scan, larger ones slower to extend
 _QUERY_BITS = 4  # of a query's dimension: 8 scan a third slower, and find no more
@@ -62,21 +66,22 @@ class Sketcher:
         return sum((piece.last - piece.first) * piece.index.code_size for piece in self._pieces)
 
     def pieces(self, codes: npt.NDArray[np.uint8]) -> tuple[Piece, ...] | None:
-        """Sketches of all rows, and perhaps of later ones. None while they are being made.
+        """Sketches of all rows but the last 31 at most, and perhaps of later ones. None while they are being made.
 
         Args:
             codes: all rows of the segment, or the first, shape (n, bytes a code).
         """
-        if _covered(self._pieces) < len(codes) and self._guard.acquire(blocking=False):
+        wanted = len(codes) // _TOGETHER * _TOGETHER
+        if covered(self._pieces) < wanted and self._guard.acquire(blocking=False):
             try:
-                self._extend(codes)
+                self._extend(codes[:wanted])
             finally:
                 self._guard.release()
         pieces = self._pieces
-        return pieces if _covered(pieces) >= len(codes) else None
+        return pieces if covered(pieces) >= wanted else None
 
     def _extend(self, codes: npt.NDArray[np.uint8]) -> None:
-        first = _covered(self._pieces)
+        first = covered(self._pieces)
         some = codes[first : first + _AT_ONCE]
         if len(some) == 0:
             return  # another thread has made them since
@@ -88,19 +93,23 @@ class Sketcher:
         self._pieces = tuple(pieces)
 
 
-def _covered(pieces: tuple[Piece, ...]) -> int:
+def covered(pieces: tuple[Piece, ...]) -> int:
+    """How many rows have sketches: all before the last that has."""
     return pieces[-1].last if pieces else 0
 
 
 def _joined(one: Piece, other: Piece) -> Piece:
+    # FAISS puts nothing but single vectors into such an index. Of whole groups of 32, the codes just follow one another.
     index = _empty(one.index.d)
-    for piece in (one, other):
-        index.add_sa_codes(faiss.vector_to_array(piece.index.codes).reshape(-1, index.code_size))
+    codes = np.concatenate([faiss.vector_to_array(piece.index.codes) for piece in (one, other)])
+    index.codes.resize(len(codes))
+    faiss.copy_array_to_AlignedTable(codes, index.codes)
+    index.ntotal = index.ntotal2 = other.last - one.first
     return Piece(index, one.first, other.last)
 
 
 def _empty(dimension: int) -> Any:
-    index = faiss.IndexRaBitQ(dimension, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.IndexRaBitQFastScan(dimension, faiss.METRIC_INNER_PRODUCT)
     index.train(np.zeros((1, dimension), np.float32))  # sets the centre
     index.qb = _QUERY_BITS
     return index

@@ -83,7 +83,7 @@ class Part:
 
     def _found(self, score: float, position: int, number: int) -> Found:
         document, text = self.snapshot.keys[position]
-        start, end, first_byte, last_byte, page = self.snapshot.spans_of(position)[number].item()
+        start, end, first_byte, last_byte, page = self.snapshot.spans_of(position).item(number)
         name = self.names[position] or ""
         return Found(
             score, document, number, text, name, start, end, first_byte, last_byte,
