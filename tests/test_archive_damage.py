@@ -72,6 +72,21 @@ def test_a_piece_of_other_bytes_is_found_set_aside_and_healed(filled: Path) -> N
         assert store.verify().ok
 
 
+def test_a_damaged_copy_beside_a_sound_file_harms_nobody(filled: Path) -> None:
+    """As a backup may leave it. Once a packed piece was read, packed pieces are looked for first."""
+    for name, data in packed(filled).items():
+        if name.endswith("index.faiss"):
+            (filled / name).parent.mkdir(parents=True)
+            (filled / name).write_bytes(data)
+            last = name
+    change(filled, "UPDATE sqlar SET data = zeroblob(length(data)) WHERE name LIKE '%index.faiss'")
+    change(filled, "UPDATE sqlar SET data = zeroblob(length(data) + 1) WHERE name = ?", last)
+    with open_store(filled) as store:
+        files = store._parts.embeddings(store._parts.pipeline.fingerprint)
+        files._last_was_packed = True
+        assert len(store.workspace("alice").search("ships", k=MANY)) == MANY
+
+
 def test_damaged_texts_and_vectors_are_restored(filled: Path) -> None:
     change(filled, "UPDATE sqlar SET data = zeroblob(length(data)) WHERE name NOT LIKE 'documents%'")
     with open_store(filled) as store:

@@ -8,6 +8,7 @@ inside `Archive.writing`.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -43,6 +44,7 @@ class ContentStore:
         self.root = folder / name
         self._root_name = name
         self._prefix = f"{self.root}/"
+        self._last_was_packed = False
 
     def path(self, hash: str, suffix: str) -> Path:
         """Where the file is, or would be."""
@@ -87,6 +89,8 @@ class ContentStore:
             FileNotFoundError: there is no such file.
             IntegrityError: the bytes are not those that were published.
         """
+        if self._last_was_packed and (data := self._packed_copy(hash, suffix, file_hash, size)) is not None:
+            return data
         data = self._read(hash, suffix, size)
         if len(data) != size or blake3(data).hexdigest() != file_hash:
             raise IntegrityError(
@@ -95,8 +99,22 @@ class ContentStore:
             )
         return data
 
+    def _packed_copy(self, hash: str, suffix: str, file_hash: str, size: int) -> bytes | None:
+        """The piece, if it is packed and sound: where the last was packed this one is too, most likely, and a file that
+        is not there takes half as long to look for as a packed piece takes to read."""
+        with contextlib.suppress(IntegrityError):
+            data = self._archive.read(self._packed(hash, suffix), size)
+            if data is not None and len(data) == size and blake3(data).hexdigest() == file_hash:
+                return data
+        self._last_was_packed = False
+        return None
+
     def _read(self, hash: str, suffix: str, size: int) -> bytes:
-        """What is there, if it has this size: no more is read than was published, however large it has become."""
+        """What is there, if it has this size: no more is read than was published, however large it has become.
+
+        Raises:
+            FileNotFoundError: there is no such piece.
+        """
         try:
             # A view reads a thousand: a `Path` and a file object for each would take longer than the reading.
             fd = durable.descriptor(self._name(hash, suffix))
@@ -104,7 +122,9 @@ class ContentStore:
             data = self._archive.read(self._packed(hash, suffix), size)
             if data is None:
                 raise
+            self._last_was_packed = True
             return data
+        self._last_was_packed = False
         try:
             return _read(fd, size) if os.fstat(fd).st_size == size else b""
         finally:

@@ -99,7 +99,7 @@ def covered(pieces: tuple[Piece, ...]) -> int:
 
 
 def _joined(one: Piece, other: Piece) -> Piece:
-    # FAISS puts nothing but single vectors into such an index. Of whole groups of 32, the codes just follow one another.
+    # FAISS adds only vectors to such an index. The codes of whole groups of 32 just follow one another.
     index = _empty(one.index.d)
     codes = np.concatenate([faiss.vector_to_array(piece.index.codes) for piece in (one, other)])
     index.codes.resize(len(codes))
