@@ -408,6 +408,12 @@ def test_every_command_and_option_has_help_and_is_on_the_page() -> None:
                 assert re.search(rf"`{re.escape(option)}[ `]", text), f"docstore {name} {option} is not on the page"
 
 
+def test_every_command_has_an_example_on_the_page() -> None:
+    root: Any = typer.main.get_command(cli.app)
+    shown = {command.split()[1] for command, _, _ in examples() if command.startswith("docstore ")}
+    assert set(root.commands) - shown == set()
+
+
 def test_the_page_has_every_exit_code() -> None:
     assert [int(each) for each in re.findall(r"^\| (\d+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)] == list(
         ExitCode

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import docstore
-from docstore import DocStore, StoreVersionError, schema
+from docstore import DocStore, StoreVersionError
+from docstore.migrations import MIGRATIONS
 from docstore.testing import HashEmbedder
 from tests.folders import execute, files, problems, query
 from tests.formats import make
@@ -47,7 +48,7 @@ def test_a_released_store_migrates_and_is_whole(released: Path) -> None:
         assert store.collect().documents == 1
         assert store.verify().problems == ()
     assert problems(released) == []
-    assert query(released, "SELECT count(*) FROM _sqlite_migrations") == [(len(schema.MIGRATIONS),)]
+    assert query(released, "SELECT count(*) FROM _sqlite_migrations") == [(len(MIGRATIONS),)]
 
 
 def test_a_migrated_store_is_like_a_new_one(released: Path, tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_a_migrated_store_is_like_a_new_one(released: Path, tmp_path: Path) -> N
 
 def test_an_older_store_is_not_migrated_by_a_reader(released: Path) -> None:
     before = {path: (released / path).read_bytes() for path in files(released)}, (released / "catalog.db").read_bytes()
-    if len(query(released, "SELECT name FROM _sqlite_migrations")) < len(schema.MIGRATIONS):
+    if len(query(released, "SELECT name FROM _sqlite_migrations")) < len(MIGRATIONS):
         with pytest.raises(StoreVersionError, match="Open it once without readonly"):
             DocStore(released, embedder=HashEmbedder(), readonly=True)
     after = {path: (released / path).read_bytes() for path in files(released)}, (released / "catalog.db").read_bytes()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from docstore import DocStore, IntegrityError, StoreVersionError, Workspace, schema
+from docstore import DocStore, IntegrityError, StoreVersionError, Workspace
+from docstore.migrations import MIGRATIONS
 from docstore.testing import HashEmbedder
 from tests.folders import execute, lie, query
 
@@ -156,4 +157,4 @@ class TestOpening:
                 for store in stores:
                     store.close()
                 applied = query(folder, "SELECT count(*) FROM _sqlite_migrations")
-                assert applied == [(len(schema.MIGRATIONS),)]
+                assert applied == [(len(MIGRATIONS),)]

@@ -13,7 +13,7 @@ import typer
 
 import docstore
 from docstore import cli_output as output
-from docstore.cli_arguments import MINIMUM_PREFIX, duration, files_under, metadata, referenced
+from docstore.cli_arguments import MINIMUM_PREFIX, AsJson, WorkspaceName, duration, files_under, metadata, referenced
 from docstore.cli_output import ExitCode, errors_shown, fields_of, progress_bar, show, show_error
 from docstore.cli_store import Access, Settings, existing, opened
 from docstore.errors import InvalidArgument, WorkspaceNotFound
@@ -27,9 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Store and embed every document once; share it between workspaces by reference; search each exactly.",
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and errors as JSON too.")]
-WorkspaceName = Annotated[str, typer.Argument(metavar="WORKSPACE", help="Name of the workspace.", show_default=False)]
 
 
 def _print_version(wanted: bool) -> None:

@@ -8,10 +8,15 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from docstore.errors import DocumentNotFound, InvalidArgument, UnreadableDocument
 from docstore.model import Document, Failure
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and errors as JSON too.")]
+WorkspaceName = Annotated[str, typer.Argument(metavar="WORKSPACE", help="Name of the workspace.", show_default=False)]
 
 MINIMUM_PREFIX = 4
 """Characters of a hash that name a document at least: a slip of the finger should not."""

@@ -40,8 +40,9 @@ def opened(context: typer.Context, access: Access, *, embeds: bool = False) -> D
     Args:
         embeds: whether vectors matter to the command. Any model but the default one is loaded to be identified.
     """
+    from docstore.database import CATALOG
     from docstore.durable import storage_errors
-    from docstore.store import CATALOG, DocStore
+    from docstore.store import DocStore
 
     settings: Settings = context.obj
     with storage_errors("opening the store"):

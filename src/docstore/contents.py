@@ -12,7 +12,7 @@ from typing import Any
 from docstore.database import Database, records, row, rows
 from docstore.errors import IntegrityError
 from docstore.ingest.extract import SUFFIXES
-from docstore.schema import NOW
+from docstore.moments import NOW
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,10 @@ from docstore.refusals import sqlite_errors
 if TYPE_CHECKING:
     from docstore.frozen import FrozenCatalog
 
+CATALOG = "catalog.db"
+BESIDE = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside it; the journal only while the store is created."""
+
 _MINIMUM_SQLITE = (3, 37, 0)  # STRICT tables
 
 Database = sqlite3.Connection

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from types import MappingProxyType
 
 from docstore.contents import DocumentRow
-from docstore.errors import IntegrityError
 from docstore.model import Document
+from docstore.moments import parsed
 from docstore.refcount import ReferenceRow
 
 
@@ -21,7 +20,7 @@ def document_of(row: ReferenceRow) -> Document:
         chunks=row.chunks or 0,
         pages=row.pages,
         metadata=row.metadata,
-        added_at=_time(row.added_at),
+        added_at=parsed(row.added_at),
         reused=row.avoided > 0,
     )
 
@@ -36,14 +35,6 @@ def stored_document(row: DocumentRow, chunks: int) -> Document:
         chunks=chunks,
         pages=row.pages,
         metadata=MappingProxyType({}),
-        added_at=_time(row.stored_at),
+        added_at=parsed(row.stored_at),
         reused=False,
     )
-
-
-def _time(stored: str) -> datetime:
-    try:
-        return datetime.fromisoformat(stored)
-    except ValueError as error:
-        raise IntegrityError(f"The catalog holds {stored!r:.60} for a time: it is damaged. Run `docstore verify`, or "
-                             "restore a backup.") from error  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 from docstore.contents import DocumentRow, SubindexRow, find_document
 from docstore.database import Database, checked, records, row, rows
 from docstore.metadata import decode
-from docstore.schema import NOW
+from docstore.moments import NOW
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +10,7 @@ from docstore import contents, refcount
 from docstore.archive import Archive
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow
-from docstore.database import CatalogDatabase, row
+from docstore.database import BESIDE, CATALOG, CatalogDatabase
 from docstore.documents import stored_document
 from docstore.durable import storage_errors, sync_directory
 from docstore.errors import DocumentNotFound, IntegrityError, InvalidArgument, StoreVersionError, WorkspaceNotFound
@@ -21,22 +19,20 @@ from docstore.ingest.embed import Embedder, SentenceTransformerEmbedder
 from docstore.ingest.extractor import Extractor
 from docstore.ingest.limits import Limits
 from docstore.ingest.pipeline import Pipeline
+from docstore.maintenance import Maintained
 from docstore.memory import Memory
-from docstore.model import CollectReport, Document, Progress, RepairReport, StorageStats, VerifyReport
+from docstore.model import Document
+from docstore.names import check_hash, check_name
 from docstore.parts import Parts
 from docstore.reserve import RESERVE, Reserve
 from docstore.vectors import Codec
 from docstore.views import Views
-from docstore.workspace import Workspace, check_hash, check_name
+from docstore.workspace import Workspace
 
-# What looks after a store is imported where it is used: a process that only searches answers sooner without it.
-
-CATALOG = "catalog.db"
-_BESIDE = ("-wal", "-shm", "-journal")  # SQLite's files; the journal only while the store is created
 _MOST = 1 << 60
 
 
-class DocStore:
+class DocStore(Maintained):
     """A folder that holds every document once, and workspaces that reference them.
 
     Threads may share one; processes may open the same folder, each its own. Use as a context manager, or `close()`.
@@ -221,98 +217,6 @@ class DocStore:
             raise DocumentNotFound(f"The store has no document {hash}.")
         return found
 
-    # -- the whole ------------------------------------------------------------------------------------------------
-
-    def stats(self) -> StorageStats:
-        """What the store holds and what sharing saves."""
-        with self._parts.database.read() as db:
-            totals = row(
-                db,
-                """SELECT documents, workspaces, refs, chunks, file_bytes, logical_bytes, embedded, avoided
-                   FROM totals""",
-            )
-        if totals is None:
-            raise IntegrityError("The catalog has lost its totals. Run `docstore repair`.")
-        with storage_errors("measuring the catalog"):
-            catalog = sum(
-                path.stat().st_size
-                for suffix in ("", *_BESIDE)
-                if (path := self._parts.folder / (CATALOG + suffix)).exists()
-            )
-        physical = totals["file_bytes"] + catalog + self._parts.archive.overhead() + self._parts.reserve.size()
-        return StorageStats(
-            documents=totals["documents"],
-            workspaces=totals["workspaces"],
-            references=totals["refs"],
-            chunks=totals["chunks"],
-            catalog_bytes=catalog,
-            physical_bytes=physical,
-            logical_bytes=totals["logical_bytes"],
-            saved_bytes=totals["logical_bytes"] - physical,
-            embeddings_computed=totals["embedded"],
-            embeddings_avoided=totals["avoided"],
-        )
-
-    def collect(
-        self,
-        grace: timedelta = timedelta(0),
-        *,
-        dry_run: bool = False,
-        progress: Callable[[Progress], object] | None = None,
-    ) -> CollectReport:
-        """Deletes documents that nothing references, with their texts and sub-indexes, and what crashes left.
-
-        Safe beside any number of readers and writers. When it is interrupted, the next run finishes.
-
-        Args:
-            grace: spare what lost its last reference less than this ago.
-            dry_run: only report what would go.
-            progress: called after every group of deletions.
-        """
-        from docstore.lifecycle.collect import collect
-
-        return self._parts.free_space(lambda: collect(self._parts, grace, dry_run, progress))
-
-    def verify(
-        self,
-        *,
-        bytes_per_second: float | None = None,
-        duration: timedelta | None = None,
-        dry_run: bool = False,
-        progress: Callable[[Progress], object] | None = None,
-    ) -> VerifyReport:
-        """Reads and hashes every stored file, and checks the catalog against itself. Repairs nothing.
-
-        What was checked least recently is read first, and what was read is noted, unless the store is read-only: a run
-        that ends early, by `duration` or by being killed, is resumed by the next. It holds no lock, so it can run in a
-        thread or in another process beside readers and writers.
-
-        Args:
-            bytes_per_second: read no faster than this.
-            duration: begin no further document after this time.
-            dry_run: check the catalog, but of the files only count what would be read. Notes nothing.
-            progress: called after every document.
-        """
-        from docstore.lifecycle.verify import verify
-
-        return verify(self._parts, self._readonly, bytes_per_second, duration, dry_run, progress)
-
-    def repair(self, *, dry_run: bool = False, progress: Callable[[Progress], object] | None = None) -> RepairReport:
-        """Verifies, restores what can be restored, and sets aside what cannot.
-
-        A text comes back from its document, a sub-index from its text (under the pipeline this store was opened with),
-        counts and totals from the references. A damaged document is moved to `quarantine/`: adding its bytes again
-        heals it, for every workspace. Nothing is deleted, and nothing is replaced by anything but the very bytes that
-        the catalog names, or vectors computed anew from them.
-
-        Args:
-            dry_run: only say what would be done.
-            progress: called after every document that was checked.
-        """
-        from docstore.lifecycle.repair import repair
-
-        return repair(self._parts, self._readonly, dry_run, progress)
-
 
 def _prepare_folder(root: Path, readonly: bool) -> None:
     with storage_errors("opening the store"):
@@ -323,7 +227,7 @@ def _prepare_folder(root: Path, readonly: bool) -> None:
             raise StoreVersionError(f"{root} is no store, and readonly=True creates none. Check the path.")
         # A power cut during creation may leave anything that is made then without the catalog; and another process may
         # have created the store since we listed.
-        if found - {RESERVE, *(CATALOG + each for each in _BESIDE)} and not (root / CATALOG).exists():
+        if found - {RESERVE, *(CATALOG + each for each in BESIDE)} and not (root / CATALOG).exists():
             # Collecting sweeps the folders it manages: it must never be let loose among somebody's own files.
             raise StoreVersionError(f"{root} holds files and is no store. Choose an empty or a new folder.")
         # Each new folder's entry is in the one above it.

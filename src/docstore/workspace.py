@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from docstore import refcount
-from docstore.cas import is_hash
 from docstore.documents import document_of
 from docstore.errors import (
     DocStoreError,
@@ -23,10 +19,11 @@ from docstore.errors import (
     WorkspaceNotFound,
 )
 from docstore.metadata import encode
-from docstore.model import AddReport, Document, Failure, Hit, Progress
+from docstore.model import AddReport, Document, Failure, Progress
+from docstore.names import check_hash, check_name
 from docstore.parts import Parts
 from docstore.scratch import Scratch
-from docstore.search import Diversity, Filter, Wanted, find
+from docstore.searching import Searchable
 
 # What only adding needs is imported where it is used: a process that only searches answers sooner without it.
 if TYPE_CHECKING:
@@ -36,10 +33,8 @@ if TYPE_CHECKING:
 _GROUP_DOCUMENTS = 512  # documents that share transactions, directory syncs and the embedder's batches
 _GROUP_BYTES = 64 << 20  # and what they may weigh together, so that memory stays bounded
 
-_MAX_NAME = 1000
 
-
-class Workspace:
+class Workspace(Searchable):
     """A named set of references to documents. Get one from `DocStore.workspace`. Safe for threads."""
 
     def __init__(self, parts: Parts, id: int, name: str, readonly: bool) -> None:
@@ -196,95 +191,6 @@ class Workspace:
                 )
         return [document_of(each) for each in sorted(found, key=lambda each: (each.added_at, each.name))]
 
-    def search(
-        self,
-        query: str,
-        k: int = 5,
-        *,
-        documents: Collection[str] | None = None,
-        where: Mapping[str, Any] | None = None,
-        mmr: bool = False,
-        fetch_k: int = 20,
-        lambda_mult: float = 0.5,
-        candidates: int | None = None,
-    ) -> list[Hit]:
-        """The k chunks nearest to a query by cosine, best first, exactly as one index over these documents gives.
-
-        Equal scores rank by document hash, then by position in the document. From 100,000 chunks on a search is in two
-        stages: codes of one bit a dimension choose candidates, whose scores are then exact. What it misses is measured
-        in docs/benchmarks.md.
-
-        Args:
-            documents: hashes; only these documents take part.
-            where: metadata keys and values; only documents whose metadata has them take part.
-            mmr: choose for diversity too, by maximal marginal relevance over the `fetch_k` nearest.
-            fetch_k: candidates for mmr.
-            lambda_mult: mmr's weight of relevance, from 0 (diversity alone) to 1 (relevance alone).
-            candidates: how many chunks of 100,000 or more are scored exactly: more find more, and take longer; as many
-                as there are make the search exact. None: a 500th, and more where scores lie close together.
-
-        Raises:
-            InvalidArgument: an empty query, k below 1, or parameters out of range.
-            DocumentNotFound: `documents` names one this workspace does not have.
-            IntegrityError: stored bytes are damaged.
-        """
-        wanted = Wanted.of(k, candidates, Diversity.of(fetch_k, lambda_mult) if mmr else None)
-        return find(self._parts, self._id, self._embed([query]), Filter.of(documents, where), wanted)[0]
-
-    def search_vector(
-        self,
-        vector: npt.ArrayLike,
-        k: int = 5,
-        *,
-        documents: Collection[str] | None = None,
-        where: Mapping[str, Any] | None = None,
-        mmr: bool = False,
-        fetch_k: int = 20,
-        lambda_mult: float = 0.5,
-        candidates: int | None = None,
-    ) -> list[Hit]:
-        """As `search`, for a vector of shape (dimension,); it is normalised here."""
-        wanted = Wanted.of(k, candidates, Diversity.of(fetch_k, lambda_mult) if mmr else None)
-        query = _vectors(vector, 1)[np.newaxis]
-        return find(self._parts, self._id, query, Filter.of(documents, where), wanted)[0]
-
-    def search_many(
-        self,
-        queries: Sequence[str],
-        k: int = 5,
-        *,
-        documents: Collection[str] | None = None,
-        where: Mapping[str, Any] | None = None,
-        candidates: int | None = None,
-    ) -> list[list[Hit]]:
-        """As `search`, for many queries in one pass: one list of hits for each, in their order."""
-        if isinstance(queries, str) or not isinstance(queries, Sequence):
-            raise InvalidArgument("search_many takes a list of queries; for one, use search")
-        if not queries:
-            return []
-        wanted = Wanted.of(k, candidates)
-        return find(self._parts, self._id, self._embed(list(queries)), Filter.of(documents, where), wanted)
-
-    def search_vectors(
-        self,
-        vectors: npt.ArrayLike,
-        k: int = 5,
-        *,
-        documents: Collection[str] | None = None,
-        where: Mapping[str, Any] | None = None,
-        candidates: int | None = None,
-    ) -> list[list[Hit]]:
-        """As `search_many`, for vectors of shape (n, dimension)."""
-        queries = _vectors(vectors, 2)
-        wanted = Wanted.of(k, candidates)
-        return find(self._parts, self._id, queries, Filter.of(documents, where), wanted) if len(queries) else []
-
-    def _embed(self, queries: list[str]) -> npt.NDArray[np.float32]:
-        for query in queries:
-            if not isinstance(query, str) or not query.strip():
-                raise InvalidArgument(f"A query is {query!r}; it must be text that is not empty")
-        return self._parts.pipeline.embed(queries)
-
     def _run(self, incoming: Incoming, scratch: Scratch) -> Document:
         from docstore.ingest.add import Addition
 
@@ -322,44 +228,3 @@ def _finished(item: Incoming | DocStoreError) -> Document | DocStoreError:
         return item
     assert item.outcome is not None
     return item.outcome
-
-
-def _vectors(given: npt.ArrayLike, dimensions: int) -> npt.NDArray[np.float32]:
-    try:
-        with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused as that
-            vectors = np.asarray(given, dtype=np.float32)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidArgument(f"The query vector is not made of numbers: {error}") from error
-    if vectors.ndim != dimensions:
-        must = "one dimension" if dimensions == 1 else "two dimensions, (queries, dimension)"
-        raise InvalidArgument(f"The query has shape {vectors.shape}; it must have {must}")
-    return vectors
-
-
-def check_hash(hash: object) -> str:
-    """Returns it, if it is written as a document hash.
-
-    Raises:
-        InvalidArgument: it is not.
-    """
-    if not is_hash(hash):
-        raise InvalidArgument(f"{hash!r} is no document hash: those have 64 lowercase hexadecimal characters")
-    return hash
-
-
-def check_name(name: object, what: str) -> None:
-    """Refuses what cannot name a document or workspace.
-
-    Raises:
-        InvalidArgument: it is empty, too long, or holds what UTF-8 or SQLite cannot.
-    """
-    if not isinstance(name, str) or not name.strip():
-        raise InvalidArgument(f"{what} is {name!r}; it must be text that is not empty")
-    if len(name) > _MAX_NAME:
-        raise InvalidArgument(f"{what} has {len(name):,} characters; at most {_MAX_NAME:,} are allowed")
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidArgument(f"{what} is {name!r}, which is no valid Unicode: {error.reason}") from error
-    if "\0" in name:
-        raise InvalidArgument(f"{what} is {name!r}; it must not hold NUL")

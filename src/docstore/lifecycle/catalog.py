@@ -15,6 +15,7 @@ from docstore import claims, schema
 from docstore.database import Database, rows
 from docstore.errors import IntegrityError
 from docstore.model import Problem
+from docstore.moments import NOW
 
 _REFERENCES = "(SELECT count(*) FROM refs WHERE document_id = documents.id)"
 _MEMBERS = "(SELECT count(*) FROM refs WHERE workspace_id = workspaces.id)"
@@ -91,7 +92,7 @@ _CHECKS = (
                       || ' references' AS detail, hash AS document, NULL AS workspace
                FROM documents WHERE refcount <> {_REFERENCES}""",
            (f"""UPDATE documents SET refcount = {_REFERENCES}, unreferenced_at =
-                CASE WHEN {_REFERENCES} = 0 THEN {schema.NOW} END WHERE refcount <> {_REFERENCES}""",)),
+                CASE WHEN {_REFERENCES} = 0 THEN {NOW} END WHERE refcount <> {_REFERENCES}""",)),
     _Check("count", "workspaces",
            f"""SELECT 'workspace ' || name || ' counts ' || refs || ' references and has ' || {_MEMBERS} AS detail,
                       NULL AS document, name AS workspace FROM workspaces WHERE refs <> {_MEMBERS}""",

@@ -21,6 +21,7 @@ from docstore.durable import prune, prune_below, storage_errors, sync_entries, u
 from docstore.errors import InvalidArgument
 from docstore.ingest.pipeline import is_fingerprint
 from docstore.model import CollectReport, Progress
+from docstore.moments import spelled
 from docstore.parts import Parts
 from docstore.texts import SUFFIX
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
@@ -40,7 +41,7 @@ def collect(
     if grace < timedelta(0):
         raise InvalidArgument(f"grace is {grace}; it cannot be negative")
     try:
-        before = (datetime.now(UTC) - grace).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        before = spelled(datetime.now(UTC) - grace)
     except OverflowError:  # before the year 1: nothing is that old
         before = ""
     if dry_run:

@@ -1,0 +1,111 @@
+"""What looks after a store: the methods of a `DocStore` that measure, clean, check and repair it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from docstore.database import BESIDE, CATALOG, row
+from docstore.durable import storage_errors
+from docstore.errors import IntegrityError
+from docstore.model import CollectReport, Progress, RepairReport, StorageStats, VerifyReport
+from docstore.parts import Parts
+
+# The work itself is imported where it is used: a process that only searches answers sooner without it.
+
+
+class Maintained:
+    """A whole store, to look after."""
+
+    _parts: Parts
+    _readonly: bool
+
+    def stats(self) -> StorageStats:
+        """What the store holds and what sharing saves."""
+        with self._parts.database.read() as db:
+            totals = row(
+                db,
+                """SELECT documents, workspaces, refs, chunks, file_bytes, logical_bytes, embedded, avoided
+                   FROM totals""",
+            )
+        if totals is None:
+            raise IntegrityError("The catalog has lost its totals. Run `docstore repair`.")
+        with storage_errors("measuring the catalog"):
+            catalog = sum(
+                path.stat().st_size
+                for suffix in ("", *BESIDE)
+                if (path := self._parts.folder / (CATALOG + suffix)).exists()
+            )
+        physical = totals["file_bytes"] + catalog + self._parts.archive.overhead() + self._parts.reserve.size()
+        return StorageStats(
+            documents=totals["documents"],
+            workspaces=totals["workspaces"],
+            references=totals["refs"],
+            chunks=totals["chunks"],
+            catalog_bytes=catalog,
+            physical_bytes=physical,
+            logical_bytes=totals["logical_bytes"],
+            saved_bytes=totals["logical_bytes"] - physical,
+            embeddings_computed=totals["embedded"],
+            embeddings_avoided=totals["avoided"],
+        )
+
+    def collect(
+        self,
+        grace: timedelta = timedelta(0),
+        *,
+        dry_run: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> CollectReport:
+        """Deletes documents that nothing references, with their texts and sub-indexes, and what crashes left.
+
+        Safe beside any number of readers and writers. When it is interrupted, the next run finishes.
+
+        Args:
+            grace: spare what lost its last reference less than this ago.
+            dry_run: only report what would go.
+            progress: called after every group of deletions.
+        """
+        from docstore.lifecycle.collect import collect
+
+        return self._parts.free_space(lambda: collect(self._parts, grace, dry_run, progress))
+
+    def verify(
+        self,
+        *,
+        bytes_per_second: float | None = None,
+        duration: timedelta | None = None,
+        dry_run: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> VerifyReport:
+        """Reads and hashes every stored file, and checks the catalog against itself. Repairs nothing.
+
+        What was checked least recently is read first, and what was read is noted, unless the store is read-only: a run
+        that ends early, by `duration` or by being killed, is resumed by the next. It holds no lock, so it can run in a
+        thread or in another process beside readers and writers.
+
+        Args:
+            bytes_per_second: read no faster than this.
+            duration: begin no further document after this time.
+            dry_run: check the catalog, but of the files only count what would be read. Notes nothing.
+            progress: called after every document.
+        """
+        from docstore.lifecycle.verify import verify
+
+        return verify(self._parts, self._readonly, bytes_per_second, duration, dry_run, progress)
+
+    def repair(self, *, dry_run: bool = False, progress: Callable[[Progress], object] | None = None) -> RepairReport:
+        """Verifies, restores what can be restored, and sets aside what cannot.
+
+        A text comes back from its document, a sub-index from its text (under the pipeline this store was opened with),
+        counts and totals from the references. A damaged document is moved to `quarantine/`: adding its bytes again
+        heals it, for every workspace. Nothing is deleted, and nothing is replaced by anything but the very bytes that
+        the catalog names, or vectors computed anew from them.
+
+        Args:
+            dry_run: only say what would be done.
+            progress: called after every document that was checked.
+        """
+        from docstore.lifecycle.repair import repair
+
+        return repair(self._parts, self._readonly, dry_run, progress)

@@ -1,0 +1,37 @@
+"""What may name documents, workspaces and whatever else callers name."""
+
+from __future__ import annotations
+
+from docstore.cas import is_hash
+from docstore.errors import InvalidArgument
+
+_MAX_NAME = 1000
+
+
+def check_hash(hash: object) -> str:
+    """Returns it, if it is written as a document hash.
+
+    Raises:
+        InvalidArgument: it is not.
+    """
+    if not is_hash(hash):
+        raise InvalidArgument(f"{hash!r} is no document hash: those have 64 lowercase hexadecimal characters")
+    return hash
+
+
+def check_name(name: object, what: str) -> None:
+    """Refuses what cannot name a document or workspace.
+
+    Raises:
+        InvalidArgument: it is empty, too long, or holds what UTF-8 or SQLite cannot.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidArgument(f"{what} is {name!r}; it must be text that is not empty")
+    if len(name) > _MAX_NAME:
+        raise InvalidArgument(f"{what} has {len(name):,} characters; at most {_MAX_NAME:,} are allowed")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"{what} is {name!r}, which is no valid Unicode: {error.reason}") from error
+    if "\0" in name:
+        raise InvalidArgument(f"{what} is {name!r}; it must not hold NUL")
