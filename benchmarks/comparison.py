@@ -48,10 +48,14 @@ def milliseconds(act: Callable[[], object]) -> float:
 
 
 def in_turns(
-    ours: Callable[[_T], object], theirs: Callable[[_T], object], cases: Iterable[_T], rounds: int = _ROUNDS
+    ours: Callable[[_T], object],
+    theirs: Callable[[_T], object],
+    cases: Iterable[_T],
+    rounds: int = _ROUNDS,
+    between: Callable[[], object] = lambda: None,
 ) -> tuple[list[float], list[float]]:
     """Milliseconds of both, case by case, so that what else the machine does falls on both; the first round is not
-    counted."""
+    counted, nor what is done between one case and the next."""
     times: tuple[list[float], list[float]] = ([], [])
     some = list(cases)
     for round in range(rounds + 1):
@@ -60,6 +64,7 @@ def in_turns(
             if round:
                 for kept, value in zip(times, pair, strict=True):
                     kept.append(value)
+            between()
     return times
 
 
