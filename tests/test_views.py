@@ -32,7 +32,7 @@ def segment_of(documents: dict[str, Vectors], codec: Any, dimension: int = 32) -
 
 def view_of(segments: list[Segment], documents: set[str], codec: Any, dimension: int = 32) -> View:
     names = {(document, "text"): f"the name of {document}" for document in documents}
-    return View(1, tuple(Part.of(segment, names) for segment in segments), dimension, codec)
+    return View(((1, 1),), tuple(Part.of(segment, names) for segment in segments), dimension, codec)
 
 
 def rankings(view: View, queries: Vectors, k: int, keep: Any = None) -> list[list[tuple[float, str, int, str]]]:

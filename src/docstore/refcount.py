@@ -85,6 +85,21 @@ def workspace_state(db: Database, workspace: int) -> tuple[int, int] | None:
     return None if found is None else (int(found["version"]), int(found["refs"]))
 
 
+def covered(db: Database, workspace: int) -> list[tuple[int, int, int]]:
+    """(id, version, number of references) of a workspace and of what it includes, its own first, then by id. Nothing
+    when the workspace was deleted."""
+    found = records(
+        db, ("id", "version", "refs"),
+        """SELECT id, version, refs FROM workspaces WHERE id = ?1 UNION ALL
+           SELECT w.id, w.version, w.refs FROM includes i JOIN workspaces w ON w.id = i.included_id
+           WHERE i.workspace_id = ?1""",
+        workspace,
+    )  # fmt: skip
+    if len(found) > 1:
+        found.sort(key=lambda each: (each[0] != workspace, each[0]))
+    return found if found and found[0][0] == workspace else []
+
+
 def refer(
     db: Database,
     workspace: int,

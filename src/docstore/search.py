@@ -1,8 +1,8 @@
 """Search in one workspace: the current view, filters, ranking, and the text of the hits.
 
-A search is of one moment: the workspace's version is read first, and the view is of that version. Files may be
-collected while they are being read, if another process drops the last reference meanwhile; the version has then
-changed, and the search starts again on what the workspace references now.
+A search is of one moment: the versions of the workspace, and of what it includes, are read first, and the view is of
+those. Files may be collected while they are being read, if another process drops the last reference meanwhile; a
+version has then changed, and the search starts again on what is referenced now.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ from docstore.vectors import (
     decode_spans,
     maximal_marginal_relevance,
 )
-from docstore.views import Found, Plan, View
+from docstore.views import Found, Plan, Versions, View
 
+_K = TypeVar("_K")
 _T = TypeVar("_T")
 
 
@@ -49,7 +50,7 @@ class Filter:
     """Which documents take part. Acts before the top k are chosen."""
 
     documents: frozenset[str] | None = None
-    """Hashes; None for all of the workspace's."""
+    """Hashes; None for all that the workspace references or includes."""
     where: Mapping[str, Any] | None = None
     """Metadata keys and the JSON values they must have; None for any."""
 
@@ -79,7 +80,7 @@ class Filter:
             unknown = self.documents.difference(view.documents)
             if unknown:
                 raise DocumentNotFound(f"This workspace has no document {min(unknown)}. `documents` takes hashes of "
-                                       "what the workspace references.")  # fmt: skip
+                                       "what the workspace references or includes.")  # fmt: skip
         return partial(self._accepts, view.metadata or {})
 
     def _accepts(self, metadata: Mapping[str, Mapping[str, Any]], document: str) -> bool:
@@ -195,13 +196,13 @@ def _hit(found: Found, text: str) -> Hit:
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """What a workspace references at one moment."""
+    """What a workspace's searches cover at one moment."""
 
-    version: int
+    versions: Versions
     old: View | None
-    """The view last used, of this or an older version."""
+    """The view last used, of these or other versions."""
     plan: Plan | None
-    """What the next view is made of, when the old one is not of this version."""
+    """What the next view is made of, when the old one is not of these versions."""
     unread: Mapping[Key, ReferenceRow]
     """What of it is to be read from files."""
     metadata: Mapping[str, Mapping[str, Any]] | None
@@ -222,50 +223,80 @@ def _with_view(parts: Parts, workspace: int, with_metadata: bool, use: Callable[
                     ) from error
         except IntegrityError:
             # Unless somebody changed the workspace meanwhile, and what was read had been collected.
-            if _version(parts, workspace) == moment.version:
+            if versions(parts, workspace) == moment.versions:
                 raise
 
 
-def _version(parts: Parts, workspace: int) -> int:
+def versions(parts: Parts, workspace: int) -> Versions:
+    """What its searches cover now.
+
+    Raises:
+        WorkspaceNotFound: it was deleted.
+    """
     with parts.database.read() as db:
-        return _state(db, workspace)[0]
+        return _versions(covered(db, workspace))
 
 
-def _state(db: Database, workspace: int) -> tuple[int, int]:
-    state = refcount.workspace_state(db, workspace)
-    if state is None:
+def covered(db: Database, workspace: int) -> list[tuple[int, int, int]]:
+    """As `refcount.covered`.
+
+    Raises:
+        WorkspaceNotFound: the workspace was deleted.
+    """
+    found = refcount.covered(db, workspace)
+    if not found:
         raise WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")
-    return state
+    return found
+
+
+def _versions(covered: list[tuple[int, int, int]]) -> Versions:
+    return tuple([each[:2] for each in covered])
 
 
 def _look(parts: Parts, workspace: int, with_metadata: bool) -> _Moment:
     with parts.database.read() as db:
-        version, references = _state(db, workspace)
+        owners = covered(db, workspace)
+        versions = _versions(owners)
         old = parts.views.get(workspace)
-        is_current = old is not None and old.version == version
+        is_current = old is not None and old.versions == versions
         metadata = None
         if with_metadata and (old is None or not is_current or old.metadata is None):
-            metadata = refcount.metadata_of(db, workspace)
+            metadata = _first_of(owners, partial(refcount.metadata_of, db))
         if is_current:
-            return _Moment(version, old, None, {}, metadata)
-        plan = parts.views.plan(parts.scope(workspace), refcount.referenced_texts(db, workspace), old)
+            return _Moment(versions, old, None, {}, metadata)
+        wanted = _first_of(owners, partial(refcount.referenced_texts, db))
+        plan = parts.views.plan(parts.scope(workspace), wanted, old)
         unread = {key[0] for key in plan.lacking if old is None or old.addition(key) is None}
-        rows = _rows(db, workspace, parts.pipeline.fingerprint, unread, references)
-        _require_vectors(rows, references)
-        return _Moment(version, old, plan, {(each.document, each.text): each for each in rows}, metadata)
+        rows = _rows(db, owners, parts.pipeline.fingerprint, unread)
+        _require_vectors(rows, len(wanted))
+        return _Moment(versions, old, plan, {(each.document, each.text): each for each in rows}, metadata)
 
 
-def _rows(db: Database, workspace: int, fingerprint: str, unread: set[str], references: int) -> list[ReferenceRow]:
-    if len(unread) == references:  # in one pass over them, which takes half of the time that looking up each does
-        return refcount.references(db, workspace, fingerprint)
-    return refcount.references_to(db, workspace, fingerprint, unread)
+def _first_of(owners: list[tuple[int, int, int]], read: Callable[[int], dict[_K, _T]]) -> dict[_K, _T]:
+    """What each workspace says, by document; of two, what the first says."""
+    found = read(owners[-1][0])
+    for id, _, _ in owners[-2::-1]:
+        found.update(read(id))
+    return found
 
 
-def _require_vectors(read: list[ReferenceRow], references: int) -> None:
+def _rows(db: Database, owners: list[tuple[int, int, int]], fingerprint: str, unread: set[str]) -> list[ReferenceRow]:
+    found: dict[str, ReferenceRow] = {}
+    for id, _, references in owners:
+        wanted = unread - found.keys()
+        if len(wanted) >= references:  # in one pass over them, which takes half of the time that looking up each does
+            rows = refcount.references(db, id, fingerprint)
+        else:
+            rows = refcount.references_to(db, id, fingerprint, wanted)
+        found.update((each.document, each) for each in rows if each.document in wanted)
+    return list(found.values())
+
+
+def _require_vectors(read: list[ReferenceRow], documents: int) -> None:
     lacking = [each for each in read if each.chunks is None]
     if lacking:
         raise PipelineMismatch(
-            f"{len(lacking)} of {references} documents of this workspace ({lacking[0].name!r} is one) have no "
+            f"{len(lacking)} of {documents} documents of this workspace ({lacking[0].name!r} is one) have no "
             "vectors under the embedder, codec and chunk sizes this store was opened with. Open it with those they "
             "were added with, or link each again, workspace.link(hash), to embed it under these."
         )
@@ -277,7 +308,7 @@ def _view(parts: Parts, workspace: int, moment: _Moment) -> View:
         additions = [_addition(parts, moment, key) for key in moment.plan.lacking]
         dimension, codec = parts.pipeline.dimension, parts.pipeline.codec
         with parts.archive.reading():
-            view = parts.views.build(moment.plan, moment.version, additions, dimension, codec)
+            view = parts.views.build(moment.plan, moment.versions, additions, dimension, codec)
         parts.views.put(workspace, view)
     assert view is not None
     if moment.metadata is not None:

@@ -15,7 +15,7 @@ from docstore.search import Diversity, Filter, Wanted, find
 
 
 class Searchable:
-    """The documents of one workspace, to search."""
+    """The documents that one workspace references or includes, to search."""
 
     _parts: Parts
     _id: int
@@ -32,7 +32,8 @@ class Searchable:
         lambda_mult: float = 0.5,
         candidates: int | None = None,
     ) -> list[Hit]:
-        """The k chunks nearest to a query by cosine, best first, exactly as one index over these documents gives.
+        """The k chunks nearest to a query by cosine, best first, exactly as one index over these documents gives: those
+        the workspace references, and those of the workspaces it includes.
 
         Equal scores rank by document hash, then by position in the document. From 100,000 chunks on a search is in two
         stages: codes of one bit a dimension choose candidates, whose scores are then exact. What it misses is measured
@@ -49,7 +50,7 @@ class Searchable:
 
         Raises:
             InvalidArgument: an empty query, k below 1, or parameters out of range.
-            DocumentNotFound: `documents` names one this workspace does not have.
+            DocumentNotFound: `documents` names one this workspace neither references nor includes.
             IntegrityError: stored bytes are damaged.
         """
         wanted = Wanted.of(k, candidates, Diversity.of(fetch_k, lambda_mult) if mmr else None)

@@ -1,4 +1,4 @@
-"""Views: what one version of a workspace searches, as documents of segments. A view never changes.
+"""Views: what the searches of a workspace cover at one moment, as documents of segments. A view never changes.
 
 Most of a view is a base: a segment that all workspaces share which reference most of it. The rest is a tail, the
 workspace's own. When the workspace changes, the next view takes over both; what is no longer referenced stays in the
@@ -27,6 +27,10 @@ _VIEW_BYTES = 4_000  # Python objects of a view without documents
 _DOCUMENT_BYTES = 24  # and of each document
 
 
+Versions = tuple[tuple[int, int], ...]
+"""(id, version) of a workspace and of what it includes: all that decides what its searches cover."""
+
+
 class Found(NamedTuple):
     """A chunk that a search found: whose it is, its number there, and where it lies in the text, as in `SPAN`."""
 
@@ -49,7 +53,7 @@ class Part:
     segment: Segment
     snapshot: Snapshot
     names: list[str | None]
-    """What the workspace calls each document of the segment; None for those it does not have."""
+    """What the workspace calls each document of the segment; None for those it does not cover."""
     alive: npt.NDArray[np.bool_] | None
     """Which it has, shape (documents,); None for all."""
 
@@ -93,9 +97,9 @@ class Part:
 
 @dataclass(slots=True)
 class View:
-    """What a search of one version of a workspace goes through."""
+    """What a search of one version of a workspace, and of what it includes, goes through."""
 
-    version: int
+    versions: Versions
     parts: tuple[Part, ...]
     dimension: int
     codec: Codec
@@ -121,7 +125,7 @@ class View:
 
     @property
     def documents(self) -> Iterable[str]:
-        """Hashes of the workspace's documents."""
+        """Hashes of the documents it covers."""
         for part in self.parts:
             yield from (document for name, (document, _) in zip(part.names, part.snapshot.keys) if name is not None)
 
@@ -186,7 +190,7 @@ class Views:
         self._bases: weakref.WeakValueDictionary[int, Segment] = weakref.WeakValueDictionary()
 
     def get(self, workspace: int) -> View | None:
-        """The view of a workspace, of whatever version."""
+        """The view of a workspace, of whatever versions."""
         view: View | None = self._memory.get(("view", workspace))
         return view
 
@@ -202,7 +206,7 @@ class Views:
         """Which segments the next view of a workspace goes on with, and what they lack.
 
         Args:
-            wanted: the documents the workspace references, and what it calls each.
+            wanted: the documents the workspace covers, and what it calls each.
             old: the view it had.
         """
         base = self._base(scope, wanted, old)
@@ -226,7 +230,9 @@ class Views:
                 return segment
         return None
 
-    def build(self, plan: Plan, version: int, additions: Sequence[Addition], dimension: int, codec: Codec) -> View:
+    def build(
+        self, plan: Plan, versions: Versions, additions: Sequence[Addition], dimension: int, codec: Codec
+    ) -> View:
         """The view that a plan leads to, with what was lacking."""
         segments = [segment for segment in (plan.base, plan.tail) if segment is not None]
         if additions:
@@ -235,11 +241,11 @@ class Views:
             for addition in additions:
                 segments[-1].append(addition)
         if not segments:
-            return View(version, (), dimension, codec)
+            return View(versions, (), dimension, codec)
         base, *tail = segments
         self._bases[id(base)] = base
         parts = (Part.of(base, plan.wanted), *(Part.of(each, plan.wanted, besides=base) for each in tail))
-        return View(version, parts, dimension, codec)
+        return View(versions, parts, dimension, codec)
 
 
 def _is_mostly(segment: Segment, wanted: Mapping[Key, str]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from docstore import refcount
+from docstore import includes, refcount
 from docstore.documents import document_of
 from docstore.errors import (
     DocStoreError,
@@ -190,6 +190,53 @@ class Workspace(Searchable):
                     f"The workspace {self.name!r} was deleted. store.workspace(name) makes it anew."
                 )
         return [document_of(each) for each in sorted(found, key=lambda each: (each.added_at, each.name))]
+
+    # -- what others lend ---------------------------------------------------------------------------------------------
+
+    def include(self, other: Workspace) -> None:
+        """Lets this workspace's searches cover what another references, now and later, until `exclude`, or until one
+        of the two is deleted. Including twice is including once.
+
+        The other one's documents stay its own: they are not listed, counted or removed here. Where both reference a
+        document, this workspace's name and metadata for it count; of two included ones, those of the older workspace.
+        What the other one includes in turn is not covered.
+
+        Whoever can call this with a workspace can read its documents: hand it to applications, not to their users.
+
+        Raises:
+            InvalidArgument: it is this workspace, or of another store.
+            WorkspaceNotFound: one of the two was deleted.
+        """
+        included = self._other(other)
+        if included == self._id:
+            raise InvalidArgument(f"The workspace {self.name!r} cannot include itself: its searches cover it already")
+        with self._parts.database.write() as db:
+            includes.grant(db, self._id, included)
+
+    def exclude(self, other: Workspace) -> None:
+        """Ends what `include` began: from the next search on, the other one's documents are not covered.
+
+        Raises:
+            WorkspaceNotFound: this workspace does not include it, or one of the two was deleted.
+        """
+        with self._parts.database.write() as db:
+            if not includes.revoke(db, self._id, self._other(other)):
+                raise WorkspaceNotFound(f"The workspace {self.name!r} does not include {other.name!r}. "
+                                        "workspace.includes() lists what it does.")  # fmt: skip
+
+    def includes(self) -> list[str]:
+        """Names of the workspaces that this one includes, the oldest first."""
+        with self._parts.database.read() as db:
+            return includes.names(db, self._id)
+
+    def _other(self, other: Workspace) -> int:
+        if not isinstance(other, Workspace):
+            raise InvalidArgument(f"{other!r:.100} is no workspace: pass what store.workspace(name) gives")
+        if other._parts.folder != self._parts.folder:
+            raise InvalidArgument(f"The workspace {other.name!r} is of another store; a search covers one store")
+        return other._id
+
+    # -- inside -------------------------------------------------------------------------------------------------------
 
     def _run(self, incoming: Incoming, scratch: Scratch) -> Document:
         from docstore.ingest.add import Addition

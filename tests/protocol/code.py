@@ -136,14 +136,14 @@ LINES: dict[str, tuple[Line, ...]] = {
         Line(_COLLECT, "collect", "claims.sweep_done(db, wanted + requested)"),
         Line("claims.py", "sweep_done", "SET sweeps_done = sweeps_wanted WHERE sweeps_wanted = ?"),
     ),
-    "search: look": (Line("search.py", "_look", "version, references = _state(db, workspace)"),),
+    "search: look": (Line("search.py", "_look", "owners = covered(db, workspace)"),),
     "search: read a file": (
         Line("search.py", "_read_codes", "files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash"),
         Line("passages.py", "read", "with files.open(text, texts.SUFFIX) as file:"),
     ),
     "search: answer": (Line("search.py", "_with_view", "return use("),),
     "search: look whether it changed": (
-        Line("search.py", "_with_view", "if _version(parts, workspace) == moment.version:"),
+        Line("search.py", "_with_view", "if versions(parts, workspace) == moment.versions:"),
     ),
     "read: look": (Line("store.py", "DocStore.read", "self._stored_now("),),
     "read: open": (Line("store.py", "DocStore.read", "self._parts.documents.open(hash"),),

@@ -1,0 +1,43 @@
+"""Includes: which workspaces' documents a workspace's searches cover beside its own, as rows.
+
+Plain functions on a transaction. What a search makes of them is `search`'s; deleting a workspace ends its grants both
+ways, by foreign keys.
+"""
+
+from __future__ import annotations
+
+from docstore import refcount
+from docstore.database import Database, records
+from docstore.errors import WorkspaceNotFound
+from docstore.moments import NOW
+
+
+def grant(db: Database, workspace: int, included: int) -> None:
+    """Lets a workspace's searches cover another's documents. Twice is once.
+
+    Raises:
+        WorkspaceNotFound: one of them was deleted.
+    """
+    for each in (workspace, included):
+        require(db, each)
+    db.execute(f"INSERT INTO includes VALUES (?, ?, {NOW}) ON CONFLICT DO NOTHING", (workspace, included))
+
+
+def revoke(db: Database, workspace: int, included: int) -> bool:
+    """Ends a grant. False when there was none."""
+    cursor = db.execute("DELETE FROM includes WHERE workspace_id = ? AND included_id = ?", (workspace, included))
+    return cursor.rowcount > 0
+
+
+def names(db: Database, workspace: int) -> list[str]:
+    """What a workspace includes, in the order in which they lend their names: the one that was made first, first."""
+    require(db, workspace)
+    query = """SELECT w.name FROM includes i JOIN workspaces w ON w.id = i.included_id
+               WHERE i.workspace_id = ? ORDER BY i.included_id"""
+    return [name for (name,) in records(db, ("name",), query, workspace)]
+
+
+def require(db: Database, workspace: int) -> None:
+    """Refuses a workspace that was deleted."""
+    if refcount.workspace_state(db, workspace) is None:
+        raise WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")
