@@ -6,8 +6,7 @@ Plain functions on a transaction. Who references what is `refcount`'s; the files
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from docstore.database import Database, records, row, rows
 from docstore.errors import IntegrityError
@@ -15,8 +14,7 @@ from docstore.ingest.extract import SUFFIXES
 from docstore.moments import NOW
 
 
-@dataclass(frozen=True, slots=True)
-class TextRow:
+class TextRow(NamedTuple):
     """A stored text."""
 
     id: int
@@ -28,8 +26,7 @@ class TextRow:
     """All its documents are doomed: its files may be gone, it must be published afresh."""
 
 
-@dataclass(frozen=True, slots=True)
-class SubindexRow:
+class SubindexRow(NamedTuple):
     """A stored sub-index."""
 
     chunks: int
@@ -39,8 +36,7 @@ class SubindexRow:
     spans_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentRow:
+class DocumentRow(NamedTuple):
     """A stored document."""
 
     id: int

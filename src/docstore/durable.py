@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,16 +35,23 @@ _SYNCS_AT_ONCE = 8  # on ext4 eight take a quarter of the time that one after th
 _FEW = 16  # of which threads would win nothing, or less than is worth an order that differs from run to run
 
 
-@contextlib.contextmanager
-def storage_errors(doing: str) -> Iterator[None]:
-    """Turns an `OSError` of the store's own files into a `StorageError` that says what was being done."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{doing} failed: {error.strerror or error} ({error.filename or 'the store'}). "
-            "Nothing visible was changed. Free space or repair permissions, then try again."
-        ) from error
+class storage_errors:  # noqa: N801  (used as a function is; as a generator each piece that is read would pay for it)
+    """A context that turns an `OSError` of the store's own files into a `StorageError` that says what was done."""
+
+    __slots__ = ("_doing",)
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, OSError):
+            raise StorageError(
+                f"{self._doing} failed: {error.strerror or error} ({error.filename or 'the store'}). "
+                "Nothing visible was changed. Free space or repair permissions, then try again."
+            ) from error
 
 
 def sync_file(fd: int) -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from docstore.contents import DocumentRow, SubindexRow, find_document
 from docstore.database import Database, checked, records, row, rows
@@ -17,8 +16,7 @@ from docstore.metadata import decode
 from docstore.moments import NOW
 
 
-@dataclass(frozen=True, slots=True)
-class ReferenceRow:
+class ReferenceRow(NamedTuple):
     """A reference with what it points to, under one pipeline."""
 
     document: str

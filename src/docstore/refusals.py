@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 from docstore.errors import DocStoreError, IntegrityError, StorageError, StoreLocked
@@ -28,25 +26,36 @@ _UNEXPECTED = (IntegrityError, "It is damaged or was changed by others: run `doc
                                "Please report it if it is not.")  # fmt: skip
 
 
-@contextlib.contextmanager
-def sqlite_errors(
-    path: Path, what: str = "catalog", damaged: str | None = None, unwritable: str | None = None
-) -> Iterator[None]:
-    """Turns SQLite's errors into ours, naming the file.
+class sqlite_errors:  # noqa: N801  (used as a function is; as a generator each piece that is read would pay for it)
+    """A context that turns SQLite's errors into ours, naming the file."""
 
-    Args:
-        damaged: what to do about a file that is, instead of what one does about a catalog.
-        unwritable: what to do where SQLite would have to write, instead of checking permissions.
-    """
-    try:
-        yield
-    except sqlite3.Error as error:
+    __slots__ = ("_damaged", "_path", "_unwritable", "_what")
+
+    def __init__(
+        self, path: Path, what: str = "catalog", damaged: str | None = None, unwritable: str | None = None
+    ) -> None:
+        """
+        Args:
+            damaged: what to do about a file that is, instead of what one does about a catalog.
+            unwritable: what to do where SQLite would have to write, instead of checking permissions.
+        """
+        self._path, self._what, self._damaged, self._unwritable = path, what, damaged, unwritable
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise self._translated(error) from error
+        if isinstance(error, UnicodeDecodeError):  # in a message of SQLite's that quotes damaged bytes
+            advice = self._damaged or _UNEXPECTED[1]
+            raise IntegrityError(f"The {self._what} {self._path} cannot be read ({error}). {advice}") from error
+
+    def _translated(self, error: sqlite3.Error) -> DocStoreError:
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
         kind, advice = _TRANSLATION.get(code, _UNEXPECTED)
         if kind is IntegrityError:
-            advice = damaged or advice
+            advice = self._damaged or advice
         elif code == sqlite3.SQLITE_READONLY:
-            advice = unwritable or advice
-        raise kind(f"The {what} {path} refused: {error}. {advice}") from error
-    except UnicodeDecodeError as error:  # in a message of SQLite's that quotes damaged bytes
-        raise IntegrityError(f"The {what} {path} cannot be read ({error}). {damaged or _UNEXPECTED[1]}") from error
+            advice = self._unwritable or advice
+        return kind(f"The {self._what} {self._path} refused: {error}. {advice}")
