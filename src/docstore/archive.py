@@ -17,8 +17,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ class _Reading:
 
     connection: _Connection | None = None
     looks: int = 0
+    sizes: dict[str, int | None] = field(default_factory=dict)
+    """What `look_ahead` found."""
 
 
 class Archive:
@@ -89,8 +91,19 @@ class Archive:
 
     def size(self, name: str) -> int | None:
         """The bytes of a piece, or None when there is none of this name."""
+        reading: _Reading | None = getattr(self._local, "reading", None)
+        if reading is not None and name in reading.sizes:
+            return reading.sizes[name]
         found = self._rows("SELECT length(data) FROM sqlar WHERE name = ?", name)
         return int(found[0][0] or 0) if found else None
+
+    def look_ahead(self, names: Sequence[str]) -> None:
+        """Looks up the sizes of many pieces in one statement, a third of the time of as many. While this thread's
+        `reading` lasts, `size` gives what was found: for who holds the catalog's write lock, so that it stays true."""
+        found = self._rows(
+            f"SELECT name, length(data) FROM sqlar WHERE name IN ({', '.join('?' * len(names))})", *names
+        )
+        self._local.reading.sizes = dict.fromkeys(names) | {name: int(size or 0) for name, size in found}
 
     def read(self, name: str, most: int) -> bytes | None:
         """A piece, or None when there is none of this name.

@@ -55,8 +55,8 @@ class ContentStore:
             raise IntegrityError(f"{hash!r} is no hash, so it names no file of the store")
         return f"{self._prefix}{hash[:2]}/{hash}{suffix}"
 
-    def _packed(self, hash: str, suffix: str) -> str:
-        """What it is called in the archive."""
+    def packed_name(self, hash: str, suffix: str) -> str:
+        """What it is, or would be, called in the archive."""
         return self._name(hash, suffix)[len(self._prefix) - len(self._root_name) - 1 :]
 
     def intact(self, hash: str, suffix: str, size: int) -> bool:
@@ -68,14 +68,14 @@ class ContentStore:
             # Not of a Path: to make one takes three times as long as to look.
             return os.stat(self._name(hash, suffix)).st_size == size  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
-            return self._archive.size(self._packed(hash, suffix)) == size
+            return self._archive.size(self.packed_name(hash, suffix)) == size
 
     def open(self, hash: str, suffix: str) -> BinaryIO:
         """The piece, opened for reading. Raises what `durable.open_regular` does."""
         try:
             return durable.open_regular(self.path(hash, suffix))
         except FileNotFoundError:
-            data = self._archive.read(self._packed(hash, suffix), _LARGEST_PACKED)
+            data = self._archive.read(self.packed_name(hash, suffix), _LARGEST_PACKED)
             if data is None:
                 raise
             return io.BytesIO(data)
@@ -103,7 +103,7 @@ class ContentStore:
         """The piece, if it is packed and sound: where the last was packed this one is too, most likely, and a file that
         is not there takes half as long to look for as a packed piece takes to read."""
         with contextlib.suppress(IntegrityError):
-            data = self._archive.read(self._packed(hash, suffix), size)
+            data = self._archive.read(self.packed_name(hash, suffix), size)
             if data is not None and len(data) == size and blake3(data).hexdigest() == file_hash:
                 return data
         self._last_was_packed = False
@@ -119,7 +119,7 @@ class ContentStore:
             # A view reads a thousand: a `Path` and a file object for each would take longer than the reading.
             fd = durable.descriptor(self._name(hash, suffix))
         except FileNotFoundError:
-            data = self._archive.read(self._packed(hash, suffix), size)
+            data = self._archive.read(self.packed_name(hash, suffix), size)
             if data is None:
                 raise
             self._last_was_packed = True
@@ -137,7 +137,7 @@ class ContentStore:
     def unlink(self, hash: str, suffix: str) -> None:
         """Removes a piece and the directories it leaves empty. Only under the catalog's write lock."""
         durable.unlink(self.path(hash, suffix), self._folder)
-        self._archive.delete(self._packed(hash, suffix))
+        self._archive.delete(self.packed_name(hash, suffix))
 
     def shards(self) -> list[str]:
         """Names of what holds the pieces, at most 256 of them."""

@@ -42,6 +42,7 @@ class Parts:
     memory: Memory
     views: Views
     reserve: Reserve
+    readonly: bool
     demand_bytes: bool
     """Whether a workspace gets only documents whose bytes it brings. See `DocStore`."""
     _embeddings: dict[str, ContentStore] = field(default_factory=dict)

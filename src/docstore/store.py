@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from docstore import contents, refcount
 from docstore.archive import Archive
@@ -28,6 +29,9 @@ from docstore.reserve import RESERVE, Reserve
 from docstore.vectors import Codec
 from docstore.views import Views
 from docstore.workspace import Workspace
+
+if TYPE_CHECKING:  # imported where used: a process that only searches answers sooner without it
+    from docstore.ingest.source import AnySource
 
 _MOST = 1 << 60
 
@@ -110,6 +114,7 @@ class DocStore(Maintained):
             memory=memory,
             views=Views(memory),
             reserve=reserve,
+            readonly=readonly,
             demand_bytes=demand_bytes,
         )
 
@@ -145,6 +150,25 @@ class DocStore(Maintained):
             with self._parts.database.write() as db:
                 id = refcount.create_workspace(db, name)
         return Workspace(self._parts, id, name, self._readonly)
+
+    def workspace_for(self, documents: Iterable[AnySource]) -> Workspace:
+        """The workspace of a set of documents: the same for the same set, in any order, whoever asks.
+
+        Made and filled if there is none, completed if it lost some. Its name, `set:` and a hash, follows from the
+        documents; their names in it are those that who asked first gave them. Include it in a workspace of each
+        user's: `alice.include(store.workspace_for(paths))`.
+
+        Args:
+            documents: paths, bytes or binary file objects, one at least. Each is read, to know its hash.
+
+        Raises:
+            UnreadableDocument: the first that cannot be stored. A workspace that was made for this is gone again.
+            InvalidArgument: the set is empty.
+            LinkForbidden: the store demands the bytes: such a workspace shows who else has the same.
+        """
+        from docstore.sets import workspace_for
+
+        return workspace_for(self._parts, documents, self.workspace)
 
     def workspaces(self) -> list[str]:
         """Names of all workspaces, sorted."""

@@ -269,7 +269,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "lost-files-look-intact", "cas.py",
-        "            return self._archive.size(self._packed(hash, suffix)) == size",
+        "            return self._archive.size(self.packed_name(hash, suffix)) == size",
         "            return True",
         "a lost file is deduplicated onto",
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
@@ -311,7 +311,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "packed-pieces-not-unlinked", "cas.py",
-        "        self._archive.delete(self._packed(hash, suffix))\n",
+        "        self._archive.delete(self.packed_name(hash, suffix))\n",
         "",
         "packed pieces of collected documents stay",
         (f"{_ARCHIVE}::test_what_is_collected_leaves_no_byte",),

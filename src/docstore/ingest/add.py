@@ -137,6 +137,7 @@ class Addition:
             self._require_workspace(db)
             alone = {item for item in pending if self._must_bring(db, item)}
             known = Known(db, self._fingerprint, [item for item in pending if item not in alone])
+            self._parts.archive.look_ahead(self._packed_names(known))
             return [
                 self._next_step_alone(db, item) if item in alone else self._next_step(db, known, item)
                 for item in pending
@@ -167,6 +168,17 @@ class Addition:
             return Step.PUBLISH
         key = claims.embedding_key(self._fingerprint, item.text_hash)
         return Step.EMBED if self._claim(db, item, key) else Step.WAIT
+
+    def _packed_names(self, known: Known) -> list[str]:
+        """What the pieces of all that is known would be called in the archive."""
+        documents = [self._parts.documents.packed_name(each.hash, each.suffix) for each in known.documents]
+        texts = [self._parts.texts.packed_name(each.hash, text_files.SUFFIX) for each in known.texts]
+        suffixes = (INDEX_SUFFIX, SPANS_SUFFIX)
+        return (
+            documents
+            + texts
+            + [self._embeddings.packed_name(each.hash, suffix) for each in known.texts for suffix in suffixes]
+        )
 
     def _must_bring(self, db: Database, item: Incoming) -> bool:
         """Whether bytes are demanded, and this workspace does not have the document yet."""

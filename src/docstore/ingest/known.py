@@ -7,6 +7,8 @@ after any other change it has everything looked up again.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from docstore import contents
 from docstore.contents import DocumentRow, SubindexRow, TextRow
 from docstore.database import Database
@@ -31,6 +33,16 @@ class Known:
         others = {item.text_hash for item in self._items if item.text_hash} - self._texts.keys()
         self._texts |= contents.find_texts(self._db, others)
         self._subindexes = contents.find_subindexes(self._db, self._texts.values(), self._fingerprint)
+
+    @property
+    def documents(self) -> Collection[DocumentRow]:
+        """All of them, doomed or not."""
+        return self._documents.values()
+
+    @property
+    def texts(self) -> Collection[TextRow]:
+        """All of them, condemned or not."""
+        return self._texts.values()
 
     def document(self, hash: str) -> DocumentRow | None:
         """The document of this hash, doomed or not."""

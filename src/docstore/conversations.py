@@ -1,0 +1,364 @@
+"""Conversations: what was said in a workspace, and which chunks an answer used.
+
+A message is a row that never changes; its number is given under the catalog's write lock, so writers never collide. Of
+a chunk it keeps where the text lies, not the text: that is read while the workspace's searches cover the document, and
+is gone with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from docstore import messages, passages, refcount, search
+from docstore.database import Database, records, row
+from docstore.durable import storage_errors
+from docstore.errors import (
+    ConversationNotFound,
+    IntegrityError,
+    InvalidArgument,
+    WorkspaceNotFound,
+)
+from docstore.messages import MessageRow, SourceRow
+from docstore.metadata import decode, encode
+from docstore.model import Hit
+from docstore.moments import NOW, parsed, spelled
+from docstore.names import check_hash, check_name
+from docstore.parts import Parts
+
+_MAX_CONTENT = 1 << 20
+_MAX_SOURCES = 1 << 20
+_PAGE = 100
+
+_T = TypeVar("_T")
+_Owners = list[tuple[int, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A chunk that a message used."""
+
+    document: str
+    """Hash of the document the chunk is in."""
+    name: str
+    """What the document was called when the message was appended; `was <name>` once the workspace has lost it."""
+    chunk: int
+    """Position of the chunk in the document, from 0."""
+    start: int
+    """First character of the chunk in the document's extracted text."""
+    end: int
+    """One past its last character."""
+    page: int | None
+    """Page the chunk begins on; None for types without pages."""
+    score: float
+    """What the search that found it gave it."""
+    text: str | None
+    """The chunk. None once the workspace neither references nor includes the document, or if that was so already when
+    the message was appended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation."""
+
+    number: int
+    """Its place in the conversation, from 1."""
+    role: str
+    content: str
+    at: datetime
+    """When it was appended, UTC."""
+    metadata: Mapping[str, Any]
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationInfo:
+    """A conversation, as a list of them shows it."""
+
+    name: str
+    created_at: datetime
+    messages: int
+    changed_at: datetime
+    """When the last message was appended, or the conversation was made."""
+
+
+class Conversation:
+    """The messages of one conversation. Get one from `Workspace.conversation`. Safe for threads.
+
+    It stays the same conversation when somebody renames it.
+    """
+
+    def __init__(self, parts: Parts, workspace: int, id: int, name: str) -> None:
+        self._parts = parts
+        self._workspace = workspace
+        self._id = id
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Conversation({self.name!r})"
+
+    def append(
+        self, role: str, content: str, *, metadata: Mapping[str, Any] | None = None, hits: Iterable[Hit] = ()
+    ) -> Message:
+        """Adds a message after the last one. Durable when it returns.
+
+        Args:
+            role: who says it: `user`, `assistant`, whatever the application calls them.
+            content: at most 1 MiB in UTF-8.
+            metadata: a JSON object. At most 64 KiB.
+            hits: what an answer used. Their texts are not kept: they are read from the documents while those are there.
+
+        Raises:
+            ConversationNotFound: it was deleted.
+        """
+        check_name(role, "role")
+        _check_content(content)
+        encoded = encode(metadata) or "{}"
+        sources = _sources(self._parts, self._workspace, hits)
+        stored = _encoded(sources)
+        with self._parts.database.write() as db:
+            self._require(db)
+            number = messages.last_number(db, self._id) + 1
+            now = spelled(datetime.now(UTC))
+            message = MessageRow(self._id, number, role, now, encoded, stored, content)
+            messages.append(db, message)
+        texts = {_place(source): hit.text for source, hit in sources}
+        return _message(message, [source for source, _ in sources], texts)
+
+    def messages(self, after: int = 0, limit: int = _PAGE) -> list[Message]:
+        """A page of messages, in their order.
+
+        Args:
+            after: the number of the last message of the page before.
+            limit: how many at most.
+
+        Raises:
+            ConversationNotFound: it was deleted.
+            IntegrityError: a message, or the stored text of a source, is damaged.
+        """
+        for name, value, least in (("after", after, 0), ("limit", limit, 1)):
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 1 << 63:
+                raise InvalidArgument(f"{name} is {value!r}; it must be a whole number of at least {least}")
+        return self._at_one_moment(lambda db, owners: self._page(db, owners, after, limit))
+
+    def rename(self, name: str) -> None:
+        """Gives it another name.
+
+        Raises:
+            ConversationNotFound: it was deleted.
+            InvalidArgument: the workspace has another of that name.
+        """
+        check_name(name, "The conversation's name")
+        with self._parts.database.write() as db:
+            self._require(db)
+            other = find(db, self._workspace, name)
+            if other not in (None, self._id):
+                raise InvalidArgument(f"There is a conversation {name!r} already. Delete it, or choose another name.")
+            db.execute("UPDATE conversations SET name = ? WHERE id = ?", (name, self._id))
+        self.name = name
+
+    def delete(self) -> None:
+        """Deletes it with its messages. Their bytes are off the disk after the next collection.
+
+        Raises:
+            ConversationNotFound: it was deleted already.
+        """
+        self._parts.free_space(self._delete)
+
+    def _delete(self) -> None:
+        with self._parts.database.write() as db:
+            self._require(db)
+            db.execute("DELETE FROM conversations WHERE id = ?", (self._id,))
+
+    def export(self) -> str:
+        """All of it as JSON, of one moment: name, creation, and every message with its sources, as `messages` gives
+        them."""
+        return self._at_one_moment(lambda db, owners: "".join(self._exported(db, owners)))
+
+    def _exported(self, db: Database, owners: _Owners) -> Iterator[str]:
+        (found,) = records(db, ("name", "created_at"), "SELECT name, created_at FROM conversations WHERE id = ?", self._id)
+        head = {"name": found[0], "created_at": parsed(found[1]).isoformat()}
+        yield json.dumps(head, ensure_ascii=False)[:-1] + ', "messages": ['
+        last = 0
+        while page := self._page(db, owners, last, _PAGE):
+            for each in page:
+                yield ",\n" if last else "\n"
+                yield json.dumps(asdict(each) | {"at": each.at.isoformat()}, ensure_ascii=False)
+                last = each.number
+        yield "\n]}"
+
+    def _page(self, db: Database, owners: _Owners, after: int, limit: int) -> list[Message]:
+        page = messages.page(db, self._id, after, limit)
+        sources = [messages.decode_sources(each.sources) for each in page]
+        texts = _texts(self._parts, self._workspace, db, owners, {each for some in sources for each in some})
+        return [_message(each, some, texts) for each, some in zip(page, sources, strict=True)]
+
+    def _at_one_moment(self, read: Callable[[Database, _Owners], _T]) -> _T:
+        """Files of texts may be collected while they are read: then a version has changed, and it is read again."""
+        while True:
+            with self._parts.database.read() as db:
+                self._require(db)
+                owners = refcount.covered(db, self._workspace)
+                try:
+                    with storage_errors("reading a stored text"):
+                        return read(db, owners)
+                except (FileNotFoundError, IntegrityError) as error:
+                    failure = error
+            with self._parts.database.read() as db:
+                is_unchanged = refcount.covered(db, self._workspace) == owners
+            if is_unchanged and isinstance(failure, IntegrityError):
+                raise failure
+            if is_unchanged:
+                raise IntegrityError(f"{failure.filename} is missing, which the catalog says is stored. Run `docstore "
+                                     "repair`, which restores it or says what to do.") from failure  # fmt: skip
+
+    def _require(self, db: Database) -> None:
+        if row(db, "SELECT 1 FROM conversations WHERE id = ?", self._id) is None:
+            raise ConversationNotFound(f"The conversation {self.name!r} was deleted, or its workspace was. "
+                                       "workspace.conversation(name) makes it anew.")  # fmt: skip
+
+
+# -- conversations of a workspace -----------------------------------------------------------------------------------
+
+
+def find(db: Database, workspace: int, name: str) -> int | None:
+    """The id of a workspace's conversation of this name, or None."""
+    found = row(db, "SELECT id FROM conversations WHERE workspace_id = ? AND name = ?", workspace, name)
+    return None if found is None else int(found["id"])
+
+
+def open_conversation(parts: Parts, workspace: int, name: str) -> Conversation:
+    """As `Workspace.conversation`."""
+    check_name(name, "The conversation's name")
+    with parts.database.read() as db:
+        id = find(db, workspace, name)
+    if id is None and parts.readonly:
+        raise ConversationNotFound(f"There is no conversation {name!r}, and a read-only store cannot create one.")
+    if id is None:
+        with parts.database.write() as db:
+            _require_workspace(db, workspace)
+            db.execute(
+                f"INSERT INTO conversations (workspace_id, name, created_at) VALUES (?, ?, {NOW}) ON CONFLICT DO NOTHING",
+                (workspace, name),
+            )
+            id = find(db, workspace, name)
+    assert id is not None
+    return Conversation(parts, workspace, id, name)
+
+
+def list_conversations(parts: Parts, workspace: int) -> list[ConversationInfo]:
+    """As `Workspace.conversations`."""
+    with parts.database.read() as db:
+        _require_workspace(db, workspace)
+        found = records(
+            db, ("name", "created_at", "number", "changed_at"),
+            """SELECT c.name, c.created_at, coalesce(m.number, 0), coalesce(m.said_at, c.created_at) AS changed_at
+               FROM conversations c LEFT JOIN messages m ON m.conversation_id = c.id
+                    AND m.number = (SELECT max(number) FROM messages WHERE conversation_id = c.id)
+               WHERE c.workspace_id = ? ORDER BY changed_at DESC, c.id DESC""",
+            workspace,
+        )  # fmt: skip
+    return [ConversationInfo(name, parsed(created), count, parsed(changed)) for name, created, count, changed in found]
+
+
+def _require_workspace(db: Database, workspace: int) -> None:
+    if refcount.workspace_state(db, workspace) is None:
+        raise WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")
+
+
+# -- what a message holds -------------------------------------------------------------------------------------------
+
+
+def _check_content(content: object) -> None:
+    if not isinstance(content, str):
+        raise InvalidArgument(f"content is a {type(content).__name__}; it must be text")
+    try:
+        size = len(content.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"content is no valid Unicode: {error.reason}") from error
+    if size > _MAX_CONTENT:
+        raise InvalidArgument(f"content takes {size:,} bytes in UTF-8; at most {_MAX_CONTENT:,} are allowed")
+    if "\0" in content:
+        raise InvalidArgument("content holds NUL, which SQLite takes for the end of a text. Leave it out.")
+
+
+def _sources(parts: Parts, workspace: int, hits: Iterable[Hit]) -> list[tuple[SourceRow, Hit]]:
+    """Hits as they are stored: with the place of their text, where the workspace's searches cover the document now."""
+    hits = list(hits) if isinstance(hits, Iterable) else [hits]
+    for each in hits:
+        if not isinstance(each, Hit):
+            raise InvalidArgument(f"hits holds a {type(each).__name__}; it takes what searches give")
+        check_hash(each.document)
+        check_name(each.name, "A hit's name")
+    if not hits:
+        return []
+    with parts.database.read() as db:
+        owners = refcount.covered(db, workspace)
+        rows = search.rows_of(db, owners, parts.pipeline.fingerprint, {each.document for each in hits})
+    spans: dict[str, tuple[str, Any]] = {}
+    for found in rows:
+        # Collected since we asked, or damaged, which is no reason to lose what was said.
+        with _unreadable_is_none(), storage_errors("reading a stored document"):
+            if found.chunks is not None:
+                spans[found.document] = found.text, search.read_spans(parts, found)
+    return [(_located(each, *spans.get(each.document, ("", ()))), each) for each in hits]
+
+
+def _located(hit: Hit, text: str, spans: Any) -> SourceRow:
+    seen = hit.document, hit.name, hit.chunk, hit.start, hit.end, hit.page, float(hit.score)
+    if 0 <= hit.chunk < len(spans):
+        start, end, first, last, _ = spans.item(hit.chunk)
+        if (start, end) == (hit.start, hit.end):
+            return SourceRow(*seen, text, first, last)
+    return SourceRow(*seen, None)
+
+
+def _encoded(sources: list[tuple[SourceRow, Hit]]) -> str:
+    try:
+        stored = messages.encode_sources([source for source, _ in sources])
+        messages.decode_sources(stored)
+    except (ValueError, TypeError, IntegrityError) as error:
+        raise InvalidArgument(f"hits holds values that no search gives: {error}") from error
+    if len(stored.encode()) > _MAX_SOURCES:
+        raise InvalidArgument(f"{len(sources):,} hits are too many for one message; pass those that the answer used")
+    return stored
+
+
+_Place = tuple[str, str | None, int, int]
+
+
+def _place(source: SourceRow) -> _Place:
+    return source.document, source.text, source.first_byte, source.last_byte
+
+
+def _texts(
+    parts: Parts, workspace: int, db: Database, owners: _Owners, sources: set[SourceRow]
+) -> dict[_Place, str | None]:
+    """What each place holds, of documents that are covered; None where the place is not known."""
+    rows = search.rows_of(db, owners, parts.pipeline.fingerprint, {each.document for each in sources})
+    text_of = {each.document: each.text for each in rows}
+    found: dict[_Place, str | None] = {}
+    wanted: dict[str, set[passages.Span]] = {}
+    for each in sources:
+        if each.text is not None and text_of.get(each.document) == each.text:
+            wanted.setdefault(each.text, set()).add((each.first_byte, each.last_byte))
+        elif each.document in text_of:
+            found[_place(each)] = None
+    pieces = search.read_passages(parts, parts.scope(workspace), wanted)
+    for each in sources:
+        if each.text is not None and text_of.get(each.document) == each.text:
+            found[_place(each)] = pieces[each.text, each.first_byte, each.last_byte]
+    return found
+
+
+def _message(row: MessageRow, sources: Sequence[SourceRow], texts: Mapping[_Place, str | None]) -> Message:
+    shown = [
+        Source(
+            each.document, each.name if _place(each) in texts else f"was {each.name}", each.chunk, each.start, each.end,
+            each.page, each.score, texts.get(_place(each)),
+        ) for each in sources
+    ]  # fmt: skip
+    return Message(row.number, row.role, row.content, parsed(row.said_at), decode(row.metadata), tuple(shown))

@@ -1,0 +1,105 @@
+"""Workspaces of document sets: the same documents, in any order, are one workspace, whoever asks for it.
+
+The name says which documents belong: it is made of their hashes. So nobody needs to be told of it, and two who have the
+same files share the references too, and what searches keep in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+
+from docstore import refcount
+from docstore.database import Database, row
+from docstore.errors import IntegrityError, InvalidArgument, LinkForbidden, StoreReadOnly, WorkspaceNotFound
+from docstore.parts import Parts
+from docstore.scratch import Scratch
+
+if TYPE_CHECKING:
+    from docstore.ingest.source import AnySource, Source
+    from docstore.workspace import Workspace
+
+_MOST_VAIN = 50  # times that somebody else's failure, or deletion, took the workspace away while we filled it
+
+
+def name_of(hashes: Iterable[str]) -> str:
+    """What the workspace of a set is called."""
+    return f"set:{blake3(''.join(sorted(hashes)).encode()).hexdigest()}"
+
+
+def workspace_for(parts: Parts, sources: Iterable[AnySource], open: Callable[[str], Workspace]) -> Workspace:
+    """As `DocStore.workspace_for`.
+
+    Args:
+        open: gives the workspace of a name, made if it is missing.
+    """
+    if isinstance(sources, str | bytes | os.PathLike) or not isinstance(sources, Iterable):
+        raise InvalidArgument("workspace_for takes a set of documents: pass a list of paths")
+    if parts.demand_bytes:
+        raise LinkForbidden("This store was opened with demand_bytes=True, and the workspace of a set shows who else "
+                            "has the same. Use a workspace for each, and add the documents to it.")  # fmt: skip
+    # What can be read only once is copied while it is hashed; a read-only store's folder is no place for that.
+    with Scratch(Path(tempfile.gettempdir()) if parts.readonly else parts.tmp) as scratch:
+        members = _hashed(sources, scratch)
+        for _ in range(_MOST_VAIN):
+            try:
+                return _filled(parts, members, open)
+            except WorkspaceNotFound:
+                if parts.readonly:
+                    raise
+        raise IntegrityError("The workspace of the set was deleted again and again while it was filled. Run `docstore "
+                             "verify`, unless somebody did that on purpose.")  # fmt: skip
+
+
+def _hashed(sources: Iterable[AnySource], scratch: Scratch) -> dict[str, Source]:
+    from docstore.ingest import source
+
+    members: dict[str, Source] = {}
+    for each in sources:
+        read = source.read(each, scratch)
+        members.setdefault(read.hash, read)
+    if not members:
+        raise InvalidArgument("workspace_for got no documents; a set has one at least")
+    return members
+
+
+def _filled(parts: Parts, members: dict[str, Source], open: Callable[[str], Workspace]) -> Workspace:
+    name = name_of(members)
+    with parts.database.read() as db:
+        is_new = refcount.workspace_id(db, name) is None
+    workspace = open(name)
+    held = {each.hash for each in workspace.documents()}
+    lacking = [each for hash, each in members.items() if hash not in held]
+    if lacking and parts.readonly:
+        raise StoreReadOnly("The set lacks documents, and the store was opened with readonly=True. Open it without.")
+    try:
+        # Each attempt is an operation of its own: what a failed one may have left is known by its dead owner.
+        with Scratch(parts.tmp) as scratch:
+            workspace.add_hashed(lacking, scratch)
+    except BaseException:
+        if is_new:
+            _leave(parts, name, members)
+        raise
+    return workspace
+
+
+def _leave(parts: Parts, name: str, members: dict[str, Source]) -> None:
+    """Deletes the workspace that could not be filled, unless somebody has filled it, or uses it for something else."""
+    with parts.database.write() as db:
+        id = refcount.workspace_id(db, name)
+        if id is None:
+            return
+        held = {document for document, _ in refcount.referenced_texts(db, id)}
+        if held < members.keys() and not _is_used(db, id):
+            refcount.delete_workspace(db, id)
+    parts.views.drop(id)
+
+
+def _is_used(db: Database, workspace: int) -> bool:
+    query = "SELECT 1 FROM includes WHERE workspace_id = ?1 OR included_id = ?1"
+    return row(db, query, workspace) is not None
