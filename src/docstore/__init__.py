@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from docstore.errors import StoreReadOnly as StoreReadOnly
     from docstore.errors import StoreVersionError as StoreVersionError
     from docstore.errors import UnreadableDocument as UnreadableDocument
+    from docstore.errors import WorkspaceExists as WorkspaceExists
     from docstore.errors import WorkspaceNotFound as WorkspaceNotFound
     from docstore.ingest.embed import Embedder as Embedder
     from docstore.ingest.embed import SentenceTransformerEmbedder as SentenceTransformerEmbedder
     from docstore.ingest.limits import Limits as Limits
+    from docstore.lifetimes import WorkspaceInfo as WorkspaceInfo
     from docstore.model import AddReport as AddReport
     from docstore.model import CollectReport as CollectReport
     from docstore.model import Document as Document
+    from docstore.model import ExpireReport as ExpireReport
     from docstore.model import Failure as Failure
     from docstore.model import Hit as Hit
     from docstore.model import Problem as Problem
@@ -45,12 +48,14 @@ _HOMES = {
     "docstore.errors": (
         "DocStoreError", "DocumentNotFound", "EmbeddingError", "IntegrityError", "InvalidArgument",
         "LinkForbidden", "PipelineMismatch", "QuotaExceeded", "StorageError", "StoreClosed", "StoreLocked",
-        "StoreReadOnly", "StoreVersionError", "UnreadableDocument", "WorkspaceNotFound",
+        "StoreReadOnly", "StoreVersionError", "UnreadableDocument", "WorkspaceExists",
+        "WorkspaceNotFound",
     ),
     "docstore.ingest.embed": ("Embedder", "SentenceTransformerEmbedder"),
     "docstore.ingest.limits": ("Limits",),
+    "docstore.lifetimes": ("WorkspaceInfo",),
     "docstore.model": (
-        "AddReport", "CollectReport", "Document", "Failure", "Hit", "Problem", "Progress", "Repair",
+        "AddReport", "CollectReport", "Document", "ExpireReport", "Failure", "Hit", "Problem", "Progress", "Repair",
         "RepairReport", "StorageStats", "VerifyReport",
     ),
     "docstore.store": ("DocStore",),

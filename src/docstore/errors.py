@@ -27,6 +27,10 @@ class WorkspaceNotFound(DocStoreError, LookupError):
     """No workspace has this name, or it was deleted after this handle on it was made."""
 
 
+class WorkspaceExists(DocStoreError):
+    """Another workspace has the name that one should get."""
+
+
 class UnreadableDocument(DocStoreError):
     """A source that cannot be stored as a document.
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from docstore.database import BESIDE, CATALOG, row
 from docstore.durable import storage_errors
 from docstore.errors import IntegrityError
-from docstore.model import CollectReport, Progress, RepairReport, StorageStats, VerifyReport
+from docstore.model import CollectReport, ExpireReport, Progress, RepairReport, StorageStats, VerifyReport
 from docstore.parts import Parts
 
 # The work itself is imported where it is used: a process that only searches answers sooner without it.
@@ -25,8 +25,8 @@ class Maintained:
         with self._parts.database.read() as db:
             totals = row(
                 db,
-                """SELECT documents, workspaces, refs, chunks, file_bytes, logical_bytes, embedded, avoided
-                   FROM totals""",
+                """SELECT documents, workspaces, expired, refs, chunks, file_bytes, logical_bytes, embedded,
+                          avoided FROM totals""",
             )
         if totals is None:
             raise IntegrityError("The catalog has lost its totals. Run `docstore repair`.")
@@ -39,7 +39,8 @@ class Maintained:
         physical = totals["file_bytes"] + catalog + self._parts.archive.overhead() + self._parts.reserve.size()
         return StorageStats(
             documents=totals["documents"],
-            workspaces=totals["workspaces"],
+            workspaces=totals["workspaces"] - totals["expired"],
+            expired=totals["expired"],
             references=totals["refs"],
             chunks=totals["chunks"],
             catalog_bytes=catalog,
@@ -69,6 +70,24 @@ class Maintained:
         from docstore.lifecycle.collect import collect
 
         return self._parts.free_space(lambda: collect(self._parts, grace, dry_run, progress))
+
+    def expire(self, *, grace: timedelta = timedelta(days=7), dry_run: bool = False) -> ExpireReport:
+        """Takes away the workspaces whose time to live is over; deletes for good those taken longer ago than `grace`.
+
+        Whoever holds an expired workspace gets WorkspaceNotFound, and its name is free; its references stay, and so do
+        its documents, until a later `expire` deletes it. Until then, `undelete` brings it back. Then its documents go
+        as others do: with `collect`, when no workspace references them. `collect` deletes no workspace.
+
+        Run it now and then: nothing expires by itself. A sliding time to live ends some minute late, since accesses
+        are not written at once.
+
+        Args:
+            grace: how long expired workspaces can be brought back.
+            dry_run: only report which would go.
+        """
+        from docstore.lifecycle.expire import expire
+
+        return self._parts.free_space(lambda: expire(self._parts, grace, dry_run))
 
     def verify(
         self,

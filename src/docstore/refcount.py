@@ -13,8 +13,10 @@ from typing import Any
 
 from docstore.contents import DocumentRow, SubindexRow, find_document
 from docstore.database import Database, checked, records, row, rows
+from docstore.lifetimes import FOREVER, Lifetime
 from docstore.metadata import decode
 from docstore.moments import NOW
+from docstore.names import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,15 @@ def workspace_id(db: Database, name: str) -> int | None:
     return None if found is None else int(found["id"])
 
 
-def create_workspace(db: Database, name: str) -> int:
+def create_workspace(db: Database, name: str, lifetime: Lifetime = FOREVER) -> int:
     """Creates a workspace unless it exists. Returns its id."""
     if (found := workspace_id(db, name)) is not None:
         return found
-    return int(db.execute(f"INSERT INTO workspaces (name, created_at) VALUES (?, {NOW})", (name,)).lastrowid or 0)
+    made = db.execute(
+        f"INSERT INTO workspaces (name, created_at, ttl, sliding) VALUES (?, {NOW}, ?, ?)",
+        (name, lifetime.seconds, lifetime.sliding),
+    )
+    return int(made.lastrowid or 0)
 
 
 def delete_workspace(db: Database, workspace: int) -> None:
@@ -75,13 +81,13 @@ def delete_workspace(db: Database, workspace: int) -> None:
 
 
 def workspace_names(db: Database) -> list[str]:
-    """All workspaces, by name."""
-    return [found["name"] for found in rows(db, "SELECT name FROM workspaces ORDER BY name")]
+    """All workspaces that are not expired, by name."""
+    return [found["name"] for found in rows(db, "SELECT name FROM workspaces WHERE expired_at IS NULL ORDER BY name")]
 
 
 def workspace_state(db: Database, workspace: int) -> tuple[int, int] | None:
-    """(version, number of references), or None when the workspace was deleted."""
-    found = row(db, "SELECT version, refs FROM workspaces WHERE id = ?", workspace)
+    """(version, number of references), or None when the workspace was deleted or is expired: see `lifetimes.gone`."""
+    found = row(db, "SELECT version, refs FROM workspaces WHERE id = ? AND expired_at IS NULL", workspace)
     return None if found is None else (int(found["version"]), int(found["refs"]))
 
 
@@ -183,7 +189,7 @@ def referencing_workspaces(db: Database, document: DocumentRow) -> list[str]:
            WHERE r.document_id = ? ORDER BY w.name""",
         document.id,
     )
-    return [each["name"] for each in found]
+    return [shown(each["name"]) for each in found]
 
 
 def unreferenced(db: Database, before: str, limit: int) -> list[DocumentRow]:

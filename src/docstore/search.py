@@ -15,7 +15,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
-from docstore import passages, refcount
+from docstore import lifetimes, passages, refcount
 from docstore.database import Database
 from docstore.durable import storage_errors
 from docstore.errors import (
@@ -23,7 +23,6 @@ from docstore.errors import (
     IntegrityError,
     InvalidArgument,
     PipelineMismatch,
-    WorkspaceNotFound,
 )
 from docstore.ingest.pipeline import normalise
 from docstore.metadata import encode
@@ -147,6 +146,7 @@ class Wanted:
 def find(parts: Parts, workspace: int, queries: Vectors, filter: Filter, wanted: Wanted) -> list[list[Hit]]:
     """The best hits for each query vector, shape (n, dimension) float32."""
     queries = _checked(queries, parts.pipeline.dimension)
+    parts.accesses.note(workspace)
     scope = parts.scope(workspace)
     return _with_view(parts, workspace, bool(filter.where), partial(_find, parts, scope, queries, filter, wanted))
 
@@ -234,7 +234,7 @@ def _version(parts: Parts, workspace: int) -> int:
 def _state(db: Database, workspace: int) -> tuple[int, int]:
     state = refcount.workspace_state(db, workspace)
     if state is None:
-        raise WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")
+        raise lifetimes.gone(db, workspace)
     return state
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from docstore import refcount
+from docstore import lifetimes, refcount
 from docstore.documents import document_of
 from docstore.errors import (
     DocStoreError,
@@ -16,8 +17,8 @@ from docstore.errors import (
     LinkForbidden,
     StoreReadOnly,
     UnreadableDocument,
-    WorkspaceNotFound,
 )
+from docstore.lifetimes import Lifetime, WorkspaceInfo
 from docstore.metadata import encode
 from docstore.model import AddReport, Document, Failure, Progress
 from docstore.names import check_hash, check_name
@@ -50,8 +51,8 @@ class Workspace(Searchable):
         """How many documents it references."""
         with self._parts.database.read() as db:
             state = refcount.workspace_state(db, self._id)
-        if state is None:
-            raise WorkspaceNotFound(f"The workspace {self.name!r} was deleted. store.workspace(name) makes it anew.")
+            if state is None:
+                raise lifetimes.gone(db, self._id)
         return max(0, state[1])  # a damaged count must not become a ValueError
 
     def __bool__(self) -> bool:
@@ -109,7 +110,7 @@ class Workspace(Searchable):
             raise InvalidArgument("add_many takes many documents: pass a list, or one to add")
         encoded = encode(metadata)
         total = len(documents) if isinstance(documents, Sized) else None
-        counter = _Counter(total, progress)
+        counter = _Counter(total, progress, lambda: self._parts.accesses.note(self._id))
         outcomes: list[tuple[str, Document | DocStoreError]] = []
         remaining = iter(documents)
         while group := self._add_group(remaining, encoded, counter):
@@ -174,27 +175,48 @@ class Workspace(Searchable):
             DocumentNotFound: this workspace does not reference it.
         """
         check_hash(hash)
+        self._parts.accesses.note(self._id)
         self._parts.free_space(lambda: self._unrefer(hash))
 
     def _unrefer(self, hash: str) -> None:
         with self._parts.database.write() as db:
+            if refcount.workspace_state(db, self._id) is None:
+                raise lifetimes.gone(db, self._id)
             if not refcount.unrefer(db, self._id, hash):
                 raise DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")
+
+    def expire_after(self, ttl: timedelta | None, *, sliding: bool = True) -> None:
+        """Gives the workspace a time to live, from now on; `DocStore.expire` takes it away when that is over.
+
+        Args:
+            ttl: a second at least; None: it lives until it is deleted.
+            sliding: every search and change begins the time anew. Otherwise it ends a `ttl` from now.
+        """
+        lifetime = Lifetime.of(ttl, sliding)
+        with self._parts.database.write() as db:
+            if refcount.workspace_state(db, self._id) is None:
+                raise lifetimes.gone(db, self._id)
+            lifetimes.begin(db, self._id, lifetime)
+
+    def info(self) -> WorkspaceInfo:
+        """When it was made and last used, and when it expires."""
+        with self._parts.database.read() as db:
+            return lifetimes.info(db, self._id)
 
     def documents(self) -> list[Document]:
         """The documents this workspace references, in the order their references were made."""
         with self._parts.database.read() as db:
+            if refcount.workspace_state(db, self._id) is None:
+                raise lifetimes.gone(db, self._id)
             found = refcount.references(db, self._id, self._parts.pipeline.fingerprint)
-            if not found and refcount.workspace_state(db, self._id) is None:
-                raise WorkspaceNotFound(
-                    f"The workspace {self.name!r} was deleted. store.workspace(name) makes it anew."
-                )
         return [document_of(each) for each in sorted(found, key=lambda each: (each.added_at, each.name))]
 
     def _run(self, incoming: Incoming, scratch: Scratch) -> Document:
         from docstore.ingest.add import Addition
 
-        Addition(self._parts, self._id, scratch, lambda _item, _chunks: None).run([incoming])
+        Addition(self._parts, self._id, scratch, lambda _item, _chunks: self._parts.accesses.note(self._id)).run(
+            [incoming]
+        )
         outcome = _finished(incoming)
         if isinstance(outcome, DocStoreError):
             raise outcome
@@ -203,14 +225,21 @@ class Workspace(Searchable):
     def _scratch(self) -> Scratch:
         if self._readonly:
             raise StoreReadOnly("The store was opened with readonly=True. Open it without to add documents.")
+        self._parts.accesses.note(self._id)
         return Scratch(self._parts.tmp)
 
 
 class _Counter:
     """Turns steps of one addition into `Progress` over all groups."""
 
-    def __init__(self, total: int | None, callback: Callable[[Progress], object] | None) -> None:
-        self._total, self._callback = total, callback
+    def __init__(
+        self, total: int | None, callback: Callable[[Progress], object] | None, use: Callable[[], object]
+    ) -> None:
+        """
+        Args:
+            use: called with every step: a workspace must not expire while documents are being added to it.
+        """
+        self._total, self._callback, self._use = total, callback, use
         self._done = self._chunks = 0
 
     def report(self, item: Incoming, chunks: int) -> None:
@@ -219,6 +248,7 @@ class _Counter:
     def step(self, label: str, documents: int, chunks: int) -> None:
         self._done += documents
         self._chunks += chunks
+        self._use()
         if self._callback is not None:
             self._callback(Progress(self._done, self._total, self._chunks, label))
 

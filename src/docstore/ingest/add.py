@@ -17,13 +17,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum, auto
 
-from docstore import claims, contents, refcount
+from docstore import claims, contents, lifetimes, refcount
 from docstore import texts as text_files
 from docstore.contents import DocumentRow, SubindexRow, TextRow
 from docstore.database import Database
 from docstore.documents import document_of
 from docstore.durable import Publication, storage_errors
-from docstore.errors import DocStoreError, DocumentNotFound, IntegrityError, WorkspaceNotFound
+from docstore.errors import DocStoreError, DocumentNotFound, IntegrityError
 from docstore.ingest.build import batches, build
 from docstore.ingest.extract import SUFFIXES
 from docstore.ingest.incoming import Incoming
@@ -346,7 +346,7 @@ class Addition:
 
     def _require_workspace(self, db: Database) -> None:
         if refcount.workspace_state(db, self._workspace) is None:
-            raise WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")
+            raise lifetimes.gone(db, self._workspace)
 
     def _release(self, items: list[Incoming]) -> None:
         held = {key for item in items for key in item.held}

@@ -16,6 +16,7 @@ from docstore.database import Database, rows
 from docstore.errors import IntegrityError
 from docstore.model import Problem
 from docstore.moments import NOW
+from docstore.names import shown
 
 _REFERENCES = "(SELECT count(*) FROM refs WHERE document_id = documents.id)"
 _MEMBERS = "(SELECT count(*) FROM refs WHERE workspace_id = workspaces.id)"
@@ -24,6 +25,7 @@ _MEMBERS = "(SELECT count(*) FROM refs WHERE workspace_id = workspaces.id)"
 _TOTALS = {
     "documents": "(SELECT count(*) FROM documents)",
     "workspaces": "(SELECT count(*) FROM workspaces)",
+    "expired": "(SELECT count(*) FROM workspaces WHERE expired_at IS NOT NULL)",
     "refs": "(SELECT count(*) FROM refs)",
     "chunks": "(SELECT coalesce(sum(chunks), 0) FROM subindexes)",
     "file_bytes": """((SELECT coalesce(sum(size), 0) FROM documents) + (SELECT coalesce(sum(file_size), 0) FROM texts)
@@ -169,12 +171,12 @@ def _contradictions(db: Database) -> list[tuple[Problem, str | None, _Check]]:
 def _problem(db: Database, check: _Check, found: dict[str, Any]) -> Problem:
     # As text: in a damaged catalog they may be of any type.
     document, workspace = found["document"], found["workspace"]
-    workspaces = set() if workspace is None else {str(workspace)}
+    workspaces = set() if workspace is None else {shown(str(workspace))}
     if document is not None:
         query = """SELECT DISTINCT w.name FROM refs r JOIN workspaces w ON w.id = r.workspace_id
                    WHERE r.document_id = (SELECT id FROM documents WHERE hash = ?)"""
         with contextlib.suppress(IntegrityError):
-            workspaces = {each["name"] for each in rows(db, query, document)}
+            workspaces = {shown(each["name"]) for each in rows(db, query, document)}
     documents = () if document is None else (str(document),)
     return Problem(check.kind, check.table, found["detail"], tuple(sorted(workspaces)), documents)
 
