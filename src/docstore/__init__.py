@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from docstore.errors import LinkForbidden as LinkForbidden
     from docstore.errors import PipelineMismatch as PipelineMismatch
     from docstore.errors import QuotaExceeded as QuotaExceeded
+    from docstore.errors import QuotaWarning as QuotaWarning
     from docstore.errors import StorageError as StorageError
     from docstore.errors import StoreClosed as StoreClosed
     from docstore.errors import StoreLocked as StoreLocked
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from docstore.model import RepairReport as RepairReport
     from docstore.model import StorageStats as StorageStats
     from docstore.model import VerifyReport as VerifyReport
+    from docstore.quotas import StoreQuota as StoreQuota
+    from docstore.quotas import WorkspaceQuota as WorkspaceQuota
     from docstore.store import DocStore as DocStore
     from docstore.workspace import Workspace as Workspace
 
@@ -47,8 +50,8 @@ __version__ = "0.2.0"
 _HOMES = {
     "docstore.errors": (
         "DocStoreError", "DocumentNotFound", "EmbeddingError", "IntegrityError", "InvalidArgument",
-        "LinkForbidden", "PipelineMismatch", "QuotaExceeded", "StorageError", "StoreClosed", "StoreLocked",
-        "StoreReadOnly", "StoreVersionError", "UnreadableDocument", "WorkspaceExists",
+        "LinkForbidden", "PipelineMismatch", "QuotaExceeded", "QuotaWarning", "StorageError", "StoreClosed",
+        "StoreLocked", "StoreReadOnly", "StoreVersionError", "UnreadableDocument", "WorkspaceExists",
         "WorkspaceNotFound",
     ),
     "docstore.ingest.embed": ("Embedder", "SentenceTransformerEmbedder"),
@@ -58,6 +61,7 @@ _HOMES = {
         "AddReport", "CollectReport", "Document", "ExpireReport", "Failure", "Hit", "Problem", "Progress", "Repair",
         "RepairReport", "StorageStats", "VerifyReport",
     ),
+    "docstore.quotas": ("StoreQuota", "WorkspaceQuota"),
     "docstore.store": ("DocStore",),
     "docstore.workspace": ("Workspace",),
 }  # fmt: skip

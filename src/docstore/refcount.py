@@ -85,6 +85,12 @@ def workspace_names(db: Database) -> list[str]:
     return [found["name"] for found in rows(db, "SELECT name FROM workspaces WHERE expired_at IS NULL ORDER BY name")]
 
 
+def workspace_name(db: Database, workspace: int) -> str:
+    """The name of a workspace that is there."""
+    (found,) = rows(db, "SELECT name FROM workspaces WHERE id = ?", workspace)
+    return str(found["name"])
+
+
 def workspace_state(db: Database, workspace: int) -> tuple[int, int] | None:
     """(version, number of references), or None when the workspace was deleted or is expired: see `lifetimes.gone`."""
     found = row(db, "SELECT version, refs FROM workspaces WHERE id = ? AND expired_at IS NULL", workspace)
@@ -140,6 +146,12 @@ def unrefer(db: Database, workspace: int, hash: str) -> bool:
         (workspace, hash),
     )
     return cursor.rowcount > 0
+
+
+def has_reference(db: Database, workspace: int, hash: str) -> bool:
+    """Whether a workspace references a document."""
+    query = "SELECT 1 FROM refs WHERE workspace_id = ? AND document_id = (SELECT id FROM documents WHERE hash = ?)"
+    return row(db, query, workspace, hash) is not None
 
 
 def reference(db: Database, workspace: int, hash: str, fingerprint: str) -> ReferenceRow | None:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from docstore.errors import DocStoreError, IntegrityError, StorageError, StoreLocked
+from docstore.errors import DocStoreError, IntegrityError, QuotaExceeded, StorageError, StoreLocked
 
 # SQLite's primary result codes (https://sqlite.org/rescode.html): which of our errors each one is.
 _TRANSLATION: dict[int, tuple[type[DocStoreError], str]] = {
@@ -42,6 +42,9 @@ def sqlite_errors(
         yield
     except sqlite3.Error as error:
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        if code == sqlite3.SQLITE_CONSTRAINT and str(error).startswith("quota: "):  # see m009_limits
+            reason = str(error).removeprefix("quota: ")
+            raise QuotaExceeded(f"Nothing was changed: {reason}. Remove documents, or raise the limit.") from error
         kind, advice = _TRANSLATION.get(code, _UNEXPECTED)
         if kind is IntegrityError:
             advice = damaged or advice

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from docstore import lifetimes, refcount
+from docstore import lifetimes, quotas, refcount
 from docstore.documents import document_of
 from docstore.errors import (
     DocStoreError,
     DocumentNotFound,
     InvalidArgument,
     LinkForbidden,
+    QuotaWarning,
     StoreReadOnly,
     UnreadableDocument,
 )
@@ -23,6 +25,7 @@ from docstore.metadata import encode
 from docstore.model import AddReport, Document, Failure, Progress
 from docstore.names import check_hash, check_name
 from docstore.parts import Parts
+from docstore.quotas import WorkspaceQuota
 from docstore.scratch import Scratch
 from docstore.searching import Searchable
 
@@ -72,6 +75,7 @@ class Workspace(Searchable):
             metadata: a JSON object of this workspace's own, for `where=` in searches. At most 64 KiB.
 
         Raises:
+            QuotaExceeded: a limit of the workspace or the store forbids it.
             UnreadableDocument: it is missing, empty, corrupt, encrypted, unsupported, has no text, or met a limit.
             EmbeddingError: the embedder failed.
             StorageError: the disk refused.
@@ -115,6 +119,8 @@ class Workspace(Searchable):
         remaining = iter(documents)
         while group := self._add_group(remaining, encoded, counter):
             outcomes += group
+        for each in counter.warnings:
+            warnings.warn(each, QuotaWarning, stacklevel=2)
         return AddReport(
             added=tuple(each for _, each in outcomes if isinstance(each, Document) and not each.reused),
             reused=tuple(each for _, each in outcomes if isinstance(each, Document) and each.reused),
@@ -144,7 +150,9 @@ class Workspace(Searchable):
                 if weight >= _GROUP_BYTES:
                     break
             items = [each for _, each in outcomes if isinstance(each, Incoming)]
-            Addition(self._parts, self._id, scratch, counter.report).run(items)
+            addition = Addition(self._parts, self._id, scratch, counter.report)
+            addition.run(items)
+            counter.warnings += addition.warnings
         return [(label, _finished(each)) for label, each in outcomes]
 
     def link(self, hash: str, *, name: str | None = None, metadata: Mapping[str, Any] | None = None) -> Document:
@@ -198,6 +206,31 @@ class Workspace(Searchable):
                 raise lifetimes.gone(db, self._id)
             lifetimes.begin(db, self._id, lifetime)
 
+    def limit(self, *, documents: int | None = None, logical_bytes: int | None = None, warn_at: float = 0.9) -> None:
+        """Sets how much the workspace may reference. Replaces all limits that it had.
+
+        A limit below what it references is allowed: it removes nothing, and forbids to add. See `QuotaExceeded`.
+
+        Args:
+            documents: how many documents; None: any number.
+            logical_bytes: the sum of their sizes, whoever else has them too; None: any.
+            warn_at: the share of a limit from which on adding warns, once, with a QuotaWarning.
+        """
+        most = quotas.amount("documents", documents), quotas.amount("logical_bytes", logical_bytes)
+        share = quotas.thousandths("warn_at", warn_at, 1, 1000)
+        with self._parts.database.write() as db:
+            if refcount.workspace_state(db, self._id) is None:
+                raise lifetimes.gone(db, self._id)
+            quotas.limit_workspace(db, self._id, *most, share)
+
+    def quota(self) -> WorkspaceQuota:
+        """How much the workspace references, and may."""
+        with self._parts.database.read() as db:
+            quota = quotas.of_workspace(db, self._id)
+            if quota is None:
+                raise lifetimes.gone(db, self._id)
+        return quota
+
     def info(self) -> WorkspaceInfo:
         """When it was made and last used, and when it expires."""
         with self._parts.database.read() as db:
@@ -214,9 +247,13 @@ class Workspace(Searchable):
     def _run(self, incoming: Incoming, scratch: Scratch) -> Document:
         from docstore.ingest.add import Addition
 
-        Addition(self._parts, self._id, scratch, lambda _item, _chunks: self._parts.accesses.note(self._id)).run(
-            [incoming]
-        )
+        def use(_item: Incoming, _chunks: int) -> None:
+            self._parts.accesses.note(self._id)
+
+        addition = Addition(self._parts, self._id, scratch, use)
+        addition.run([incoming])
+        for each in addition.warnings:
+            warnings.warn(each, QuotaWarning, stacklevel=3)
         outcome = _finished(incoming)
         if isinstance(outcome, DocStoreError):
             raise outcome
@@ -241,6 +278,8 @@ class _Counter:
         """
         self._total, self._callback, self._use = total, callback, use
         self._done = self._chunks = 0
+        self.warnings: list[str] = []
+        """Limits that the groups so far came near to."""
 
     def report(self, item: Incoming, chunks: int) -> None:
         self.step(item.name or item.fallback_name, 1 if item.outcome is not None else 0, chunks)

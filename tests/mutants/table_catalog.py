@@ -71,7 +71,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "threads-do-not-queue", "database.py",
-        "        if not self._writing.acquire(timeout=self._timeout):",
+        "        if not self._writing.acquire(timeout=timeout):",
         "        if not self._writing.acquire(blocking=False) and False:",
         "threads of one process starve each other",
         (f"{_CATALOG_LOCKS}::test_threads_of_one_store_queue_before_sqlite",),
@@ -204,7 +204,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "impatient-after-writing", "database.py",
-        '        self._patiently(connection, "BEGIN IMMEDIATE")\n'
+        '        self._patiently(connection, "BEGIN IMMEDIATE", timeout)\n'
         '        connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")',
         '        self._patiently(connection, "BEGIN IMMEDIATE", timeout)',
         "a connection that has written never waits for a reader's lock again",

@@ -20,6 +20,8 @@ from docstore.names import shown
 
 _REFERENCES = "(SELECT count(*) FROM refs WHERE document_id = documents.id)"
 _MEMBERS = "(SELECT count(*) FROM refs WHERE workspace_id = workspaces.id)"
+_BYTES = """coalesce((SELECT sum(d.size) FROM refs r JOIN documents d ON d.id = r.document_id
+    WHERE r.workspace_id = workspaces.id), 0)"""
 
 # What each column of `totals` that can be derived must be.
 _TOTALS = {
@@ -99,6 +101,14 @@ _CHECKS = (
            f"""SELECT 'workspace ' || name || ' counts ' || refs || ' references and has ' || {_MEMBERS} AS detail,
                       NULL AS document, name AS workspace FROM workspaces WHERE refs <> {_MEMBERS}""",
            (f"UPDATE workspaces SET refs = {_MEMBERS} WHERE refs <> {_MEMBERS}",)),
+    _Check("count", "workspaces",
+           f"""SELECT 'workspace ' || name || ' counts ' || bytes || ' bytes of documents and has ' || {_BYTES}
+                      AS detail, NULL AS document, name AS workspace FROM workspaces WHERE bytes <> {_BYTES}""",
+           (f"UPDATE workspaces SET bytes = {_BYTES} WHERE bytes <> {_BYTES}",)),
+    _Check("catalog", "limits",
+           """SELECT 'the limits are lost: set them again' AS detail, NULL AS document, NULL AS workspace
+              WHERE NOT EXISTS (SELECT 1 FROM limits)""",
+           ("INSERT OR IGNORE INTO limits (id) VALUES (1)",)),
     _Check("count", "totals",
            """SELECT 'the totals are lost' AS detail, NULL AS document, NULL AS workspace
               WHERE NOT EXISTS (SELECT 1 FROM totals)""",
