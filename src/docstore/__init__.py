@@ -14,19 +14,23 @@ if TYPE_CHECKING:
     from docstore.errors import LinkForbidden as LinkForbidden
     from docstore.errors import PipelineMismatch as PipelineMismatch
     from docstore.errors import QuotaExceeded as QuotaExceeded
+    from docstore.errors import QuotaWarning as QuotaWarning
     from docstore.errors import StorageError as StorageError
     from docstore.errors import StoreClosed as StoreClosed
     from docstore.errors import StoreLocked as StoreLocked
     from docstore.errors import StoreReadOnly as StoreReadOnly
     from docstore.errors import StoreVersionError as StoreVersionError
     from docstore.errors import UnreadableDocument as UnreadableDocument
+    from docstore.errors import WorkspaceExists as WorkspaceExists
     from docstore.errors import WorkspaceNotFound as WorkspaceNotFound
     from docstore.ingest.embed import Embedder as Embedder
     from docstore.ingest.embed import SentenceTransformerEmbedder as SentenceTransformerEmbedder
     from docstore.ingest.limits import Limits as Limits
+    from docstore.lifetimes import WorkspaceInfo as WorkspaceInfo
     from docstore.model import AddReport as AddReport
     from docstore.model import CollectReport as CollectReport
     from docstore.model import Document as Document
+    from docstore.model import ExpireReport as ExpireReport
     from docstore.model import Failure as Failure
     from docstore.model import Hit as Hit
     from docstore.model import Problem as Problem
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
     from docstore.model import RepairReport as RepairReport
     from docstore.model import StorageStats as StorageStats
     from docstore.model import VerifyReport as VerifyReport
+    from docstore.quotas import StoreQuota as StoreQuota
+    from docstore.quotas import WorkspaceQuota as WorkspaceQuota
     from docstore.store import DocStore as DocStore
     from docstore.workspace import Workspace as Workspace
 
@@ -44,15 +50,18 @@ __version__ = "0.2.0"
 _HOMES = {
     "docstore.errors": (
         "DocStoreError", "DocumentNotFound", "EmbeddingError", "IntegrityError", "InvalidArgument",
-        "LinkForbidden", "PipelineMismatch", "QuotaExceeded", "StorageError", "StoreClosed", "StoreLocked",
-        "StoreReadOnly", "StoreVersionError", "UnreadableDocument", "WorkspaceNotFound",
+        "LinkForbidden", "PipelineMismatch", "QuotaExceeded", "QuotaWarning", "StorageError", "StoreClosed",
+        "StoreLocked", "StoreReadOnly", "StoreVersionError", "UnreadableDocument", "WorkspaceExists",
+        "WorkspaceNotFound",
     ),
     "docstore.ingest.embed": ("Embedder", "SentenceTransformerEmbedder"),
     "docstore.ingest.limits": ("Limits",),
+    "docstore.lifetimes": ("WorkspaceInfo",),
     "docstore.model": (
-        "AddReport", "CollectReport", "Document", "Failure", "Hit", "Problem", "Progress", "Repair",
+        "AddReport", "CollectReport", "Document", "ExpireReport", "Failure", "Hit", "Problem", "Progress", "Repair",
         "RepairReport", "StorageStats", "VerifyReport",
     ),
+    "docstore.quotas": ("StoreQuota", "WorkspaceQuota"),
     "docstore.store": ("DocStore",),
     "docstore.workspace": ("Workspace",),
 }  # fmt: skip

@@ -179,7 +179,9 @@ class Conversation:
         return self._at_one_moment(lambda db, owners: "".join(self._exported(db, owners)))
 
     def _exported(self, db: Database, owners: _Owners) -> Iterator[str]:
-        (found,) = records(db, ("name", "created_at"), "SELECT name, created_at FROM conversations WHERE id = ?", self._id)
+        (found,) = records(
+            db, ("name", "created_at"), "SELECT name, created_at FROM conversations WHERE id = ?", self._id
+        )
         head = {"name": found[0], "created_at": parsed(found[1]).isoformat()}
         yield json.dumps(head, ensure_ascii=False)[:-1] + ', "messages": ['
         last = 0

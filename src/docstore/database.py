@@ -94,7 +94,7 @@ class CatalogDatabase:
                 # Only possible before the first table, and wanted so that collect can give pages back.
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 # With our own waits: of two who create at once SQLite refuses one immediately, whatever the timeout.
-                mode = self._patiently(connection, "PRAGMA journal_mode = WAL").fetchone()[0]
+                mode = self._patiently(connection, "PRAGMA journal_mode = WAL", self._timeout).fetchone()[0]
                 if mode != "wal":
                     raise StorageError(f"{self.path} cannot use write-ahead logging (it says {mode!r}): is it on a "
                                        "network file system? Put the store on a local disk.")  # fmt: skip
@@ -134,19 +134,23 @@ class CatalogDatabase:
                     connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
-    def write(self, *, tampered: bool = False) -> Iterator[Database]:
+    def write(self, *, tampered: bool = False, timeout: float | None = None) -> Iterator[Database]:
         """The catalog's write lock, and a transaction that is durable when the block has ended.
 
         `BEGIN IMMEDIATE`: the lock is taken before the first look, so what is checked inside stays true until the
         commit. Any exception rolls everything back, since it closes the connection.
+
+        Args:
+            timeout: seconds to wait for the lock, if not as long as the store's.
         """
+        timeout = self._timeout if timeout is None else timeout
         if self._readonly:
             raise StoreReadOnly(f"{self.path.parent} was opened with readonly=True. Open it without to change it.")
-        if not self._writing.acquire(timeout=self._timeout):
-            raise StoreLocked(f"A thread of this process has held {self.path} for {self._timeout:.0f} s. Try again.")
+        if not self._writing.acquire(timeout=timeout):
+            raise StoreLocked(f"A thread of this process has held {self.path} for {timeout:.0f} s. Try again.")
         try:
             with self._connection() as connection:
-                self._begin(connection)
+                self._begin(connection, timeout)
                 self._require_schema(connection, tampered)
                 yield connection
                 connection.execute("COMMIT")
@@ -167,16 +171,16 @@ class CatalogDatabase:
                                      "`docstore repair`, or restore a backup.")  # fmt: skip
             self._schema_version = version
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
+    def _begin(self, connection: sqlite3.Connection, timeout: float) -> None:
         """Takes the write lock. Our own short waits, not SQLite's: those grow to 100 ms, and whoever writes in many
         small transactions, as a collection does, would take the lock again before anybody else has woken."""
         connection.execute("PRAGMA busy_timeout = 0")
-        self._patiently(connection, "BEGIN IMMEDIATE")
+        self._patiently(connection, "BEGIN IMMEDIATE", timeout)
         connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
 
-    def _patiently(self, connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+    def _patiently(self, connection: sqlite3.Connection, statement: str, timeout: float) -> sqlite3.Cursor:
         """Executes a statement that takes a lock, trying again until the timeout."""
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + timeout
         while True:
             try:
                 return connection.execute(statement)

@@ -27,6 +27,10 @@ class WorkspaceNotFound(DocStoreError, LookupError):
     """No workspace has this name, or it was deleted after this handle on it was made."""
 
 
+class WorkspaceExists(DocStoreError):
+    """Another workspace has the name that one should get."""
+
+
 class UnreadableDocument(DocStoreError):
     """A source that cannot be stored as a document.
 
@@ -53,8 +57,34 @@ class IntegrityError(DocStoreError):
     """Stored bytes no longer match their hash, or the catalog contradicts itself."""
 
 
+LimitedBy = Literal["documents", "logical_bytes", "physical_bytes", "keep_free"]
+
+
 class QuotaExceeded(DocStoreError):
-    """A limit on a workspace or the store. Part of the interface from the start; no limit can be set yet."""
+    """A limit on a workspace or the store forbids to add a document. Nothing was changed.
+
+    `limited_by` says which: `documents` or `logical_bytes` of the workspace, `physical_bytes` of the store, or
+    `keep_free` of its disk. `used`, `wanted` and `limit` are documents or bytes; `used` is None where it would tell of
+    what others hold, and all are None where the database itself had to refuse.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        limited_by: LimitedBy | None = None,
+        used: int | None = None,
+        wanted: int | None = None,
+        limit: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.limited_by: LimitedBy | None = limited_by
+        self.used = used
+        self.wanted = wanted
+        self.limit = limit
+
+
+class QuotaWarning(UserWarning):
+    """Adding came near to a limit: it crossed the share of it that `warn_at` says. Once for each crossing."""
 
 
 class StorageError(DocStoreError):

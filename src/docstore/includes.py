@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from docstore import refcount
 from docstore.database import Database, records
-from docstore.errors import WorkspaceNotFound
 from docstore.moments import NOW
 
 
@@ -19,7 +18,7 @@ def grant(db: Database, workspace: int, included: int) -> None:
         WorkspaceNotFound: one of them was deleted.
     """
     for each in (workspace, included):
-        require(db, each)
+        refcount.require_workspace(db, each)
     db.execute(f"INSERT INTO includes VALUES (?, ?, {NOW}) ON CONFLICT DO NOTHING", (workspace, included))
 
 
@@ -31,13 +30,7 @@ def revoke(db: Database, workspace: int, included: int) -> bool:
 
 def names(db: Database, workspace: int) -> list[str]:
     """What a workspace includes, in the order in which they lend their names: the one that was made first, first."""
-    require(db, workspace)
+    refcount.require_workspace(db, workspace)
     query = """SELECT w.name FROM includes i JOIN workspaces w ON w.id = i.included_id
                WHERE i.workspace_id = ? ORDER BY i.included_id"""
     return [name for (name,) in records(db, ("name",), query, workspace)]
-
-
-def require(db: Database, workspace: int) -> None:
-    """Refuses a workspace that was deleted."""
-    if refcount.workspace_state(db, workspace) is None:
-        raise WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from docstore import quotas
 from docstore.database import BESIDE, CATALOG, row
 from docstore.durable import storage_errors
 from docstore.errors import IntegrityError
-from docstore.model import CollectReport, Progress, RepairReport, StorageStats, VerifyReport
+from docstore.model import CollectReport, ExpireReport, Progress, RepairReport, StorageStats, VerifyReport
 from docstore.parts import Parts
+from docstore.quotas import StoreQuota
 
 # The work itself is imported where it is used: a process that only searches answers sooner without it.
 
@@ -25,8 +27,8 @@ class Maintained:
         with self._parts.database.read() as db:
             totals = row(
                 db,
-                """SELECT documents, workspaces, refs, chunks, file_bytes, logical_bytes, embedded, avoided
-                   FROM totals""",
+                """SELECT documents, workspaces, expired, refs, chunks, file_bytes, logical_bytes, embedded,
+                          avoided FROM totals""",
             )
         if totals is None:
             raise IntegrityError("The catalog has lost its totals. Run `docstore repair`.")
@@ -39,7 +41,8 @@ class Maintained:
         physical = totals["file_bytes"] + catalog + self._parts.archive.overhead() + self._parts.reserve.size()
         return StorageStats(
             documents=totals["documents"],
-            workspaces=totals["workspaces"],
+            workspaces=totals["workspaces"] - totals["expired"],
+            expired=totals["expired"],
             references=totals["refs"],
             chunks=totals["chunks"],
             catalog_bytes=catalog,
@@ -69,6 +72,58 @@ class Maintained:
         from docstore.lifecycle.collect import collect
 
         return self._parts.free_space(lambda: collect(self._parts, grace, dry_run, progress))
+
+    def expire(self, *, grace: timedelta = timedelta(days=7), dry_run: bool = False) -> ExpireReport:
+        """Takes away the workspaces whose time to live is over; deletes for good those taken longer ago than `grace`.
+
+        Whoever holds an expired workspace gets WorkspaceNotFound, and its name is free; its references stay, and so do
+        its documents, until a later `expire` deletes it. Until then, `undelete` brings it back. Then its documents go
+        as others do: with `collect`, when no workspace references them. `collect` deletes no workspace.
+
+        Run it now and then: nothing expires by itself. A sliding time to live ends some minute late, since accesses
+        are not written at once.
+
+        Args:
+            grace: how long expired workspaces can be brought back.
+            dry_run: only report which would go.
+        """
+        from docstore.lifecycle.expire import expire
+
+        return self._parts.free_space(lambda: expire(self._parts, grace, dry_run))
+
+    def limit(
+        self,
+        *,
+        physical_bytes: int | None = None,
+        keep_free: float | None = None,
+        workspace_documents: int | None = None,
+        workspace_logical_bytes: int | None = None,
+        warn_at: float = 0.9,
+    ) -> None:
+        """Sets how much the store may hold. Replaces all limits that it had; those of workspaces stay.
+
+        What is stored already may still be referenced when the store is full. Removing, expiring and collecting work
+        whatever the limits are; so does lowering one below what is there, which deletes nothing. See `QuotaExceeded`.
+
+        Args:
+            physical_bytes: sizes of all stored pieces together, the catalog and the reserve not counted.
+            keep_free: the share of the disk, from 0 to 0.999, that adding must leave free.
+            workspace_documents: `documents` of `Workspace.limit`, for workspaces that are created from now on.
+            workspace_logical_bytes: `logical_bytes`, likewise.
+            warn_at: the share of `physical_bytes` from which on adding warns, once, with a QuotaWarning.
+        """
+        most = quotas.amount("physical_bytes", physical_bytes)
+        kept = None if keep_free is None else quotas.thousandths("keep_free", keep_free, 0, 999)
+        documents = quotas.amount("workspace_documents", workspace_documents)
+        size = quotas.amount("workspace_logical_bytes", workspace_logical_bytes)
+        share = quotas.thousandths("warn_at", warn_at, 1, 1000)
+        with self._parts.database.write() as db:
+            quotas.limit_store(db, most, kept, documents, size, share)
+
+    def quota(self) -> StoreQuota:
+        """How much the store holds, and may, and what its disk has left."""
+        with self._parts.database.read() as db, storage_errors("measuring the disk"):
+            return quotas.of_store(db, self._parts.folder)
 
     def verify(
         self,

@@ -99,7 +99,10 @@ class StorageStats:
     documents: int
     """Documents stored, those that await collection included."""
     workspaces: int
+    expired: int
+    """Workspaces that expired and can still be brought back: not among `workspaces`."""
     references: int
+    """Those of expired workspaces included."""
     chunks: int
     """Chunks with stored vectors, over all pipelines."""
     catalog_bytes: int
@@ -126,6 +129,16 @@ class CollectReport:
     """Sizes of the deleted files of those documents, their texts and their sub-indexes."""
     leftovers: int
     """Files that interrupted operations had left and that were swept; 0 in a dry run."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireReport:
+    """What an expiry took away, or with `dry_run` would."""
+
+    expired: tuple[str, ...]
+    """Names of the workspaces whose time was over."""
+    deleted: tuple[str, ...]
+    """Names of those that had expired before, or now without any grace, and were deleted for good."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from docstore.errors import IntegrityError
+from docstore.errors import IntegrityError, InvalidArgument
 
 NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
 """The present, in SQL."""
+
+
+def now() -> datetime:
+    """The present. Whatever compares times with it calls it through this module, so that tests can move it."""
+    return datetime.now(UTC)
+
+
+def ago(grace: timedelta) -> str:
+    """The moment a grace period before now, as the catalog spells it.
+
+    Raises:
+        InvalidArgument: it is no duration, or negative.
+    """
+    if not isinstance(grace, timedelta):
+        raise InvalidArgument(f"grace is a {type(grace).__name__}; it must be a datetime.timedelta")
+    if grace < timedelta(0):
+        raise InvalidArgument(f"grace is {grace}; it cannot be negative")
+    try:
+        return spelled(now() - grace)
+    except OverflowError:  # before the year 1: nothing is that old
+        return ""
 
 
 def spelled(moment: datetime) -> str:

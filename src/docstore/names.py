@@ -7,6 +7,9 @@ from docstore.errors import InvalidArgument
 
 _MAX_NAME = 1000
 
+EXPIRED = "\x1fexpired\x1f"
+"""What the name of an expired workspace begins with, before its id, another U+001F, and the name it had."""
+
 
 def check_hash(hash: object) -> str:
     """Returns it, if it is written as a document hash.
@@ -33,5 +36,17 @@ def check_name(name: object, what: str) -> None:
         name.encode()
     except UnicodeEncodeError as error:
         raise InvalidArgument(f"{what} is {name!r}, which is no valid Unicode: {error.reason}") from error
+    if name.startswith(EXPIRED):
+        raise InvalidArgument(f"{what} is {name!r}; such a beginning is kept for expired workspaces")
     if "\0" in name:
         raise InvalidArgument(f"{what} is {name!r}; it must not hold NUL")
+
+
+def name_before(stored: str) -> str:
+    """The name that an expired workspace had."""
+    return stored.removeprefix(EXPIRED).partition("\x1f")[2]
+
+
+def shown(stored: str) -> str:
+    """A workspace's name for people, who know nothing of how an expired one is called."""
+    return f"{name_before(stored)} (expired)" if stored.startswith(EXPIRED) else stored

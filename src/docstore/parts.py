@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from docstore.accesses import Accesses
 from docstore.archive import ARCHIVE, JOURNAL, Archive
 from docstore.cas import ContentStore
 from docstore.contents import SubindexRow, TextRow
@@ -43,6 +44,7 @@ class Parts:
     views: Views
     reserve: Reserve
     readonly: bool
+    accesses: Accesses
     demand_bytes: bool
     """Whether a workspace gets only documents whose bytes it brings. See `DocStore`."""
     _embeddings: dict[str, ContentStore] = field(default_factory=dict)

@@ -10,10 +10,13 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from docstore import lifetimes
 from docstore.contents import DocumentRow, SubindexRow, find_document
 from docstore.database import Database, checked, records, row, rows
+from docstore.lifetimes import FOREVER, Lifetime
 from docstore.metadata import decode
 from docstore.moments import NOW
+from docstore.names import shown
 
 
 class ReferenceRow(NamedTuple):
@@ -59,11 +62,15 @@ def workspace_id(db: Database, name: str) -> int | None:
     return None if found is None else int(found["id"])
 
 
-def create_workspace(db: Database, name: str) -> int:
+def create_workspace(db: Database, name: str, lifetime: Lifetime = FOREVER) -> int:
     """Creates a workspace unless it exists. Returns its id."""
     if (found := workspace_id(db, name)) is not None:
         return found
-    return int(db.execute(f"INSERT INTO workspaces (name, created_at) VALUES (?, {NOW})", (name,)).lastrowid or 0)
+    made = db.execute(
+        f"INSERT INTO workspaces (name, created_at, ttl, sliding) VALUES (?, {NOW}, ?, ?)",
+        (name, lifetime.seconds, lifetime.sliding),
+    )
+    return int(made.lastrowid or 0)
 
 
 def delete_workspace(db: Database, workspace: int) -> None:
@@ -73,24 +80,42 @@ def delete_workspace(db: Database, workspace: int) -> None:
 
 
 def workspace_names(db: Database) -> list[str]:
-    """All workspaces, by name."""
-    return [found["name"] for found in rows(db, "SELECT name FROM workspaces ORDER BY name")]
+    """All workspaces that are not expired, by name."""
+    return [found["name"] for found in rows(db, "SELECT name FROM workspaces WHERE expired_at IS NULL ORDER BY name")]
+
+
+def workspace_name(db: Database, workspace: int) -> str:
+    """The name of a workspace that is there."""
+    (found,) = rows(db, "SELECT name FROM workspaces WHERE id = ?", workspace)
+    return str(found["name"])
 
 
 def workspace_state(db: Database, workspace: int) -> tuple[int, int] | None:
-    """(version, number of references), or None when the workspace was deleted."""
-    found = row(db, "SELECT version, refs FROM workspaces WHERE id = ?", workspace)
+    """(version, number of references), or None when the workspace was deleted or is expired: see `lifetimes.gone`."""
+    found = row(db, "SELECT version, refs FROM workspaces WHERE id = ? AND expired_at IS NULL", workspace)
     return None if found is None else (int(found["version"]), int(found["refs"]))
+
+
+def require_workspace(db: Database, workspace: int) -> tuple[int, int]:
+    """As `workspace_state`.
+
+    Raises:
+        WorkspaceNotFound: it was deleted, or is expired.
+    """
+    state = workspace_state(db, workspace)
+    if state is None:
+        raise lifetimes.gone(db, workspace)
+    return state
 
 
 def covered(db: Database, workspace: int) -> list[tuple[int, int, int]]:
     """(id, version, number of references) of a workspace and of what it includes, its own first, then by id. Nothing
-    when the workspace was deleted."""
+    when the workspace was deleted or is expired."""
     found = records(
         db, ("id", "version", "refs"),
-        """SELECT id, version, refs FROM workspaces WHERE id = ?1 UNION ALL
+        """SELECT id, version, refs FROM workspaces WHERE id = ?1 AND expired_at IS NULL UNION ALL
            SELECT w.id, w.version, w.refs FROM includes i JOIN workspaces w ON w.id = i.included_id
-           WHERE i.workspace_id = ?1""",
+           WHERE i.workspace_id = ?1 AND w.expired_at IS NULL""",
         workspace,
     )  # fmt: skip
     if len(found) > 1:
@@ -149,6 +174,12 @@ def unrefer(db: Database, workspace: int, hash: str) -> bool:
     return cursor.rowcount > 0
 
 
+def has_reference(db: Database, workspace: int, hash: str) -> bool:
+    """Whether a workspace references a document."""
+    query = "SELECT 1 FROM refs WHERE workspace_id = ? AND document_id = (SELECT id FROM documents WHERE hash = ?)"
+    return row(db, query, workspace, hash) is not None
+
+
 def reference(db: Database, workspace: int, hash: str, fingerprint: str) -> ReferenceRow | None:
     """One reference of a workspace."""
     found = _references(db, f"{_REFERENCE} AND d.hash = ?", fingerprint, workspace, hash)
@@ -196,7 +227,7 @@ def referencing_workspaces(db: Database, document: DocumentRow) -> list[str]:
            WHERE r.document_id = ? ORDER BY w.name""",
         document.id,
     )
-    return [each["name"] for each in found]
+    return [shown(each["name"]) for each in found]
 
 
 def unreferenced(db: Database, before: str, limit: int) -> list[DocumentRow]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from docstore.errors import DocStoreError, IntegrityError, StorageError, StoreLocked
+from docstore.errors import DocStoreError, IntegrityError, QuotaExceeded, StorageError, StoreLocked
 
 # SQLite's primary result codes (https://sqlite.org/rescode.html): which of our errors each one is.
 _TRANSLATION: dict[int, tuple[type[DocStoreError], str]] = {
@@ -53,6 +53,9 @@ class sqlite_errors:  # noqa: N801  (used as a function is; as a generator each 
 
     def _translated(self, error: sqlite3.Error) -> DocStoreError:
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        if code == sqlite3.SQLITE_CONSTRAINT and str(error).startswith("quota: "):  # see m009_limits
+            reason = str(error).removeprefix("quota: ")
+            raise QuotaExceeded(f"Nothing was changed: {reason}. Remove documents, or raise the limit.") from error
         kind, advice = _TRANSLATION.get(code, _UNEXPECTED)
         if kind is IntegrityError:
             advice = self._damaged or advice

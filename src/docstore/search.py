@@ -15,7 +15,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
-from docstore import passages, refcount
+from docstore import lifetimes, passages, refcount
 from docstore.database import Database
 from docstore.durable import storage_errors
 from docstore.errors import (
@@ -23,7 +23,6 @@ from docstore.errors import (
     IntegrityError,
     InvalidArgument,
     PipelineMismatch,
-    WorkspaceNotFound,
 )
 from docstore.ingest.pipeline import normalise
 from docstore.metadata import encode
@@ -148,6 +147,7 @@ class Wanted:
 def find(parts: Parts, workspace: int, queries: Vectors, filter: Filter, wanted: Wanted) -> list[list[Hit]]:
     """The best hits for each query vector, shape (n, dimension) float32."""
     queries = _checked(queries, parts.pipeline.dimension)
+    parts.accesses.note(workspace)
     scope = parts.scope(workspace)
     return _with_view(parts, workspace, bool(filter.where), partial(_find, parts, scope, queries, filter, wanted))
 
@@ -241,11 +241,11 @@ def covered(db: Database, workspace: int) -> list[tuple[int, int, int]]:
     """As `refcount.covered`.
 
     Raises:
-        WorkspaceNotFound: the workspace was deleted.
+        WorkspaceNotFound: the workspace was deleted, or is expired.
     """
     found = refcount.covered(db, workspace)
     if not found:
-        raise WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")
+        raise lifetimes.gone(db, workspace)
     return found
 
 

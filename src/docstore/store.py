@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from docstore import contents, refcount
+from docstore import contents, lifetimes, refcount
+from docstore.accesses import Accesses
 from docstore.archive import Archive
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow
@@ -20,6 +22,7 @@ from docstore.ingest.embed import Embedder, SentenceTransformerEmbedder
 from docstore.ingest.extractor import Extractor
 from docstore.ingest.limits import Limits
 from docstore.ingest.pipeline import Pipeline
+from docstore.lifetimes import Lifetime, WorkspaceInfo
 from docstore.maintenance import Maintained
 from docstore.memory import Memory
 from docstore.model import Document
@@ -64,6 +67,8 @@ class DocStore(Maintained):
         timeout: float = 60.0,
         readonly: bool = False,
         demand_bytes: bool = False,
+        default_ttl: timedelta | None = None,
+        default_sliding: bool = True,
     ) -> None:
         """Opens the store in a folder, creating both unless `readonly`.
 
@@ -80,6 +85,8 @@ class DocStore(Maintained):
                 have yet extracts and embeds as if nobody had it, and `Document.reused` says nothing of others. For
                 applications whose users may `add` and must not learn what others hold; costs them the embedding, and
                 still stores everything once.
+            default_ttl: how long workspaces live that are created without a `ttl`; None: until they are deleted.
+            default_sliding: whether every access begins that time anew. See `workspace`.
 
         Raises:
             StoreVersionError: the folder holds something else, or a newer docstore wrote it.
@@ -92,6 +99,7 @@ class DocStore(Maintained):
                 raise InvalidArgument(f"{name} is {value!r}; it must be a number that is not negative")
         if limits is not None and not isinstance(limits, Limits):
             raise InvalidArgument(f"limits is a {type(limits).__name__}; it must be docstore.Limits")
+        self._lifetime = Lifetime.of(default_ttl, default_sliding)
         root = Path(folder).absolute()
         if not readonly:
             refuse_network(root)
@@ -115,6 +123,7 @@ class DocStore(Maintained):
             views=Views(memory),
             reserve=reserve,
             readonly=readonly,
+            accesses=Accesses(database, readonly=readonly),
             demand_bytes=demand_bytes,
         )
 
@@ -130,25 +139,32 @@ class DocStore(Maintained):
     def close(self) -> None:
         """Closes files and stops worker processes. Later use raises StoreClosed. May be called twice."""
         self._parts.extractor.close()
+        self._parts.accesses.flush()
         self._parts.archive.close()
         self._parts.database.close()
 
     # -- workspaces -----------------------------------------------------------------------------------------------
 
-    def workspace(self, name: str) -> Workspace:
+    def workspace(self, name: str, *, ttl: timedelta | None = None, sliding: bool = True) -> Workspace:
         """The workspace of this name, created if there is none.
+
+        Args:
+            ttl: how long it lives if it is created: a second at least; None: as long as `default_ttl` says. After
+                that, `expire` takes it away. `Workspace.expire_after` changes it later.
+            sliding: every search and change begins the time anew. Otherwise it ends a `ttl` after it was created.
 
         Raises:
             WorkspaceNotFound: there is none and the store is read-only.
         """
         check_name(name, "The workspace's name")
+        lifetime = Lifetime.of(ttl, sliding) if ttl is not None else self._lifetime
         with self._parts.database.read() as db:
             id = refcount.workspace_id(db, name)
         if id is None and self._readonly:
             raise WorkspaceNotFound(f"There is no workspace {name!r}, and a read-only store cannot create one.")
         if id is None:
             with self._parts.database.write() as db:
-                id = refcount.create_workspace(db, name)
+                id = refcount.create_workspace(db, name, lifetime)
         return Workspace(self._parts, id, name, self._readonly)
 
     def workspace_for(self, documents: Iterable[AnySource]) -> Workspace:
@@ -171,12 +187,14 @@ class DocStore(Maintained):
         return workspace_for(self._parts, documents, self.workspace)
 
     def workspaces(self) -> list[str]:
-        """Names of all workspaces, sorted."""
+        """Names of all workspaces, sorted. `expired` lists those that are expired."""
         with self._parts.database.read() as db:
             return refcount.workspace_names(db)
 
     def delete_workspace(self, name: str) -> None:
-        """Deletes a workspace with its references. Documents that were only its own go with the next collection.
+        """Deletes a workspace with its references, at once and for good: `undelete` is for what expired.
+
+        Documents that were only its own go with the next collection.
 
         Raises:
             WorkspaceNotFound: there is none of this name.
@@ -191,6 +209,29 @@ class DocStore(Maintained):
                 raise WorkspaceNotFound(f"There is no workspace {name!r}. store.workspaces() lists those there are.")
             refcount.delete_workspace(db, id)
         return id
+
+    def undelete(self, name: str, *, new_name: str | None = None) -> Workspace:
+        """Brings back the workspace of this name that expired last, with all it had. Its time begins anew.
+
+        Args:
+            new_name: what to call it, where another workspace has its name by now.
+
+        Raises:
+            WorkspaceNotFound: none of this name is expired, or its grace period was over and it was deleted.
+            WorkspaceExists: there is a workspace of the name already.
+        """
+        check_name(name, "The workspace's name")
+        if new_name is not None:
+            check_name(new_name, "new_name")
+        from docstore.lifecycle.expire import undelete
+
+        wanted = new_name or name
+        return Workspace(self._parts, undelete(self._parts, name, wanted), wanted, self._readonly)
+
+    def expired(self) -> list[WorkspaceInfo]:
+        """The workspaces that `undelete` can bring back, the first that expired first."""
+        with self._parts.database.read() as db:
+            return lifetimes.expired(db)
 
     # -- documents ------------------------------------------------------------------------------------------------
 

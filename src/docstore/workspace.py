@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
+from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from docstore import includes, refcount
+from docstore import includes, lifetimes, quotas, refcount
 from docstore.documents import document_of
 from docstore.errors import (
     DocStoreError,
     DocumentNotFound,
     InvalidArgument,
     LinkForbidden,
+    QuotaWarning,
     StoreReadOnly,
     UnreadableDocument,
     WorkspaceNotFound,
 )
+from docstore.lifetimes import Lifetime, WorkspaceInfo
 from docstore.metadata import encode
 from docstore.model import AddReport, Document, Failure, Progress
 from docstore.names import check_hash, check_name
 from docstore.parts import Parts
+from docstore.quotas import WorkspaceQuota
 from docstore.scratch import Scratch
 from docstore.searching import Searchable
 
@@ -50,10 +55,8 @@ class Workspace(Searchable):
     def __len__(self) -> int:
         """How many documents it references."""
         with self._parts.database.read() as db:
-            state = refcount.workspace_state(db, self._id)
-        if state is None:
-            raise WorkspaceNotFound(f"The workspace {self.name!r} was deleted. store.workspace(name) makes it anew.")
-        return max(0, state[1])  # a damaged count must not become a ValueError
+            _, references = refcount.require_workspace(db, self._id)
+        return max(0, references)  # a damaged count must not become a ValueError
 
     def __bool__(self) -> bool:
         return True  # a workspace without documents is still one
@@ -72,6 +75,7 @@ class Workspace(Searchable):
             metadata: a JSON object of this workspace's own, for `where=` in searches. At most 64 KiB.
 
         Raises:
+            QuotaExceeded: a limit of the workspace or the store forbids it.
             UnreadableDocument: it is missing, empty, corrupt, encrypted, unsupported, has no text, or met a limit.
             EmbeddingError: the embedder failed.
             StorageError: the disk refused.
@@ -110,11 +114,13 @@ class Workspace(Searchable):
             raise InvalidArgument("add_many takes many documents: pass a list, or one to add")
         encoded = encode(metadata)
         total = len(documents) if isinstance(documents, Sized) else None
-        counter = _Counter(total, progress)
+        counter = _Counter(total, progress, self._use)
         outcomes: list[tuple[str, Document | DocStoreError]] = []
         remaining = iter(documents)
         while group := self._add_group(remaining, encoded, counter):
             outcomes += group
+        for each in counter.warnings:
+            warnings.warn(each, QuotaWarning, stacklevel=2)
         return _report(outcomes)
 
     def _add_group(
@@ -140,7 +146,9 @@ class Workspace(Searchable):
                 if weight >= _GROUP_BYTES:
                     break
             items = [each for _, each in outcomes if isinstance(each, Incoming)]
-            Addition(self._parts, self._id, scratch, counter.report).run(items)
+            addition = Addition(self._parts, self._id, scratch, counter.report)
+            addition.run(items)
+            counter.warnings += addition.warnings
         return [(label, _finished(each)) for label, each in outcomes]
 
     def link(self, hash: str, *, name: str | None = None, metadata: Mapping[str, Any] | None = None) -> Document:
@@ -182,7 +190,9 @@ class Workspace(Searchable):
         self._require_linking(hash for hash, _ in named)
         items = [Incoming(hash, None, name or hash, hash) for hash, name in named]
         with self._scratch() as scratch:
-            self._run_all(items, scratch)
+            near_limits = self._run_all(items, scratch)
+        for each in near_limits:
+            warnings.warn(each, QuotaWarning, stacklevel=2)
         return _report([(each.label, _finished(each)) for each in items])
 
     def remove(self, hash: str) -> None:
@@ -192,21 +202,61 @@ class Workspace(Searchable):
             DocumentNotFound: this workspace does not reference it.
         """
         check_hash(hash)
+        self._use()
         self._parts.free_space(lambda: self._unrefer(hash))
 
     def _unrefer(self, hash: str) -> None:
         with self._parts.database.write() as db:
+            refcount.require_workspace(db, self._id)
             if not refcount.unrefer(db, self._id, hash):
                 raise DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")
+
+    def expire_after(self, ttl: timedelta | None, *, sliding: bool = True) -> None:
+        """Gives the workspace a time to live, from now on; `DocStore.expire` takes it away when that is over.
+
+        Args:
+            ttl: a second at least; None: it lives until it is deleted.
+            sliding: every search and change begins the time anew. Otherwise it ends a `ttl` from now.
+        """
+        lifetime = Lifetime.of(ttl, sliding)
+        with self._parts.database.write() as db:
+            refcount.require_workspace(db, self._id)
+            lifetimes.begin(db, self._id, lifetime)
+
+    def limit(self, *, documents: int | None = None, logical_bytes: int | None = None, warn_at: float = 0.9) -> None:
+        """Sets how much the workspace may reference. Replaces all limits that it had.
+
+        A limit below what it references is allowed: it removes nothing, and forbids to add. See `QuotaExceeded`.
+
+        Args:
+            documents: how many documents; None: any number.
+            logical_bytes: the sum of their sizes, whoever else has them too; None: any.
+            warn_at: the share of a limit from which on adding warns, once, with a QuotaWarning.
+        """
+        most = quotas.amount("documents", documents), quotas.amount("logical_bytes", logical_bytes)
+        share = quotas.thousandths("warn_at", warn_at, 1, 1000)
+        with self._parts.database.write() as db:
+            refcount.require_workspace(db, self._id)
+            quotas.limit_workspace(db, self._id, *most, share)
+
+    def quota(self) -> WorkspaceQuota:
+        """How much the workspace references, and may."""
+        with self._parts.database.read() as db:
+            quota = quotas.of_workspace(db, self._id)
+            if quota is None:
+                raise lifetimes.gone(db, self._id)
+        return quota
+
+    def info(self) -> WorkspaceInfo:
+        """When it was made and last used, and when it expires."""
+        with self._parts.database.read() as db:
+            return lifetimes.info(db, self._id)
 
     def documents(self) -> list[Document]:
         """The documents this workspace references, in the order their references were made."""
         with self._parts.database.read() as db:
+            refcount.require_workspace(db, self._id)
             found = refcount.references(db, self._id, self._parts.pipeline.fingerprint)
-            if not found and refcount.workspace_state(db, self._id) is None:
-                raise WorkspaceNotFound(
-                    f"The workspace {self.name!r} was deleted. store.workspace(name) makes it anew."
-                )
         return [document_of(each) for each in sorted(found, key=lambda each: (each.added_at, each.name))]
 
     # -- what others lend ---------------------------------------------------------------------------------------------
@@ -257,18 +307,27 @@ class Workspace(Searchable):
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _run(self, incoming: Incoming, scratch: Scratch) -> Document:
-        self._run_all([incoming], scratch)
+        for each in self._run_all([incoming], scratch):
+            warnings.warn(each, QuotaWarning, stacklevel=3)
         outcome = _finished(incoming)
         if isinstance(outcome, DocStoreError):
             raise outcome
         return outcome
 
-    def _run_all(self, items: list[Incoming], scratch: Scratch) -> None:
+    def _run_all(self, items: list[Incoming], scratch: Scratch) -> list[str]:
+        """Adds them. Returns what to warn of."""
         from docstore.ingest.add import Addition
 
+        near_limits: list[str] = []
         for start in range(0, len(items), _GROUP_DOCUMENTS):
-            group = items[start : start + _GROUP_DOCUMENTS]
-            Addition(self._parts, self._id, scratch, lambda _item, _chunks: None).run(group)
+            addition = Addition(self._parts, self._id, scratch, lambda _item, _chunks: self._use())
+            addition.run(items[start : start + _GROUP_DOCUMENTS])
+            near_limits += addition.warnings
+        return near_limits
+
+    def _use(self) -> None:
+        """It must not expire while something is done with it."""
+        self._parts.accesses.note(self._id)
 
     def add_hashed(self, sources: Iterable[Source], scratch: Scratch) -> None:
         """Adds sources that were hashed, in groups. For `sets`; raises the first failure, once its group is done."""
@@ -276,7 +335,8 @@ class Workspace(Searchable):
 
         for group in _groups(sources):
             items = [Incoming(each.hash, each, each.name, each.label) for each in group]
-            self._run_all(items, scratch)
+            for near_limit in self._run_all(items, scratch):
+                warnings.warn(near_limit, QuotaWarning, stacklevel=5)  # whoever asked the store for the set
             for each in items:
                 if isinstance(each.outcome, DocStoreError):
                     raise each.outcome
@@ -290,15 +350,24 @@ class Workspace(Searchable):
     def _scratch(self) -> Scratch:
         if self._readonly:
             raise StoreReadOnly("The store was opened with readonly=True. Open it without to add documents.")
+        self._use()
         return Scratch(self._parts.tmp)
 
 
 class _Counter:
     """Turns steps of one addition into `Progress` over all groups."""
 
-    def __init__(self, total: int | None, callback: Callable[[Progress], object] | None) -> None:
-        self._total, self._callback = total, callback
+    def __init__(
+        self, total: int | None, callback: Callable[[Progress], object] | None, use: Callable[[], object]
+    ) -> None:
+        """
+        Args:
+            use: called with every step: a workspace must not expire while documents are being added to it.
+        """
+        self._total, self._callback, self._use = total, callback, use
         self._done = self._chunks = 0
+        self.warnings: list[str] = []
+        """Limits that the groups so far came near to."""
 
     def report(self, item: Incoming, chunks: int) -> None:
         self.step(item.name or item.fallback_name, 1 if item.outcome is not None else 0, chunks)
@@ -306,6 +375,7 @@ class _Counter:
     def step(self, label: str, documents: int, chunks: int) -> None:
         self._done += documents
         self._chunks += chunks
+        self._use()
         if self._callback is not None:
             self._callback(Progress(self._done, self._total, self._chunks, label))
 

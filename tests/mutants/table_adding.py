@@ -29,8 +29,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
         (
             (
-                "        self._unsure = False\n        for item",
-                "        publication.sync()\n        self._unsure = False\n        for item",
+                "        self._unsure = False\n        self._admission",
+                "        publication.sync()\n        self._unsure = False\n        self._admission",
             ),
         ),
     ),
@@ -75,8 +75,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "planning-for-a-deleted-workspace", "ingest/add.py",
         "        with self._parts.database.write() as db, self._parts.archive.reading():\n"
         "            self._require_workspace(db)\n"
-        "            alone",
-        "        with self._parts.database.write() as db, self._parts.archive.reading():\n            alone",
+        "            self._admission",
+        "        with self._parts.database.write() as db, self._parts.archive.reading():\n            self._admission",
         "an error that says the catalog is damaged",
         (f"{_DOCUMENTS}::test_a_deleted_workspace_is_gone_for_its_handles",),
     ),
@@ -204,8 +204,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "for-ever-unsure", "ingest/add.py",
-        "        self._unsure = False\n        for item",
-        "        for item",
+        "        self._unsure = False\n        self._admission",
+        "        self._admission",
         "every failed add looks like a crash",
         (f"{_CLAIMS}::test_a_failure_after_a_publication_asks_for_no_sweep",),
     ),

@@ -15,8 +15,8 @@ _FULL = (f"{_CATALOG_LOCKS}::test_on_a_full_disk_the_log_is_emptied_before_and_a
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "begin-deferred", "database.py",
-        'self._patiently(connection, "BEGIN IMMEDIATE")',
-        'self._patiently(connection, "BEGIN")',
+        'self._patiently(connection, "BEGIN IMMEDIATE", timeout)',
+        'self._patiently(connection, "BEGIN", timeout)',
         "what is checked may change before the act",
         (f"{_CATALOG_LOCKS}::test_one_writer_at_a_time",),
     ),
@@ -71,7 +71,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "threads-do-not-queue", "database.py",
-        "        if not self._writing.acquire(timeout=self._timeout):",
+        "        if not self._writing.acquire(timeout=timeout):",
         "        if not self._writing.acquire(blocking=False) and False:",
         "threads of one process starve each other",
         (f"{_CATALOG_LOCKS}::test_threads_of_one_store_queue_before_sqlite",),
@@ -190,23 +190,23 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "no-patience-for-the-write-lock", "database.py",
-        'self._patiently(connection, "BEGIN IMMEDIATE")',
+        'self._patiently(connection, "BEGIN IMMEDIATE", timeout)',
         'connection.execute("BEGIN IMMEDIATE")',
         "the second writer fails instead of waiting",
         (f"{_CATALOG_LOCKS}::test_a_writer_waits_for_another",),
     ),
     Mutant(
         "no-patience-for-the-first-lock", "database.py",
-        'self._patiently(connection, "PRAGMA journal_mode = WAL")',
+        'self._patiently(connection, "PRAGMA journal_mode = WAL", self._timeout)',
         'connection.execute("PRAGMA journal_mode = WAL")',
         "of two who create a store, one fails",
         (f"{_CATALOG_LOCKS}::test_creating_waits_for_another_who_creates",),
     ),
     Mutant(
         "impatient-after-writing", "database.py",
-        '        self._patiently(connection, "BEGIN IMMEDIATE")\n'
+        '        self._patiently(connection, "BEGIN IMMEDIATE", timeout)\n'
         '        connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")',
-        '        self._patiently(connection, "BEGIN IMMEDIATE")',
+        '        self._patiently(connection, "BEGIN IMMEDIATE", timeout)',
         "a connection that has written never waits for a reader's lock again",
         (f"{_CATALOG_LOCKS}::test_a_connection_waits_again_after_it_has_written",),
     ),

@@ -23,7 +23,8 @@ from docstore.contents import DocumentRow, SubindexRow, TextRow
 from docstore.database import Database
 from docstore.documents import document_of
 from docstore.durable import Publication, storage_errors
-from docstore.errors import DocStoreError, DocumentNotFound, IntegrityError, WorkspaceNotFound
+from docstore.errors import DocStoreError, DocumentNotFound, IntegrityError
+from docstore.ingest.admission import Admission, Verdict
 from docstore.ingest.build import batches, build
 from docstore.ingest.extract import SUFFIXES
 from docstore.ingest.incoming import Incoming
@@ -72,6 +73,8 @@ class Addition:
         self._progress = progress
         self._fingerprint = parts.pipeline.fingerprint
         self._embeddings = parts.embeddings(self._fingerprint)
+        self._admission = Admission(parts)
+        self._incoming: list[Incoming] = []
         self._built: list[Incoming] = []  # embedded, and not published yet: of small documents many at once
         self._published = time.monotonic()
         # While publishing, and for ever after it failed: files may be in place without rows. The claims are then left
@@ -89,7 +92,13 @@ class Addition:
                     self._release(incoming)
             raise
 
+    @property
+    def warnings(self) -> list[str]:
+        """Limits that this came near to."""
+        return self._admission.warnings
+
     def _run(self, incoming: list[Incoming]) -> None:
+        self._incoming = incoming
         with Preparation(self._parts.extractor, self._scratch) as preparation:
             ready = incoming
             while ready or preparation.items:
@@ -135,13 +144,21 @@ class Addition:
     def _plan(self, pending: list[Incoming]) -> list[Step]:
         with self._parts.database.write() as db, self._parts.archive.reading():
             self._require_workspace(db)
+            self._admission.look(db, self._workspace, self._incoming)
             alone = {item for item in pending if self._must_bring(db, item)}
             known = Known(db, self._fingerprint, [item for item in pending if item not in alone])
             self._parts.archive.look_ahead(self._packed_names(known))
-            return [
-                self._next_step_alone(db, item) if item in alone else self._next_step(db, known, item)
-                for item in pending
-            ]
+            steps = [self._admitted_step(db, known, item, item in alone) for item in pending]
+        self._admission.committed()
+        return steps
+
+    def _admitted_step(self, db: Database, known: Known, item: Incoming, alone: bool) -> Step:
+        match self._admission.verdict(db, item, None if alone else known.document(item.hash)):
+            case Verdict.WAIT:
+                return Step.WAIT
+            case Verdict.REFUSED:
+                return Step.DONE
+        return self._next_step_alone(db, item) if alone else self._next_step(db, known, item)
 
     def _next_step(self, db: Database, known: Known, item: Incoming) -> Step:
         document = known.document(item.hash)
@@ -231,18 +248,21 @@ class Addition:
         with self._parts.write() as db:
             try:
                 self._require_workspace(db)
+                self._admission.look(db, self._workspace, self._incoming)
                 known = Known(db, self._fingerprint, items)
                 with storage_errors("publishing a document"):
                     for item in items:
                         self._publish_one(db, known, item, publication)
                     # Rows below this line may be committed: every file they name is durable (invariant 1).
                     publication.sync()
+                self._admission.published(db)
             except BaseException:
                 publication.undo()
                 raise
             # When COMMIT itself fails nothing is undone: after a failed fsync the commit may yet turn out to be on the
             # disk, and its rows must then find their files.
         self._unsure = False
+        self._admission.committed()
         for item in items:
             if item.outcome is None:
                 self._count_vain(item)
@@ -266,6 +286,9 @@ class Addition:
             document = None
         if document is not None and document.text.hash != item.text_hash:
             self._keep_text(db, item, document.text)
+            return
+        item.outcome = self._admission.publication(db, known, item, document)
+        if item.outcome is not None:
             return
         published = self._publish_text(db, known, item, publication)
         if published is None:
@@ -347,6 +370,9 @@ class Addition:
     # -- both -----------------------------------------------------------------------------------------------------
 
     def _refer(self, db: Database, item: Incoming, document: DocumentRow, vectors: SubindexRow) -> None:
+        item.outcome = self._admission.reference(db, item, document.size)
+        if item.outcome is not None:
+            return
         avoided = 0 if item.embedded else vectors.chunks
         found = refcount.refer(
             db, self._workspace, document, vectors, item.name, item.fallback_name, item.metadata, avoided
@@ -357,8 +383,7 @@ class Addition:
         item.outcome = outcome if outcome.reused == reused else replace(outcome, reused=reused)
 
     def _require_workspace(self, db: Database) -> None:
-        if refcount.workspace_state(db, self._workspace) is None:
-            raise WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")
+        refcount.require_workspace(db, self._workspace)
 
     def _release(self, items: list[Incoming]) -> None:
         held = {key for item in items for key in item.held}

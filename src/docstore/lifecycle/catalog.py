@@ -16,14 +16,18 @@ from docstore.database import Database, rows
 from docstore.errors import IntegrityError
 from docstore.model import Problem
 from docstore.moments import NOW
+from docstore.names import shown
 
 _REFERENCES = "(SELECT count(*) FROM refs WHERE document_id = documents.id)"
 _MEMBERS = "(SELECT count(*) FROM refs WHERE workspace_id = workspaces.id)"
+_BYTES = """coalesce((SELECT sum(d.size) FROM refs r JOIN documents d ON d.id = r.document_id
+    WHERE r.workspace_id = workspaces.id), 0)"""
 
 # What each column of `totals` that can be derived must be.
 _TOTALS = {
     "documents": "(SELECT count(*) FROM documents)",
     "workspaces": "(SELECT count(*) FROM workspaces)",
+    "expired": "(SELECT count(*) FROM workspaces WHERE expired_at IS NOT NULL)",
     "refs": "(SELECT count(*) FROM refs)",
     "chunks": "(SELECT coalesce(sum(chunks), 0) FROM subindexes)",
     "file_bytes": """((SELECT coalesce(sum(size), 0) FROM documents) + (SELECT coalesce(sum(file_size), 0) FROM texts)
@@ -104,6 +108,14 @@ _CHECKS = (
            f"""SELECT 'workspace ' || name || ' counts ' || refs || ' references and has ' || {_MEMBERS} AS detail,
                       NULL AS document, name AS workspace FROM workspaces WHERE refs <> {_MEMBERS}""",
            (f"UPDATE workspaces SET refs = {_MEMBERS} WHERE refs <> {_MEMBERS}",)),
+    _Check("count", "workspaces",
+           f"""SELECT 'workspace ' || name || ' counts ' || bytes || ' bytes of documents and has ' || {_BYTES}
+                      AS detail, NULL AS document, name AS workspace FROM workspaces WHERE bytes <> {_BYTES}""",
+           (f"UPDATE workspaces SET bytes = {_BYTES} WHERE bytes <> {_BYTES}",)),
+    _Check("catalog", "limits",
+           """SELECT 'the limits are lost: set them again' AS detail, NULL AS document, NULL AS workspace
+              WHERE NOT EXISTS (SELECT 1 FROM limits)""",
+           ("INSERT OR IGNORE INTO limits (id) VALUES (1)",)),
     _Check("count", "totals",
            """SELECT 'the totals are lost' AS detail, NULL AS document, NULL AS workspace
               WHERE NOT EXISTS (SELECT 1 FROM totals)""",
@@ -176,12 +188,12 @@ def _contradictions(db: Database) -> list[tuple[Problem, str | None, _Check]]:
 def _problem(db: Database, check: _Check, found: dict[str, Any]) -> Problem:
     # As text: in a damaged catalog they may be of any type.
     document, workspace = found["document"], found["workspace"]
-    workspaces = set() if workspace is None else {str(workspace)}
+    workspaces = set() if workspace is None else {shown(str(workspace))}
     if document is not None:
         query = """SELECT DISTINCT w.name FROM refs r JOIN workspaces w ON w.id = r.workspace_id
                    WHERE r.document_id = (SELECT id FROM documents WHERE hash = ?)"""
         with contextlib.suppress(IntegrityError):
-            workspaces = {each["name"] for each in rows(db, query, document)}
+            workspaces = {shown(each["name"]) for each in rows(db, query, document)}
     documents = () if document is None else (str(document),)
     return Problem(check.kind, check.table, found["detail"], tuple(sorted(workspaces)), documents)
 

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-from docstore import claims, contents, refcount, scratch
+from docstore import claims, contents, moments, refcount, scratch
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow, TextRow
 from docstore.database import Database
 from docstore.durable import prune, prune_below, storage_errors, sync_entries, unlink
-from docstore.errors import InvalidArgument
 from docstore.ingest.pipeline import is_fingerprint
 from docstore.model import CollectReport, Progress
-from docstore.moments import spelled
 from docstore.parts import Parts
 from docstore.texts import SUFFIX
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
@@ -36,14 +34,7 @@ def collect(
     parts: Parts, grace: timedelta, dry_run: bool, progress: Callable[[Progress], object] | None
 ) -> CollectReport:
     """See `DocStore.collect`."""
-    if not isinstance(grace, timedelta):
-        raise InvalidArgument(f"grace is a {type(grace).__name__}; it must be a datetime.timedelta")
-    if grace < timedelta(0):
-        raise InvalidArgument(f"grace is {grace}; it cannot be negative")
-    try:
-        before = spelled(datetime.now(UTC) - grace)
-    except OverflowError:  # before the year 1: nothing is that old
-        before = ""
+    before = moments.ago(grace)
     if dry_run:
         return _preview(parts, before)
     with storage_errors("collecting"):

@@ -1,0 +1,141 @@
+"""Admission: whether what an `Addition` brings fits the limits of its workspace and of the store.
+
+Asked twice, both times under the write lock: before anything is made of a document, so that nothing is embedded in
+vain; and before it is published or referenced, where the answer is final. A document that fits by itself, but perhaps
+not beside those of its group that are still being worked on, waits for these: some of them may yet fail.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from docstore import quotas, refcount
+from docstore.contents import DocumentRow
+from docstore.database import Database
+from docstore.errors import QuotaExceeded
+from docstore.ingest.incoming import Incoming
+from docstore.ingest.known import Known
+from docstore.parts import Parts
+from docstore.quotas import StoreQuota, WorkspaceQuota
+
+
+class Verdict(Enum):
+    """What becomes of a document before anything is made of it."""
+
+    GO = auto()
+    WAIT = auto()
+    REFUSED = auto()
+
+
+class Admission:
+    """The limits, as one addition to one workspace meets them."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._secretive = parts.demand_bytes
+        self._workspace = 0
+        self._own: WorkspaceQuota | None = None
+        self._store: StoreQuota | None = None
+        self._ahead: dict[str, tuple[int, int]] = {}  # of what is being worked on: logical and physical bytes, by hash
+        self._crossed: list[str] = []  # in the transaction that is open
+        self.warnings: list[str] = []
+        """What to warn of."""
+
+    def look(self, db: Database, workspace: int, items: list[Incoming]) -> None:
+        """Reads the limits, in the transaction in which they will be asked for."""
+        self._workspace = workspace
+        self._crossed = []
+        own, store = quotas.of_workspace(db, workspace), quotas.of_store(db, self._parts.folder)
+        self._own = own if own is not None and own.is_limited else None
+        self._store = store if store.is_limited else None
+        self._ahead = {}
+        if self._is_limited:
+            self._ahead = {item.hash: _weight(item) for item in items if item.held and item.outcome is None}
+
+    @property
+    def _is_limited(self) -> bool:
+        return self._own is not None or self._store is not None
+
+    def verdict(self, db: Database, item: Incoming, stored: DocumentRow | None) -> Verdict:
+        """Whether to begin with a document.
+
+        Args:
+            stored: its row, if it has one that may tell.
+        """
+        if not self._is_limited or item.held or (stored is None and item.source is None):
+            return Verdict.GO
+        size, new = (stored.size, 0) if stored is not None else _weight(item)
+        item.outcome = self._refusal(db, item, size, new, new)
+        if item.outcome is not None:
+            return Verdict.REFUSED
+        logical, physical = (sum(each) for each in zip((size, new), *self._ahead.values()))
+        if item.hash not in self._ahead and self._refusal(db, item, logical, physical, physical, len(self._ahead)):
+            return Verdict.WAIT
+        self._ahead.setdefault(item.hash, (size, new))
+        return Verdict.GO
+
+    def reference(self, db: Database, item: Incoming, size: int) -> QuotaExceeded | None:
+        """What forbids to reference a stored document now. When nothing does, it counts as referenced."""
+        if self._own is None or self._has(db, item):
+            return None
+        refusal = self._own.refusal(size)
+        if refusal is None:
+            before, self._own = self._own, self._own.plus(1, size)
+            self._crossed += self._own.crossed(before, refcount.workspace_name(db, self._workspace))
+            self._ahead.pop(item.hash, None)
+        return refusal
+
+    def publication(
+        self, db: Database, known: Known, item: Incoming, document: DocumentRow | None
+    ) -> QuotaExceeded | None:
+        """What forbids to publish what was made of a document, and to reference it then."""
+        if not self._is_limited:
+            return None
+        size = document.size if document is not None else _weight(item)[0]
+        unwritten = sum(each.size for each in item.staged if each.data is not None)
+        return self._refusal(db, item, size, self._new_bytes(known, item, document), unwritten)
+
+    def published(self, db: Database) -> None:
+        """Looks what the publications of a transaction came to."""
+        if self._store is not None:
+            before, self._store = self._store, quotas.of_store(db, self._parts.folder)
+            self._crossed += self._store.crossed(before)
+
+    def committed(self) -> None:
+        """The transaction is durable, and with it what is to be warned of."""
+        self.warnings += self._crossed
+        self._crossed = []
+
+    def _refusal(
+        self, db: Database, item: Incoming, size: int, new: int, unwritten: int, others: int = 0
+    ) -> QuotaExceeded | None:
+        has = self._has(db, item)
+        if self._own is not None and not has and (refusal := self._own.plus(others, 0).refusal(size)) is not None:
+            return refusal
+        if self._store is None or (new == 0 and (has or not self._secretive)):
+            return None  # what is stored may be referenced however full the disk is
+        # Others publish in the same transaction, or have since.
+        store = quotas.of_store(db, self._parts.folder)
+        return store.refusal(new, unwritten, self._secretive)
+
+    def _has(self, db: Database, item: Incoming) -> bool:
+        return refcount.has_reference(db, self._workspace, item.hash)
+
+    def _new_bytes(self, known: Known, item: Incoming, document: DocumentRow | None) -> int:
+        """Bytes of the pieces that are not stored; where bytes are demanded, as if none were."""
+        if self._secretive:
+            return sum(each.size for each in item.staged)
+        text = known.text(item.text_hash)
+        is_new = text is None or text.condemned
+        new = item.blob.size if document is None and item.blob is not None else 0
+        if is_new and item.text_file is not None:
+            new += item.text_file.size
+        if item.subindex is not None and (text is None or is_new or known.subindex(text) is None):
+            new += sum(each.size for each in item.subindex.staged)
+        return new
+
+
+def _weight(item: Incoming) -> tuple[int, int]:
+    """Bytes of a document, and as far as is known, of what will be stored of it."""
+    size = item.source.size if item.source is not None else 0
+    return size, max(size, sum(each.size for each in item.staged))

@@ -1,0 +1,90 @@
+"""Expire: takes away workspaces whose time is over, and deletes them for good when their grace period is.
+
+An expired workspace keeps its row, so all that hangs on it, and its references, so its documents. Only its name
+changes: the one it had is free, and nobody finds it under another. What decides and what acts are one statement under
+the write lock, so a workspace that somebody used meanwhile stays.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from docstore import lifetimes, moments, refcount
+from docstore.accesses import MERCY
+from docstore.durable import storage_errors
+from docstore.errors import WorkspaceExists, WorkspaceNotFound
+from docstore.model import ExpireReport
+from docstore.parts import Parts
+
+_BATCH = 64  # workspaces a transaction takes away
+_HOLD_SECONDS = 0.01  # and how long it deletes at most, since writers wait for it
+_BREATH_SECONDS = 0.01  # between transactions, for writers of other processes to get their turn
+
+
+def expire(parts: Parts, grace: timedelta, dry_run: bool) -> ExpireReport:
+    """See `DocStore.expire`."""
+    moments.ago(grace)  # refuses what is no grace period
+    parts.accesses.flush()
+    if dry_run:
+        return _preview(parts, grace)
+    with storage_errors("expiring workspaces"):
+        expired = _take_away(parts)
+        deleted = _delete(parts, moments.ago(grace))
+    return ExpireReport(tuple(sorted(expired)), tuple(sorted(deleted)))
+
+
+def _take_away(parts: Parts) -> list[str]:
+    names: list[str] = []
+    while True:
+        with parts.database.write() as db:
+            expired = lifetimes.expire(db, MERCY, _BATCH)
+        if not expired:
+            return names
+        for id, name in expired:
+            parts.views.drop(id)
+            names.append(name)
+        time.sleep(_BREATH_SECONDS)
+
+
+def _delete(parts: Parts, before: str) -> list[str]:
+    names: list[str] = []
+    while True:
+        with parts.database.write() as db:
+            end = time.monotonic() + _HOLD_SECONDS
+            going = lifetimes.overdue(db, before, _BATCH)
+            for id, name in going:
+                refcount.delete_workspace(db, id)
+                names.append(name)
+                if parts.database.is_frugal or time.monotonic() > end:
+                    break
+        if not going:
+            return names
+        time.sleep(_BREATH_SECONDS)
+
+
+def _preview(parts: Parts, grace: timedelta) -> ExpireReport:
+    with parts.database.read() as db:
+        expired = lifetimes.due(db, MERCY)
+        deleted = [name for _, name in lifetimes.overdue(db, moments.ago(grace), -1)]
+    if not grace:  # what expires now is deleted in the same run
+        deleted += expired
+    return ExpireReport(tuple(sorted(expired)), tuple(sorted(deleted)))
+
+
+def undelete(parts: Parts, name: str, wanted: str) -> int:
+    """See `DocStore.undelete`. Returns the workspace's id."""
+    with parts.database.write() as db:
+        id = lifetimes.last_expired(db, name)
+        if id is None:
+            raise WorkspaceNotFound(
+                f"No workspace {name!r} is expired: it never was, or its grace period was over and it was deleted. "
+                "store.expired() lists those that can be brought back."
+            )
+        if refcount.workspace_id(db, wanted) is not None:
+            raise WorkspaceExists(
+                f"There is a workspace {wanted!r} by now. Bring the expired one back under another name: "
+                "store.undelete(name, new_name=…)."
+            )
+        lifetimes.bring_back(db, id, wanted)
+    return id

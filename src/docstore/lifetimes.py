@@ -1,0 +1,196 @@
+"""How long workspaces live: their times in the catalog.
+
+Plain functions on a transaction. What expires and when is decided by the column `expires_at`, which SQLite derives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from docstore import moments
+from docstore.database import Database, checked, row, rows
+from docstore.errors import InvalidArgument, WorkspaceNotFound
+from docstore.moments import parsed, spelled
+from docstore.names import EXPIRED, name_before
+
+_SECOND = timedelta(seconds=1)
+_LONGEST = timedelta(days=36_500)
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """How long a workspace lives."""
+
+    ttl: timedelta | None = None
+    """None: until it is deleted."""
+    sliding: bool = True
+    """Whether every access begins it anew."""
+
+    @classmethod
+    def of(cls, ttl: timedelta | None, sliding: bool) -> Lifetime:
+        """The same, from what a caller passed.
+
+        Raises:
+            InvalidArgument: it is no duration from a second to a hundred years.
+        """
+        if not (ttl is None or isinstance(ttl, timedelta)) or not isinstance(sliding, bool):
+            raise InvalidArgument(f"ttl is {ttl!r} and sliding {sliding!r}; they must be a datetime.timedelta, or None "
+                                  "for a workspace that never expires, and True or False")  # fmt: skip
+        if ttl is not None and not _SECOND <= ttl <= _LONGEST:
+            raise InvalidArgument(f"ttl is {ttl}; it must be from one second to {_LONGEST.days:,} days")
+        return cls(ttl, sliding)
+
+    @property
+    def seconds(self) -> int | None:
+        """As the catalog counts them: a fraction makes it a second longer."""
+        return None if self.ttl is None else -(-self.ttl // _SECOND)
+
+
+FOREVER = Lifetime()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceInfo:
+    """When a workspace was made and used, and when it expires."""
+
+    name: str
+    """For an expired one, the name it had."""
+    documents: int
+    created_at: datetime
+    accessed_at: datetime
+    """The last search or change that is written down: one that others made may be a minute later."""
+    ttl: timedelta | None
+    """None: it lives until it is deleted."""
+    sliding: bool
+    """Whether `ttl` counts from the last access, or else from when it was set."""
+    expires_at: datetime | None
+    """From when on `DocStore.expire` takes it away; of a sliding one, some minute later."""
+    expired_at: datetime | None
+    """Since when it is expired; None while it is not."""
+
+
+def note(db: Database, accesses: Mapping[int, datetime]) -> None:
+    """Writes when workspaces were last used. Of several processes, the latest counts."""
+    db.executemany(
+        """UPDATE workspaces SET accessed_at = ?1
+           WHERE id = ?2 AND expired_at IS NULL AND coalesce(accessed_at, '') < ?1""",
+        [(spelled(moment), workspace) for workspace, moment in accesses.items()],
+    )
+
+
+def begin(db: Database, workspace: int, lifetime: Lifetime) -> None:
+    """Begins a lifetime now."""
+    now = spelled(moments.now())
+    db.execute(
+        "UPDATE workspaces SET ttl = ?, sliding = ?, lives_from = ?, accessed_at = ? WHERE id = ?",
+        (lifetime.seconds, lifetime.sliding, now, now, workspace),
+    )
+
+
+def gone(db: Database, workspace: int) -> WorkspaceNotFound:
+    """Why a handle's workspace is not there."""
+    found = row(db, "SELECT name, expired_at FROM workspaces WHERE id = ?", workspace)
+    if found is None or found["expired_at"] is None:
+        return WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")
+    name, since = name_before(found["name"]), found["expired_at"]
+    return WorkspaceNotFound(f"The workspace {name!r} expired at {since}. store.undelete({name!r}) brings it back, "
+                             "until a later store.expire() deletes it.")  # fmt: skip
+
+
+# -- expiring -----------------------------------------------------------------------------------------------------
+
+_DUE = """SELECT id FROM workspaces WHERE ttl IS NOT NULL AND expired_at IS NULL
+          AND expires_at <= iif(sliding, :merciful, :now) ORDER BY expires_at"""
+
+
+def expire(db: Database, mercy: timedelta, limit: int) -> list[tuple[int, str]]:
+    """Lets workspaces whose time is over leave, a part at a time. Returns their ids and the names they had.
+
+    One statement: no access that was written before can be missed, and what is written after finds them gone.
+    """
+    found = db.execute(
+        f"""UPDATE workspaces SET name = :sentinel || id || char(31) || name, expired_at = :now
+            WHERE id IN ({_DUE} LIMIT :limit) RETURNING id, name""",
+        {**_moments(mercy), "sentinel": EXPIRED, "limit": limit},
+    )
+    return [(id, name_before(name)) for id, name in checked(("id", "name"), found.fetchall())]
+
+
+def due(db: Database, mercy: timedelta) -> list[str]:
+    """Names of the workspaces that `expire` would let leave."""
+    found = db.execute(f"SELECT name FROM workspaces WHERE id IN ({_DUE})", _moments(mercy))
+    return [name for (name,) in checked(("name",), found.fetchall())]
+
+
+def _moments(mercy: timedelta) -> dict[str, str]:
+    now = moments.now()
+    return {"now": spelled(now), "merciful": spelled(now - mercy)}
+
+
+def overdue(db: Database, before: str, limit: int) -> list[tuple[int, str]]:
+    """Ids and former names of workspaces that are expired since before a time, the first first."""
+    found = db.execute(
+        """SELECT id, name FROM workspaces WHERE expired_at IS NOT NULL AND expired_at <= ?
+           ORDER BY expired_at, id LIMIT ?""",
+        (before, limit),
+    )
+    return [(id, name_before(name)) for id, name in checked(("id", "name"), found.fetchall())]
+
+
+def last_expired(db: Database, name: str) -> int | None:
+    """The id of the workspace of this name that expired last, or None."""
+    found = row(
+        db,
+        """SELECT id FROM workspaces WHERE expired_at IS NOT NULL AND name = ? || id || char(31) || ?
+           ORDER BY expired_at DESC, id DESC LIMIT 1""",
+        EXPIRED, name,
+    )  # fmt: skip
+    return None if found is None else int(found["id"])
+
+
+def bring_back(db: Database, workspace: int, name: str) -> None:
+    """An expired workspace lives again, under this name, and its time begins anew."""
+    now = spelled(moments.now())
+    db.execute(
+        "UPDATE workspaces SET name = ?, expired_at = NULL, lives_from = ?, accessed_at = ? WHERE id = ?",
+        (name, now, now, workspace),
+    )
+
+
+# -- reading ------------------------------------------------------------------------------------------------------
+
+_INFO = "SELECT name, refs, created_at, accessed_at, ttl, sliding, expires_at, expired_at FROM workspaces"
+
+
+def info(db: Database, workspace: int) -> WorkspaceInfo:
+    """What is known of a workspace.
+
+    Raises:
+        WorkspaceNotFound: it was deleted, or is expired.
+    """
+    found = rows(db, f"{_INFO} WHERE id = ? AND expired_at IS NULL", workspace)
+    if not found:
+        raise gone(db, workspace)
+    return _info(found[0])
+
+
+def expired(db: Database) -> list[WorkspaceInfo]:
+    """What is known of the expired ones, the first first."""
+    return [_info(each) for each in rows(db, f"{_INFO} WHERE expired_at IS NOT NULL ORDER BY expired_at, id")]
+
+
+def _info(found: dict[str, Any]) -> WorkspaceInfo:
+    name, expired_at, expires_at, ttl = (found[each] for each in ("name", "expired_at", "expires_at", "ttl"))
+    return WorkspaceInfo(
+        name=name if expired_at is None else name_before(name),
+        documents=max(0, found["refs"]),  # a damaged count must not look like one
+        created_at=parsed(found["created_at"]),
+        accessed_at=parsed(found["accessed_at"] or found["created_at"]),
+        ttl=None if ttl is None else timedelta(seconds=ttl),
+        sliding=bool(found["sliding"]),
+        expires_at=None if expires_at is None else parsed(expires_at),
+        expired_at=None if expired_at is None else parsed(expired_at),
+    )
