@@ -66,6 +66,7 @@ _EXIT_CODES: tuple[tuple[type[DocStoreError], ExitCode], ...] = (
     (errors.InvalidArgument, ExitCode.USAGE),
     (errors.DocumentNotFound, ExitCode.NOT_FOUND),
     (errors.WorkspaceNotFound, ExitCode.NOT_FOUND),
+    (errors.ConversationNotFound, ExitCode.NOT_FOUND),
     (errors.StoreLocked, ExitCode.LOCKED),
     (errors.EmbeddingError, ExitCode.EMBEDDING),
     (errors.PipelineMismatch, ExitCode.EMBEDDING),

@@ -27,6 +27,10 @@ class WorkspaceNotFound(DocStoreError, LookupError):
     """No workspace has this name, or it was deleted after this handle on it was made."""
 
 
+class ConversationNotFound(DocStoreError, LookupError):
+    """The conversation was deleted, or its workspace was, after this handle on it was made; or it is not there."""
+
+
 class UnreadableDocument(DocStoreError):
     """A source that cannot be stored as a document.
 

@@ -28,6 +28,7 @@ from docstore.searching import Searchable
 
 # What only adding needs is imported where it is used: a process that only searches answers sooner without it.
 if TYPE_CHECKING:
+    from docstore.conversations import Conversation, ConversationInfo
     from docstore.ingest.incoming import Incoming
     from docstore.ingest.source import AnySource, Source
 
@@ -253,6 +254,25 @@ class Workspace(Searchable):
         if other._parts.folder != self._parts.folder:
             raise InvalidArgument(f"The workspace {other.name!r} is of another store; a search covers one store")
         return other._id
+
+    # -- what is said in it -------------------------------------------------------------------------------------------
+
+    def conversation(self, name: str) -> Conversation:
+        """The conversation of this name, created if there is none. It goes with the workspace.
+
+        Raises:
+            WorkspaceNotFound: the workspace was deleted.
+            ConversationNotFound: there is none and the store is read-only.
+        """
+        from docstore.conversations import open_conversation
+
+        return open_conversation(self._parts, self._id, name)
+
+    def conversations(self) -> list[ConversationInfo]:
+        """All conversations of this workspace, the one with the latest message first."""
+        from docstore.conversations import list_conversations
+
+        return list_conversations(self._parts, self._id)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from docstore.migrations import m001_first_release, m002_checked_and_checkable, m004_includes
+from docstore.migrations import m001_first_release, m002_checked_and_checkable, m004_includes, m005_conversations
 
 MIGRATIONS: Mapping[str, tuple[str, ...]] = {
     "m001_first_release": m001_first_release.STATEMENTS,
@@ -12,5 +12,6 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = {
     # Release 0.2: pieces may be in `small.sqlar`. To who does not know of it they would be lost, so it must refuse.
     "m003_small_pieces_are_packed": (),
     "m004_includes": m004_includes.STATEMENTS,
+    "m005_conversations": m005_conversations.STATEMENTS,
 }
 """In the order in which they are applied."""
