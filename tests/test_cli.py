@@ -163,6 +163,14 @@ def test_search_filters(filled: dict[str, str]) -> None:
         (["link", "carol", "0" * 64], ExitCode.NOT_FOUND),
         (["link", "carol", "abcd"], ExitCode.USAGE),
         (["link", "carol", "0" * 64, "1" * 64, "--name", "x"], ExitCode.USAGE),
+        (["include", "nobody", "alice"], ExitCode.NOT_FOUND),
+        (["include", "alice", "bob", "nobody"], ExitCode.NOT_FOUND),
+        (["include", "alice", "alice"], ExitCode.USAGE),
+        (["exclude", "alice", "bob"], ExitCode.NOT_FOUND),
+        (["chat", "nobody"], ExitCode.NOT_FOUND),
+        (["chat", "alice", "nothing"], ExitCode.NOT_FOUND),
+        (["chat", "alice", "nothing", "--delete", "--yes"], ExitCode.NOT_FOUND),
+        (["chat", "alice", "--delete"], ExitCode.USAGE),
         (["collect", "--grace", "soon"], ExitCode.USAGE),
         (["collect", "--grace", "999999999999d"], ExitCode.USAGE),
     ],
@@ -246,6 +254,34 @@ def test_stats_and_collect(filled: dict[str, str]) -> None:
     assert Run("stats", "--json").json["documents"] == 1
 
 
+def test_include_and_exclude(filled: dict[str, str]) -> None:
+    assert Run("include", "bob", "alice", "--json").json == {"workspace": "bob", "includes": ["alice"]}
+    assert [hit["name"] for hit in Run("search", "bob", "income tax", "-k", "1", "--json").json] == ["tax.txt"]
+    assert Run("search", "bob", "income tax", "--document", "tax.txt", "--json").json[0]["document"] == filled["tax"]
+    assert len(Run("ls", "bob", "--json").json) == 1
+    assert Run("exclude", "bob", "alice").out == "bob includes no other workspace.\n"
+    assert Run("search", "bob", "income tax", "--document", "tax.txt").code == ExitCode.NOT_FOUND
+
+
+def test_chat(folder: Path, filled: dict[str, str]) -> None:
+    assert Run("chat", "alice").out == "alice has no conversations.\n"
+    with DocStore(folder / "data", embedder=HashEmbedder()) as store:
+        alice = store.workspace("alice")
+        alice.conversation("[red]taxes\x1b").append("user", "When is tax due?\nA second line\x1b[2J.")
+        alice.conversation("[red]taxes\x1b").append("assistant", "In spring.", hits=alice.search("tax", k=1))
+    assert "[red]taxes\ufffd" in Run("chat", "alice").out
+    assert [each["messages"] for each in Run("chat", "alice", "--json").json] == [2]
+    shown = Run("chat", "alice", "[red]taxes\x1b").out
+    assert "1. user, " in shown and "\nA second line\ufffd[2J.\n" in shown and f"from tax.txt: {TAX}" in shown
+    Run("rm", "alice", "tax.txt")
+    assert Run("chat", "alice", "[red]taxes\x1b").out.endswith("from was tax.txt\n")
+    exported = Run("chat", "alice", "[red]taxes\x1b", "--json").json
+    assert exported["messages"][1]["sources"][0]["document"] == filled["tax"]
+    assert Run("chat", "alice", "[red]taxes\x1b", "--delete").code == ExitCode.USAGE
+    assert Run("chat", "alice", "[red]taxes\x1b", "--delete", "--yes", "--json").json["deleted"] == "[red]taxes\x1b"
+    assert Run("chat", "alice", "--json").json == []
+
+
 def test_verify(folder: Path, filled: dict[str, str]) -> None:
     assert Run("verify").out.endswith(": no problems.\n")
     (stored,) = (folder / "data" / "documents").rglob(f"{filled['fox']}.*")
@@ -261,6 +297,7 @@ def test_verify(folder: Path, filled: dict[str, str]) -> None:
 COMMANDS = [
     ["search", "alice", "fox"], ["ls"], ["ls", "alice"], ["rm", "alice", "fox.txt"], ["link", "alice", "0" * 64],
     ["stats"], ["collect"], ["collect", "--dry-run"], ["verify"],
+    ["include", "alice", "bob"], ["exclude", "alice", "bob"], ["chat", "alice"], ["chat", "alice", "x"],
 ]  # fmt: skip
 
 
@@ -444,7 +481,8 @@ def test_the_examples_on_the_page_run_as_shown() -> None:
     assert len(examples()) > 20
     for command, shown, code in examples():
         if not command.startswith("docstore "):
-            subprocess.run(command, shell=True, check=True)
+            path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+            subprocess.run(command, shell=True, check=True, env={**os.environ, "PATH": path})
             continue
         run = Run(*shlex.split(command)[1:])
         assert run.code == code, f"{command}: {run.result.output}"

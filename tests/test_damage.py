@@ -27,6 +27,12 @@ SHARES = 16 if LONG else 1
 def small(tmp_path: Path) -> Path:
     """On memory where there is some: a file is rewritten for every byte."""
     fill(tmp_path / "store")
+    with DocStore(tmp_path / "store", embedder=HashEmbedder()) as store:
+        alice, bob = store.workspace("alice"), store.workspace("bob")
+        bob.include(alice)
+        chat = bob.conversation("about the store room")
+        chat.append("user", "Where is the key?", metadata={"tokens": 5})
+        chat.append("assistant", "Behind the door.", hits=bob.search("key of the store room", k=2))
     return tmp_path / "store"
 
 

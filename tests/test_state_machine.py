@@ -2,8 +2,9 @@
 
 The model is plain dictionaries. After each step: counts equal references (invariant 3), referenced files are there
 and hash right (4), nothing unreferenced survives a collection (5), every workspace finds exactly its own documents
-(6) in the order of one index over the same chunks (7), nothing is embedded twice (8), and failed operations change
-nothing (9).
+and those of what it includes (6) in the order of one index over the same chunks (7), nothing is embedded twice (8), and
+failed operations change nothing (9). Conversations equal lists kept beside them, and show the texts of what is still
+there.
 """
 
 from __future__ import annotations
@@ -21,9 +22,19 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from docstore import DocStore, DocumentNotFound, EmbeddingError, StorageError, UnreadableDocument, durable
+from docstore import (
+    DocStore,
+    DocumentNotFound,
+    EmbeddingError,
+    InvalidArgument,
+    StorageError,
+    UnreadableDocument,
+    Workspace,
+    WorkspaceNotFound,
+    durable,
+)
 from docstore.testing import HashEmbedder
-from tests.folders import apparent_bytes, files, hash_of, problems
+from tests.folders import apparent_bytes, files, hash_of, problems, query
 from tests.oracle import chunks_of, private_index
 
 WORKSPACES = ["alice", "bob", "carol", "Ünïcode ☂ \\ ../x"]
@@ -38,6 +49,10 @@ UNREADABLE = [b"", b"  \n ", b"\x89PNG\r\n\x1a\n" + bytes(range(256)), b"%PDF-1.
 
 documents = st.sampled_from(list(DOCUMENTS))
 workspaces = st.sampled_from(WORKSPACES)
+CHATS = st.sampled_from(["first chat", "second chat"])
+
+Cited = tuple[str, str, str]
+"""Hash, name and text of a chunk that an answer used."""
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +81,8 @@ class Histories(RuleBasedStateMachine):
         self.embedder = BreakableEmbedder()
         self.store = DocStore(self.folder, embedder=self.embedder)
         self.references: dict[str, dict[str, str]] = {}
+        self.grants: set[tuple[str, str]] = set()
+        self.conversations: dict[tuple[str, str], list[tuple[str, list[Cited]]]] = {}
         self.stored: set[str] = set()
         self.embeddings = 0
 
@@ -125,6 +142,85 @@ class Histories(RuleBasedStateMachine):
         if workspace in self.references:
             self.store.delete_workspace(workspace)
             del self.references[workspace]
+            self.grants = {grant for grant in self.grants if workspace not in grant}
+            self.conversations = {key: said for key, said in self.conversations.items() if key[0] != workspace}
+
+    @rule(workspace=workspaces, other=workspaces)
+    def include(self, workspace: str, other: str) -> None:
+        mine, theirs = self._workspace(workspace), self._workspace(other)
+        if workspace == other:
+            with pytest.raises(InvalidArgument):
+                mine.include(theirs)
+        else:
+            mine.include(theirs)
+            self.grants.add((workspace, other))
+
+    @rule(workspace=workspaces, other=workspaces)
+    def exclude(self, workspace: str, other: str) -> None:
+        mine, theirs = self._workspace(workspace), self._workspace(other)
+        if (workspace, other) in self.grants:
+            mine.exclude(theirs)
+            self.grants.remove((workspace, other))
+        else:
+            with pytest.raises(WorkspaceNotFound):
+                mine.exclude(theirs)
+
+    @rule(workspace=workspaces, other=workspaces)
+    def link_many(self, workspace: str, other: str) -> None:
+        mine, theirs = self._workspace(workspace), self._workspace(other)
+        assert not mine.link_many(theirs.documents()).failed
+        for hash, name in self.references[other].items():
+            self.references[workspace].setdefault(hash, name)
+
+    @rule(batch=st.sets(documents, min_size=1, max_size=3))
+    def workspace_for(self, batch: set[bytes]) -> None:
+        made = self.store.workspace_for(sorted(batch)).name
+        names = self.references.setdefault(made, {})
+        for hash in map(hash_of, batch):
+            names.setdefault(hash, "untitled")
+            self._expect_stored(hash)
+        assert made == self.store.workspace_for(sorted(batch, reverse=True)).name
+
+    @rule(workspace=workspaces, name=CHATS, asked=st.sampled_from(["lorem store", "vector hash count"]))
+    def say(self, workspace: str, name: str, asked: str) -> None:
+        hits = self._workspace(workspace).search(asked, k=2)
+        self.embedder.embedded -= 1
+        message = self.store.workspace(workspace).conversation(name).append("assistant", asked, hits=hits)
+        said = self.conversations.setdefault((workspace, name), [])
+        said.append((asked, [(hit.document, hit.name, hit.text) for hit in hits]))
+        assert message.number == len(said)
+
+    @rule(workspace=workspaces, name=CHATS)
+    def forget(self, workspace: str, name: str) -> None:
+        self._workspace(workspace).conversation(name).delete()
+        self.conversations.pop((workspace, name), None)
+
+    @rule(workspace=workspaces, name=CHATS, other=CHATS)
+    def rename(self, workspace: str, name: str, other: str) -> None:
+        conversation = self._workspace(workspace).conversation(name)
+        said = self.conversations.setdefault((workspace, name), [])
+        if name != other and (workspace, other) in self.conversations:
+            with pytest.raises(InvalidArgument):
+                conversation.rename(other)
+        else:
+            conversation.rename(other)
+            del self.conversations[workspace, name]
+            self.conversations[workspace, other] = said
+
+    def _workspace(self, name: str) -> Workspace:
+        self.references.setdefault(name, {})
+        return self.store.workspace(name)
+
+    def _covered(self, workspace: str) -> dict[str, str]:
+        """What a search of a workspace may find, and what it calls that."""
+        included = [each for each in self._by_age() if (workspace, each) in self.grants]
+        found: dict[str, str] = {}
+        for each in [workspace, *included]:
+            found = self.references[each] | found
+        return found
+
+    def _by_age(self) -> list[str]:
+        return [name for (name,) in query(self.folder, "SELECT name FROM workspaces ORDER BY id")]
 
     @rule()
     def collect(self) -> None:
@@ -221,7 +317,8 @@ class Histories(RuleBasedStateMachine):
     def search_equals_one_private_index(self) -> None:
         queries = ["lorem store", "vector hash count"]
         self.embedder.embedded -= sum(len(queries) for _ in self.references)
-        for workspace, names in self.references.items():
+        for workspace in self.references:
+            names = self._covered(workspace)
             expected = private_index({hash: TEXT_OF[hash] for hash in names}, queries, 7)
             found = self.store.workspace(workspace).search_many(queries, 7)
             for hits, (ranking, scores) in zip(found, expected, strict=True):
@@ -230,6 +327,26 @@ class Histories(RuleBasedStateMachine):
                 for hit in hits:
                     assert hit.text == TEXT_OF[hit.document][hit.start : hit.end]
                     assert hit.name == names[hit.document]
+
+    @invariant()
+    def conversations_are_what_was_said(self) -> None:
+        for workspace in self.references:
+            found = self.store.workspace(workspace).conversations()
+            assert {each.name: each.messages for each in found} == {
+                name: len(said) for (owner, name), said in self.conversations.items() if owner == workspace
+            }
+            assert self.store.workspace(workspace).includes() == [
+                each for each in self._by_age() if (workspace, each) in self.grants
+            ]
+        for (workspace, name), said in self.conversations.items():
+            covered = self._covered(workspace)
+            messages = self.store.workspace(workspace).conversation(name).messages()
+            assert [each.content for each in messages] == [content for content, _ in said]
+            for message, (_, cited) in zip(messages, said, strict=True):
+                assert [(each.document, each.name, each.text) for each in message.sources] == [
+                    (hash, called, text) if hash in covered else (hash, f"was {called}", None)
+                    for hash, called, text in cited
+                ]
 
 
 TestHistories = Histories.TestCase

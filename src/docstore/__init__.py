@@ -6,6 +6,11 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from docstore.conversations import Conversation as Conversation
+    from docstore.conversations import ConversationInfo as ConversationInfo
+    from docstore.conversations import Message as Message
+    from docstore.conversations import Source as Source
+    from docstore.errors import ConversationNotFound as ConversationNotFound
     from docstore.errors import DocStoreError as DocStoreError
     from docstore.errors import DocumentNotFound as DocumentNotFound
     from docstore.errors import EmbeddingError as EmbeddingError
@@ -48,10 +53,11 @@ __version__ = "0.2.0"
 
 # Loaded when first used (PEP 562): the processes that only extract text start without FAISS, NumPy and SQLite.
 _HOMES = {
+    "docstore.conversations": ("Conversation", "ConversationInfo", "Message", "Source"),
     "docstore.errors": (
-        "DocStoreError", "DocumentNotFound", "EmbeddingError", "IntegrityError", "InvalidArgument",
-        "LinkForbidden", "PipelineMismatch", "QuotaExceeded", "QuotaWarning", "StorageError", "StoreClosed",
-        "StoreLocked", "StoreReadOnly", "StoreVersionError", "UnreadableDocument", "WorkspaceExists",
+        "ConversationNotFound", "DocStoreError", "DocumentNotFound", "EmbeddingError", "IntegrityError",
+        "InvalidArgument", "LinkForbidden", "PipelineMismatch", "QuotaExceeded", "QuotaWarning", "StorageError",
+        "StoreClosed", "StoreLocked", "StoreReadOnly", "StoreVersionError", "UnreadableDocument", "WorkspaceExists",
         "WorkspaceNotFound",
     ),
     "docstore.ingest.embed": ("Embedder", "SentenceTransformerEmbedder"),

@@ -1,4 +1,4 @@
-"""The command line: `docstore add | search | ls | rm | link | stats | collect | verify | repair`."""
+"""The command line: `docstore add | search | ls | rm | link | stats | collect | verify | repair`, and its parts."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ import typer
 
 import docstore
 from docstore import cli_output as output
+from docstore import cli_sessions
 from docstore.cli_arguments import MINIMUM_PREFIX, AsJson, WorkspaceName, duration, files_under, metadata, referenced
-from docstore.cli_output import ExitCode, errors_shown, fields_of, progress_bar, show, show_error
+from docstore.cli_output import ExitCode, confirmed, errors_shown, fields_of, progress_bar, show, show_error
 from docstore.cli_store import Access, Settings, existing, opened
 from docstore.errors import InvalidArgument, WorkspaceNotFound
-from docstore.model import AddReport
+from docstore.model import AddReport, Document
 
 if TYPE_CHECKING:  # imported where used: `--help` and usage errors need neither FAISS nor SQLite
     from docstore.store import DocStore
+    from docstore.workspace import Workspace
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Store and embed every document once; share it between workspaces by reference; search each exactly.",
 )
+app.add_typer(cli_sessions.app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -158,7 +161,7 @@ def search(
             hits = searched.search(
                 query,
                 k,
-                documents=[each.hash for each in referenced(searched.documents(), document, workspace)]
+                documents=[each.hash for each in referenced(_covered(store, searched), document, workspace)]
                 if document
                 else None,
                 where=conditions or None,
@@ -223,7 +226,7 @@ def rm(
             if not all_:
                 for each in removed:
                     emptied.remove(each.hash)
-            elif yes or _confirmed(workspace, len(removed), as_json):
+            elif yes or confirmed(_question(workspace, len(removed)), as_json):
                 store.delete_workspace(workspace)
         deleted = (
             f"Deleted the workspace {workspace}."
@@ -360,10 +363,15 @@ def _counts(store: DocStore) -> dict[str, int]:
     return counts
 
 
-def _confirmed(workspace: str, documents: int, as_json: bool) -> bool:
-    if not sys.stdin.isatty():
-        raise InvalidArgument("Nobody can be asked, since standard input is no terminal. Give --yes to delete it.")
-    if not typer.confirm(f"Delete the workspace {workspace} and its {output.count(documents, 'reference')}?", err=True):
-        show_error(as_json, "Declined", "Nothing was deleted.")
-        raise typer.Exit(ExitCode.INCOMPLETE)
-    return True
+def _covered(store: DocStore, workspace: Workspace) -> list[Document]:
+    """What its searches cover, each once: its own documents, and those of what it includes."""
+    found = workspace.documents()
+    for name in workspace.includes():
+        with suppress(WorkspaceNotFound):
+            known = {each.hash for each in found}
+            found += [each for each in store.workspace(name).documents() if each.hash not in known]
+    return found
+
+
+def _question(workspace: str, documents: int) -> str:
+    return f"Delete the workspace {workspace} and its {output.count(documents, 'reference')}?"

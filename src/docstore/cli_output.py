@@ -40,6 +40,8 @@ from docstore.model import (
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from docstore.conversations import Conversation, ConversationInfo
+
 
 class ExitCode(IntEnum):
     """What a script can branch on. docs/command-line.md has the same table."""
@@ -66,6 +68,7 @@ _EXIT_CODES: tuple[tuple[type[DocStoreError], ExitCode], ...] = (
     (errors.InvalidArgument, ExitCode.USAGE),
     (errors.DocumentNotFound, ExitCode.NOT_FOUND),
     (errors.WorkspaceNotFound, ExitCode.NOT_FOUND),
+    (errors.ConversationNotFound, ExitCode.NOT_FOUND),
     (errors.StoreLocked, ExitCode.LOCKED),
     (errors.EmbeddingError, ExitCode.EMBEDDING),
     (errors.PipelineMismatch, ExitCode.EMBEDDING),
@@ -121,6 +124,18 @@ def show(as_json: bool, value: object, *for_people: RenderableType) -> None:
 def fields_of(report: DataclassInstance) -> dict[str, Any]:
     """A dataclass as a dictionary. Not `asdict`, which copies all that is in it, and cannot copy every metadata."""
     return {field.name: getattr(report, field.name) for field in fields(report)}
+
+
+def confirmed(question: str, as_json: bool) -> bool:
+    """Asks on a terminal, and ends the command unless the answer is yes."""
+    if not sys.stdin.isatty():
+        raise errors.InvalidArgument(
+            "Nobody can be asked, since standard input is no terminal. Give --yes to delete it."
+        )
+    if not typer.confirm(question, err=True):
+        show_error(as_json, "Declined", "Nothing was deleted.")
+        raise typer.Exit(ExitCode.INCOMPLETE)
+    return True
 
 
 class _Console(Console):
@@ -223,6 +238,27 @@ def hits_table(hits: Sequence[Hit]) -> RenderableType:
             for each in hits
         ),
     )
+
+
+def conversations_table(found: Sequence[ConversationInfo]) -> RenderableType:
+    """Conversations of a workspace."""
+    return _table(
+        [_wide("Conversation"), _narrow("Messages"), Column("Last message")],
+        ((each.name, f"{each.messages:,}", _local(each.changed_at)) for each in found),
+    )
+
+
+def conversation_lines(conversation: Conversation) -> Iterator[RenderableType]:
+    """What was said, a page in memory at a time."""
+    last = 0
+    while page := conversation.messages(after=last):
+        for each in page:
+            yield _harmless(f"{each.number}. {each.role}, {_local(each.at)}")
+            yield from map(_harmless, each.content.split("\n"))
+            for source in each.sources:
+                where = "" if source.page is None else f", page {source.page:,}"
+                yield _harmless(f"  from {source.name}{where}: {_excerpt(source.text or '')}".removesuffix(": "))
+            last = each.number
 
 
 def stats_table(stats: StorageStats) -> RenderableType:

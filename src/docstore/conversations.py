@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -20,7 +21,6 @@ from docstore.errors import (
     ConversationNotFound,
     IntegrityError,
     InvalidArgument,
-    WorkspaceNotFound,
 )
 from docstore.messages import MessageRow, SourceRow
 from docstore.metadata import decode, encode
@@ -28,6 +28,7 @@ from docstore.model import Hit
 from docstore.moments import NOW, parsed, spelled
 from docstore.names import check_hash, check_name
 from docstore.parts import Parts
+from docstore.segments import Spans
 
 _MAX_CONTENT = 1 << 20
 _MAX_SOURCES = 1 << 20
@@ -44,7 +45,7 @@ class Source:
     document: str
     """Hash of the document the chunk is in."""
     name: str
-    """What the document was called when the message was appended; `was <name>` once the workspace has lost it."""
+    """What the document was called when the message was appended; `was <name>` when `text` is None."""
     chunk: int
     """Position of the chunk in the document, from 0."""
     start: int
@@ -117,16 +118,21 @@ class Conversation:
         check_name(role, "role")
         _check_content(content)
         encoded = encode(metadata) or "{}"
-        sources = _sources(self._parts, self._workspace, hits)
-        stored = _encoded(sources)
+        if isinstance(hits, str) or not isinstance(hits, Iterable):
+            raise InvalidArgument("hits takes a list of what searches give")
+        hits = list(hits)
+        sources = _sources(hits)
+        if sources:
+            sources = _located(self._parts, self._workspace, sources)
+        stored = messages.encode_sources(sources)
         with self._parts.database.write() as db:
             self._require(db)
             number = messages.last_number(db, self._id) + 1
             now = spelled(datetime.now(UTC))
             message = MessageRow(self._id, number, role, now, encoded, stored, content)
             messages.append(db, message)
-        texts = {_place(source): hit.text for source, hit in sources}
-        return _message(message, [source for source, _ in sources], texts)
+        texts = {_place(source): hit.text for source, hit in zip(sources, hits) if source.text is not None}
+        return _message(message, sources, texts)
 
     def messages(self, after: int = 0, limit: int = _PAGE) -> list[Message]:
         """A page of messages, in their order.
@@ -200,27 +206,27 @@ class Conversation:
 
     def _at_one_moment(self, read: Callable[[Database, _Owners], _T]) -> _T:
         """Files of texts may be collected while they are read: then a version has changed, and it is read again."""
+        self._parts.accesses.note(self._workspace)
         while True:
-            with self._parts.database.read() as db:
+            with self._parts.database.read() as db, storage_errors("reading a stored text"):
                 self._require(db)
                 owners = refcount.covered(db, self._workspace)
                 try:
-                    with storage_errors("reading a stored text"):
-                        return read(db, owners)
-                except (FileNotFoundError, IntegrityError) as error:
+                    return read(db, owners)
+                except FileNotFoundError as error:
+                    failure = IntegrityError(f"{error.filename} is missing, which the catalog says is stored. Run "
+                                             "`docstore repair`, which restores it or says what to do.")  # fmt: skip
+                except IntegrityError as error:
                     failure = error
             with self._parts.database.read() as db:
-                is_unchanged = refcount.covered(db, self._workspace) == owners
-            if is_unchanged and isinstance(failure, IntegrityError):
-                raise failure
-            if is_unchanged:
-                raise IntegrityError(f"{failure.filename} is missing, which the catalog says is stored. Run `docstore "
-                                     "repair`, which restores it or says what to do.") from failure  # fmt: skip
+                if refcount.covered(db, self._workspace) == owners:
+                    raise failure
 
     def _require(self, db: Database) -> None:
         if row(db, "SELECT 1 FROM conversations WHERE id = ?", self._id) is None:
             raise ConversationNotFound(f"The conversation {self.name!r} was deleted, or its workspace was. "
                                        "workspace.conversation(name) makes it anew.")  # fmt: skip
+        refcount.require_workspace(db, self._workspace)
 
 
 # -- conversations of a workspace -----------------------------------------------------------------------------------
@@ -241,11 +247,9 @@ def open_conversation(parts: Parts, workspace: int, name: str) -> Conversation:
         raise ConversationNotFound(f"There is no conversation {name!r}, and a read-only store cannot create one.")
     if id is None:
         with parts.database.write() as db:
-            _require_workspace(db, workspace)
-            db.execute(
-                f"INSERT INTO conversations (workspace_id, name, created_at) VALUES (?, ?, {NOW}) ON CONFLICT DO NOTHING",
-                (workspace, name),
-            )
+            refcount.require_workspace(db, workspace)
+            insert = f"INSERT INTO conversations (workspace_id, name, created_at) VALUES (?, ?, {NOW})"
+            db.execute(f"{insert} ON CONFLICT DO NOTHING", (workspace, name))
             id = find(db, workspace, name)
     assert id is not None
     return Conversation(parts, workspace, id, name)
@@ -254,7 +258,7 @@ def open_conversation(parts: Parts, workspace: int, name: str) -> Conversation:
 def list_conversations(parts: Parts, workspace: int) -> list[ConversationInfo]:
     """As `Workspace.conversations`."""
     with parts.database.read() as db:
-        _require_workspace(db, workspace)
+        refcount.require_workspace(db, workspace)
         found = records(
             db, ("name", "created_at", "number", "changed_at"),
             """SELECT c.name, c.created_at, coalesce(m.number, 0), coalesce(m.said_at, c.created_at) AS changed_at
@@ -264,11 +268,6 @@ def list_conversations(parts: Parts, workspace: int) -> list[ConversationInfo]:
             workspace,
         )  # fmt: skip
     return [ConversationInfo(name, parsed(created), count, parsed(changed)) for name, created, count, changed in found]
-
-
-def _require_workspace(db: Database, workspace: int) -> None:
-    if refcount.workspace_state(db, workspace) is None:
-        raise WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")
 
 
 # -- what a message holds -------------------------------------------------------------------------------------------
@@ -287,80 +286,72 @@ def _check_content(content: object) -> None:
         raise InvalidArgument("content holds NUL, which SQLite takes for the end of a text. Leave it out.")
 
 
-def _sources(parts: Parts, workspace: int, hits: Iterable[Hit]) -> list[tuple[SourceRow, Hit]]:
-    """Hits as they are stored: with the place of their text, where the workspace's searches cover the document now."""
-    hits = list(hits) if isinstance(hits, Iterable) else [hits]
+def _sources(hits: Sequence[Hit]) -> list[SourceRow]:
+    """Hits as they are stored, without the places of their texts."""
     for each in hits:
         if not isinstance(each, Hit):
             raise InvalidArgument(f"hits holds a {type(each).__name__}; it takes what searches give")
         check_hash(each.document)
         check_name(each.name, "A hit's name")
-    if not hits:
-        return []
-    with parts.database.read() as db:
-        owners = refcount.covered(db, workspace)
-        rows = search.rows_of(db, owners, parts.pipeline.fingerprint, {each.document for each in hits})
-    spans: dict[str, tuple[str, Any]] = {}
-    for found in rows:
-        # Collected since we asked, or damaged, which is no reason to lose what was said.
-        with _unreadable_is_none(), storage_errors("reading a stored document"):
-            if found.chunks is not None:
-                spans[found.document] = found.text, search.read_spans(parts, found)
-    return [(_located(each, *spans.get(each.document, ("", ()))), each) for each in hits]
-
-
-def _located(hit: Hit, text: str, spans: Any) -> SourceRow:
-    seen = hit.document, hit.name, hit.chunk, hit.start, hit.end, hit.page, float(hit.score)
-    if 0 <= hit.chunk < len(spans):
-        start, end, first, last, _ = spans.item(hit.chunk)
-        if (start, end) == (hit.start, hit.end):
-            return SourceRow(*seen, text, first, last)
-    return SourceRow(*seen, None)
-
-
-def _encoded(sources: list[tuple[SourceRow, Hit]]) -> str:
     try:
-        stored = messages.encode_sources([source for source, _ in sources])
+        sources = [SourceRow(each.document, each.name, each.chunk, each.start, each.end, each.page, float(each.score),
+                             None) for each in hits]  # fmt: skip
+        stored = messages.encode_sources(sources)
         messages.decode_sources(stored)
     except (ValueError, TypeError, IntegrityError) as error:
         raise InvalidArgument(f"hits holds values that no search gives: {error}") from error
     if len(stored.encode()) > _MAX_SOURCES:
-        raise InvalidArgument(f"{len(sources):,} hits are too many for one message; pass those that the answer used")
-    return stored
+        raise InvalidArgument(f"{len(hits):,} hits are too many for one message; pass those that the answer used")
+    return sources
 
 
-_Place = tuple[str, str | None, int, int]
+def _located(parts: Parts, workspace: int, sources: list[SourceRow]) -> list[SourceRow]:
+    """Sources with the places of their texts, where the workspace's searches cover the document now."""
+    with parts.database.read() as db:
+        owners = refcount.covered(db, workspace)
+        rows = search.rows_of(db, owners, parts.pipeline.fingerprint, {each.document for each in sources})
+    spans: dict[str, tuple[str, Spans]] = {}
+    for found in rows:
+        if found.chunks is not None:
+            # Collected since we asked, or damaged, which is no reason to lose what was said.
+            with storage_errors("reading a stored document"), suppress(FileNotFoundError, IntegrityError):
+                spans[found.document] = found.text, search.read_spans(parts, found)
+    return [_at(each, *spans[each.document]) if each.document in spans else each for each in sources]
+
+
+def _at(source: SourceRow, text: str, spans: Spans) -> SourceRow:
+    if 0 <= source.chunk < len(spans):
+        start, end, first, last, _ = spans[source.chunk].item()
+        if (start, end) == (source.start, source.end):
+            return replace(source, text=text, first_byte=first, last_byte=last)
+    return source
+
+
+_Place = tuple[str, str, int, int]
+"""Document, text, first byte, and one past the last."""
 
 
 def _place(source: SourceRow) -> _Place:
-    return source.document, source.text, source.first_byte, source.last_byte
+    return source.document, source.text or "", source.first_byte, source.last_byte
 
 
-def _texts(
-    parts: Parts, workspace: int, db: Database, owners: _Owners, sources: set[SourceRow]
-) -> dict[_Place, str | None]:
-    """What each place holds, of documents that are covered; None where the place is not known."""
+def _texts(parts: Parts, workspace: int, db: Database, owners: _Owners, sources: set[SourceRow]) -> dict[_Place, str]:
+    """What is at each place, of documents that the workspace's searches cover."""
     rows = search.rows_of(db, owners, parts.pipeline.fingerprint, {each.document for each in sources})
-    text_of = {each.document: each.text for each in rows}
-    found: dict[_Place, str | None] = {}
+    covered = {(each.document, each.text) for each in rows}
+    there = [place for each in sources if (place := _place(each))[:2] in covered]
     wanted: dict[str, set[passages.Span]] = {}
-    for each in sources:
-        if each.text is not None and text_of.get(each.document) == each.text:
-            wanted.setdefault(each.text, set()).add((each.first_byte, each.last_byte))
-        elif each.document in text_of:
-            found[_place(each)] = None
+    for _, text, *span in there:
+        wanted.setdefault(text, set()).add((span[0], span[1]))
     pieces = search.read_passages(parts, parts.scope(workspace), wanted)
-    for each in sources:
-        if each.text is not None and text_of.get(each.document) == each.text:
-            found[_place(each)] = pieces[each.text, each.first_byte, each.last_byte]
-    return found
+    return {place: pieces[place[1:]] for place in there}
 
 
-def _message(row: MessageRow, sources: Sequence[SourceRow], texts: Mapping[_Place, str | None]) -> Message:
-    shown = [
-        Source(
-            each.document, each.name if _place(each) in texts else f"was {each.name}", each.chunk, each.start, each.end,
-            each.page, each.score, texts.get(_place(each)),
-        ) for each in sources
-    ]  # fmt: skip
-    return Message(row.number, row.role, row.content, parsed(row.said_at), decode(row.metadata), tuple(shown))
+def _message(row: MessageRow, sources: Sequence[SourceRow], texts: Mapping[_Place, str]) -> Message:
+    shown = tuple(_source(each, texts.get(_place(each))) for each in sources)
+    return Message(row.number, row.role, row.content, parsed(row.said_at), decode(row.metadata), shown)
+
+
+def _source(row: SourceRow, text: str | None) -> Source:
+    name = row.name if text is not None else f"was {row.name}"
+    return Source(row.document, name, row.chunk, row.start, row.end, row.page, row.score, text)

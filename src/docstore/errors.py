@@ -31,6 +31,10 @@ class WorkspaceExists(DocStoreError):
     """Another workspace has the name that one should get."""
 
 
+class ConversationNotFound(DocStoreError, LookupError):
+    """The conversation was deleted, or its workspace was, after this handle on it was made; or it is not there."""
+
+
 class UnreadableDocument(DocStoreError):
     """A source that cannot be stored as a document.
 

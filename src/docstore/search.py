@@ -179,10 +179,15 @@ def _diversified(
 
 
 def _read_passages(parts: Parts, scope: int, answers: list[list[Found]]) -> dict[tuple[str, int, int], str]:
-    """The texts of what was found, by text and span. Each stored text is opened once at most."""
+    """The texts of what was found, by text and span."""
     spans: dict[str, set[passages.Span]] = {}
     for found in chain.from_iterable(answers):
         spans.setdefault(found.text, set()).add((found.first_byte, found.last_byte))
+    return read_passages(parts, scope, spans)
+
+
+def read_passages(parts: Parts, scope: int, spans: Mapping[str, set[passages.Span]]) -> dict[tuple[str, int, int], str]:
+    """Pieces of texts, by text and span. Each stored text is opened once at most."""
     pieces: dict[tuple[str, int, int], str] = {}
     for text, wanted in spans.items():
         read = passages.read(parts.texts, parts.memory, scope, text, list(wanted))
@@ -267,7 +272,7 @@ def _look(parts: Parts, workspace: int, with_metadata: bool) -> _Moment:
         wanted = _first_of(owners, partial(refcount.referenced_texts, db))
         plan = parts.views.plan(parts.scope(workspace), wanted, old)
         unread = {key[0] for key in plan.lacking if old is None or old.addition(key) is None}
-        rows = _rows(db, owners, parts.pipeline.fingerprint, unread)
+        rows = rows_of(db, owners, parts.pipeline.fingerprint, unread)
         _require_vectors(rows, len(wanted))
         return _Moment(versions, old, plan, {(each.document, each.text): each for each in rows}, metadata)
 
@@ -280,10 +285,13 @@ def _first_of(owners: list[tuple[int, int, int]], read: Callable[[int], dict[_K,
     return found
 
 
-def _rows(db: Database, owners: list[tuple[int, int, int]], fingerprint: str, unread: set[str]) -> list[ReferenceRow]:
+def rows_of(
+    db: Database, owners: list[tuple[int, int, int]], fingerprint: str, documents: set[str]
+) -> list[ReferenceRow]:
+    """What is referenced of some documents, each once, by the first of the workspaces that `covered` gave."""
     found: dict[str, ReferenceRow] = {}
     for id, _, references in owners:
-        wanted = unread - found.keys()
+        wanted = documents - found.keys()
         if len(wanted) >= references:  # in one pass over them, which takes half of the time that looking up each does
             rows = refcount.references(db, id, fingerprint)
         else:
@@ -320,7 +328,7 @@ def _addition(parts: Parts, moment: _Moment, key: Key) -> Addition:
     reference = moment.unread.get(key)
     if reference is not None:
         rows = reference.chunks or 0
-        codes, spans = partial(_read_codes, parts, reference), partial(_read_spans, parts, reference)
+        codes, spans = partial(_read_codes, parts, reference), partial(read_spans, parts, reference)
         return Addition(key, rows, codes, spans, reference.pages is not None)
     addition = moment.old.addition(key) if moment.old is not None else None
     assert addition is not None
@@ -339,7 +347,8 @@ def _read_codes(parts: Parts, reference: ReferenceRow) -> Codes:
     return codes
 
 
-def _read_spans(parts: Parts, reference: ReferenceRow) -> Spans:
+def read_spans(parts: Parts, reference: ReferenceRow) -> Spans:
+    """Where the chunks of a reference's text lie, once the file was found to be what was published."""
     assert reference.spans_hash is not None and reference.spans_size is not None
     files = parts.embeddings(parts.pipeline.fingerprint)
     spans = decode_spans(files.read_checked(reference.text, SPANS_SUFFIX, reference.spans_hash, reference.spans_size))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,14 @@ from blake3 import blake3
 
 from docstore import refcount
 from docstore.database import Database, row
-from docstore.errors import IntegrityError, InvalidArgument, LinkForbidden, StoreReadOnly, WorkspaceNotFound
+from docstore.errors import (
+    DocStoreError,
+    IntegrityError,
+    InvalidArgument,
+    LinkForbidden,
+    StoreReadOnly,
+    WorkspaceNotFound,
+)
 from docstore.parts import Parts
 from docstore.scratch import Scratch
 
@@ -83,7 +91,8 @@ def _filled(parts: Parts, members: dict[str, Source], open: Callable[[str], Work
             workspace.add_hashed(lacking, scratch)
     except BaseException:
         if is_new:
-            _leave(parts, name, members)
+            with suppress(DocStoreError):  # what went wrong first is what the caller must know
+                _leave(parts, name, members)
         raise
     return workspace
 
@@ -101,5 +110,6 @@ def _leave(parts: Parts, name: str, members: dict[str, Source]) -> None:
 
 
 def _is_used(db: Database, workspace: int) -> bool:
-    query = "SELECT 1 FROM includes WHERE workspace_id = ?1 OR included_id = ?1"
+    query = """SELECT 1 FROM includes WHERE workspace_id = ?1 OR included_id = ?1
+               UNION ALL SELECT 1 FROM conversations WHERE workspace_id = ?1"""
     return row(db, query, workspace) is not None

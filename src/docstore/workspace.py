@@ -6,11 +6,11 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
-from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from docstore import includes, lifetimes, quotas, refcount
+from docstore import refcount
+from docstore.bounded import Bounded
 from docstore.documents import document_of
 from docstore.errors import (
     DocStoreError,
@@ -20,19 +20,18 @@ from docstore.errors import (
     QuotaWarning,
     StoreReadOnly,
     UnreadableDocument,
-    WorkspaceNotFound,
 )
-from docstore.lifetimes import Lifetime, WorkspaceInfo
+from docstore.lending import Lending
 from docstore.metadata import encode
 from docstore.model import AddReport, Document, Failure, Progress
 from docstore.names import check_hash, check_name
 from docstore.parts import Parts
-from docstore.quotas import WorkspaceQuota
 from docstore.scratch import Scratch
 from docstore.searching import Searchable
 
 # What only adding needs is imported where it is used: a process that only searches answers sooner without it.
 if TYPE_CHECKING:
+    from docstore.conversations import Conversation, ConversationInfo
     from docstore.ingest.incoming import Incoming
     from docstore.ingest.source import AnySource, Source
 
@@ -40,7 +39,7 @@ _GROUP_DOCUMENTS = 512  # documents that share transactions, directory syncs and
 _GROUP_BYTES = 64 << 20  # and what they may weigh together, so that memory stays bounded
 
 
-class Workspace(Searchable):
+class Workspace(Searchable, Lending, Bounded):
     """A named set of references to documents. Get one from `DocStore.workspace`. Safe for threads."""
 
     def __init__(self, parts: Parts, id: int, name: str, readonly: bool) -> None:
@@ -211,47 +210,6 @@ class Workspace(Searchable):
             if not refcount.unrefer(db, self._id, hash):
                 raise DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")
 
-    def expire_after(self, ttl: timedelta | None, *, sliding: bool = True) -> None:
-        """Gives the workspace a time to live, from now on; `DocStore.expire` takes it away when that is over.
-
-        Args:
-            ttl: a second at least; None: it lives until it is deleted.
-            sliding: every search and change begins the time anew. Otherwise it ends a `ttl` from now.
-        """
-        lifetime = Lifetime.of(ttl, sliding)
-        with self._parts.database.write() as db:
-            refcount.require_workspace(db, self._id)
-            lifetimes.begin(db, self._id, lifetime)
-
-    def limit(self, *, documents: int | None = None, logical_bytes: int | None = None, warn_at: float = 0.9) -> None:
-        """Sets how much the workspace may reference. Replaces all limits that it had.
-
-        A limit below what it references is allowed: it removes nothing, and forbids to add. See `QuotaExceeded`.
-
-        Args:
-            documents: how many documents; None: any number.
-            logical_bytes: the sum of their sizes, whoever else has them too; None: any.
-            warn_at: the share of a limit from which on adding warns, once, with a QuotaWarning.
-        """
-        most = quotas.amount("documents", documents), quotas.amount("logical_bytes", logical_bytes)
-        share = quotas.thousandths("warn_at", warn_at, 1, 1000)
-        with self._parts.database.write() as db:
-            refcount.require_workspace(db, self._id)
-            quotas.limit_workspace(db, self._id, *most, share)
-
-    def quota(self) -> WorkspaceQuota:
-        """How much the workspace references, and may."""
-        with self._parts.database.read() as db:
-            quota = quotas.of_workspace(db, self._id)
-            if quota is None:
-                raise lifetimes.gone(db, self._id)
-        return quota
-
-    def info(self) -> WorkspaceInfo:
-        """When it was made and last used, and when it expires."""
-        with self._parts.database.read() as db:
-            return lifetimes.info(db, self._id)
-
     def documents(self) -> list[Document]:
         """The documents this workspace references, in the order their references were made."""
         with self._parts.database.read() as db:
@@ -259,50 +217,24 @@ class Workspace(Searchable):
             found = refcount.references(db, self._id, self._parts.pipeline.fingerprint)
         return [document_of(each) for each in sorted(found, key=lambda each: (each.added_at, each.name))]
 
-    # -- what others lend ---------------------------------------------------------------------------------------------
+    # -- what is said in it -------------------------------------------------------------------------------------------
 
-    def include(self, other: Workspace) -> None:
-        """Lets this workspace's searches cover what another references, now and later, until `exclude`, or until one
-        of the two is deleted. Including twice is including once.
-
-        The other one's documents stay its own: they are not listed, counted or removed here. Where both reference a
-        document, this workspace's name and metadata for it count; of two included ones, those of the older workspace.
-        What the other one includes in turn is not covered.
-
-        Whoever can call this with a workspace can read its documents: hand it to applications, not to their users.
+    def conversation(self, name: str) -> Conversation:
+        """The conversation of this name, created if there is none. It goes with the workspace.
 
         Raises:
-            InvalidArgument: it is this workspace, or of another store.
-            WorkspaceNotFound: one of the two was deleted.
+            WorkspaceNotFound: the workspace was deleted.
+            ConversationNotFound: there is none and the store is read-only.
         """
-        included = self._other(other)
-        if included == self._id:
-            raise InvalidArgument(f"The workspace {self.name!r} cannot include itself: its searches cover it already")
-        with self._parts.database.write() as db:
-            includes.grant(db, self._id, included)
+        from docstore.conversations import open_conversation
 
-    def exclude(self, other: Workspace) -> None:
-        """Ends what `include` began: from the next search on, the other one's documents are not covered.
+        return open_conversation(self._parts, self._id, name)
 
-        Raises:
-            WorkspaceNotFound: this workspace does not include it, or one of the two was deleted.
-        """
-        with self._parts.database.write() as db:
-            if not includes.revoke(db, self._id, self._other(other)):
-                raise WorkspaceNotFound(f"The workspace {self.name!r} does not include {other.name!r}. "
-                                        "workspace.includes() lists what it does.")  # fmt: skip
+    def conversations(self) -> list[ConversationInfo]:
+        """All conversations of this workspace, the one with the latest message first."""
+        from docstore.conversations import list_conversations
 
-    def includes(self) -> list[str]:
-        """Names of the workspaces that this one includes, the oldest first."""
-        with self._parts.database.read() as db:
-            return includes.names(db, self._id)
-
-    def _other(self, other: Workspace) -> int:
-        if not isinstance(other, Workspace):
-            raise InvalidArgument(f"{other!r:.100} is no workspace: pass what store.workspace(name) gives")
-        if other._parts.folder != self._parts.folder:
-            raise InvalidArgument(f"The workspace {other.name!r} is of another store; a search covers one store")
-        return other._id
+        return list_conversations(self._parts, self._id)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,10 @@ GROUP = tuple(b"Note %d tells of %d ships." % (number, number * number) for numb
 DOCUMENTS = {hash_of(data): data for data in (FIRST, SAME_TEXT, SECOND, THIRD, *GROUP)}
 
 State = frozenset[tuple[str, frozenset[str]]]
-"""What a store holds: each workspace with the hashes of its documents."""
+"""What a store holds: each workspace with the hashes of its documents, and what else it has, in words."""
+
+GRANT = "includes alice"
+"""What bob has once he includes her."""
 
 EMPTY: State = frozenset()
 _EPOCH = 1_700_000_000  # the recorded clock starts here and moves on a second with each call
@@ -140,7 +143,45 @@ def _link(state: State) -> Iterator[Call]:
 def _delete_workspace(state: State) -> Iterator[Call]:
     if "alice" in dict(state):
         after = _without(state, "alice")
+        if GRANT in dict(after).get("bob", frozenset()):
+            after = _with(after, "bob", dict(after)["bob"] - {GRANT})
         yield Call("delete alice", lambda session: session.store.delete_workspace("alice"), (state, after))
+
+
+def _include(state: State) -> Iterator[Call]:
+    held = dict(state)
+    if "alice" in held:
+        if "bob" not in held:
+            state = _with(state, "bob", frozenset())
+            yield Call("workspace bob", lambda session: session.store.workspace("bob"), (_without(state, "bob"), state))
+        after = _with(state, "bob", dict(state)["bob"] | {GRANT})
+        yield Call("bob.include", _inclusion, (state, after))
+
+
+def _inclusion(session: Session) -> None:
+    session.store.workspace("bob").include(session.store.workspace("alice"))
+
+
+def _say(state: State) -> Iterator[Call]:
+    held = dict(state)
+    for name in ("alice", "bob"):
+        if name not in held or any(each.startswith("said") for each in held[name]):
+            continue
+        for number in range(3):  # the first makes the conversation
+            word = "talks" if number == 0 else f"said {number}"
+            after = _with(state, name, dict(state)[name] | {word})
+            yield Call(f"{name}.say", _saying(name, number), (state, after))
+            state = after
+
+
+def _saying(name: str, number: int) -> Callable[[Session], object]:
+    def say(session: Session) -> None:
+        workspace = session.store.workspace(name)
+        conversation = workspace.conversation("chat")
+        if number:
+            conversation.append("assistant", f"said {number}", hits=workspace.search("ships", k=1))
+
+    return say
 
 
 def _collect(state: State) -> Iterator[Call]:
@@ -165,6 +206,9 @@ ALPHABET: dict[str, Callable[[State], Iterator[Call]]] = {
     "reopen": _reopen,
 }
 
+
+SESSIONS: dict[str, Callable[[State], Iterator[Call]]] = {"include": _include, "say": _say}
+"""Not among the sequences that are all taken, either: what they write, they write in one transaction of the catalog."""
 
 PACKING: dict[str, Callable[[State], Iterator[Call]]] = {"add-group": _add("alice", FIRST, *GROUP)}
 """Not among the sequences that are all taken: its images are many."""
@@ -193,7 +237,7 @@ def calls_of(sequence: tuple[str, ...]) -> list[tuple[int, Call]]:
     """Every call of a history, with its operation's place."""
     state, found = EMPTY, [(0, Call("create", Session.open, (EMPTY,)))]
     for place, name in enumerate(sequence, 1):
-        for call in (ALPHABET | PACKING)[name](state):
+        for call in (ALPHABET | PACKING | SESSIONS)[name](state):
             found.append((place, call))
             state = call.outcomes[-1]
     return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from docstore import AddReport, DocStore, DocStoreError
+from docstore import AddReport, DocStore, DocStoreError, Message, Workspace
 from docstore.testing import HashEmbedder
 from tests.folders import hash_of
 
@@ -23,8 +23,14 @@ ANOTHER = b"Another document that is new to the store.\n"
 PACKED = [b"Packed document %d.\n" % number for number in range(5)]
 GROUP = [b"Document %d of a new group.\n" % number for number in range(5)]
 
+_GRANTS = """SELECT w.name, o.name FROM includes i JOIN workspaces w ON w.id = i.workspace_id
+             JOIN workspaces o ON o.id = i.included_id ORDER BY 1, 2"""
+_MESSAGES = """SELECT w.name, c.name, coalesce(m.number, '') || coalesce(m.role, ''), coalesce(m.content, '')
+               FROM conversations c JOIN workspaces w ON w.id = c.workspace_id
+               LEFT JOIN messages m ON m.conversation_id = c.id ORDER BY c.id, m.number"""
+
 State = dict[str, list[tuple[str, str, str]]]
-"""For each workspace, hash, name and metadata of what it references."""
+"""For each workspace, hash, name and metadata of what it references; what it includes; and what was said in it."""
 
 
 def open_store(folder: Path) -> DocStore:
@@ -41,6 +47,9 @@ def build(folder: Path) -> None:
         bob.remove(bob.add(GARBAGE).hash)
         packed = alice.add_many(PACKED).added
         alice.remove(packed[0].hash)
+        alice.include(bob)
+        alice.conversation("chat").append("assistant", "It is a report.", hits=alice.search("report", k=2))
+        bob.conversation("chat").append("user", "What does bob say?")
     blob = folder / "documents" / hash_of(OWN)[:2] / f"{hash_of(OWN)}.txt"
     for hash in (hash_of(NEW), hash_of(ANOTHER)):
         orphan = folder / "documents" / hash[:2] / f"{hash}.txt"
@@ -66,6 +75,10 @@ def snapshot(folder: Path) -> State:
                    JOIN documents d ON d.id = document_id ORDER BY 1, 2"""
         for workspace, *reference in catalog.execute(query):
             state[workspace].append(tuple(reference))
+        for workspace, included in catalog.execute(_GRANTS):
+            state[workspace].append(("includes", included, ""))
+        for workspace, *message in catalog.execute(_MESSAGES):
+            state[workspace].append(tuple(message))
         return state
     finally:
         catalog.close()
@@ -112,6 +125,14 @@ def _in(workspace: str, do: Callable[[Any], Any]) -> Callable[[DocStore], Any]:
     return lambda store: do(store.workspace(workspace))
 
 
+def _said(alice: Workspace) -> Any:
+    return _sources([alice.conversation("chat").append("assistant", "So it is.", hits=alice.search("report", k=1))])
+
+
+def _sources(messages: list[Message]) -> Any:
+    return [(each.number, [(source.name, source.text) for source in each.sources]) for each in messages]
+
+
 OPERATIONS: dict[str, Operation] = {
     "open": Operation(lambda store: None, opens=True),
     "open-new": Operation(lambda store: None, opens=True, empty=True),
@@ -122,6 +143,15 @@ OPERATIONS: dict[str, Operation] = {
     "add-many": Operation(_in("bob", lambda bob: _outcome(bob.add_many([NEW, ANOTHER, OWN]))), gradual=True),
     "add-group": Operation(_in("bob", lambda bob: _outcome(bob.add_many(GROUP))), gradual=True),
     "link": Operation(_in("bob", lambda bob: bob.link(hash_of(OWN)).hash)),
+    "link-many": Operation(_in("bob", lambda bob: _outcome(bob.link_many([hash_of(OWN), hash_of(PACKED[1])])))),
+    "workspace-for": Operation(lambda store: store.workspace_for([NEW, OWN]).name, gradual=True),
+    "include": Operation(lambda store: store.workspace("bob").include(store.workspace("alice"))),
+    "exclude": Operation(lambda store: store.workspace("alice").exclude(store.workspace("bob"))),
+    "conversation": Operation(_in("bob", lambda bob: bob.conversation("new").name)),
+    "say": Operation(_in("alice", _said)),
+    "read-conversation": Operation(_in("alice", lambda alice: _sources(alice.conversation("chat").messages()))),
+    "rename-conversation": Operation(_in("alice", lambda alice: alice.conversation("chat").rename("talk"))),
+    "delete-conversation": Operation(_in("alice", lambda alice: alice.conversation("chat").delete())),
     "remove": Operation(_in("alice", lambda alice: alice.remove(hash_of(REPORT)))),
     "delete-workspace": Operation(lambda store: store.delete_workspace("alice")),
     "search": Operation(_in("alice", lambda alice: [(hit.document, hit.text) for hit in alice.search("report", k=3)])),

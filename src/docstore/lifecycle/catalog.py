@@ -11,8 +11,8 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
-from docstore import claims, schema
-from docstore.database import Database, rows
+from docstore import claims, messages, schema
+from docstore.database import Database, row, rows
 from docstore.errors import IntegrityError
 from docstore.model import Problem
 from docstore.moments import NOW
@@ -39,6 +39,7 @@ _TOTALS = {
 _TOTALS_SET = ", ".join(f"{column} = {actual}" for column, actual in _TOTALS.items())
 _TOTALS_WRONG = " OR ".join(f"{column} <> {actual}" for column, actual in _TOTALS.items())
 _SEQUENCE = "(SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'workspaces')"
+_CONVERSATIONS_SEQUENCE = "(SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'conversations')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,24 @@ _CHECKS = (
               OR NOT EXISTS (SELECT 1 FROM workspaces WHERE id = included_id)""",
            ("""DELETE FROM includes WHERE NOT EXISTS (SELECT 1 FROM workspaces WHERE id = workspace_id)
                OR NOT EXISTS (SELECT 1 FROM workspaces WHERE id = included_id)""",)),
+    _Check("reference", "conversations",
+           """SELECT 'the conversation ' || name || ' belongs to no workspace' AS detail, NULL AS document,
+                     NULL AS workspace, json_object('conversation', name, 'workspace_id', workspace_id, 'created_at',
+                     created_at, 'messages', (SELECT json_group_array(json_object('number', number, 'role', role,
+                     'said_at', said_at, 'content', content)) FROM messages WHERE conversation_id = c.id)) AS lost
+              FROM conversations c WHERE NOT EXISTS (SELECT 1 FROM workspaces WHERE id = workspace_id)""",
+           ("DELETE FROM conversations WHERE NOT EXISTS (SELECT 1 FROM workspaces WHERE id = workspace_id)",)),
+    _Check("reference", "messages",
+           """SELECT 'message ' || number || ' belongs to no conversation' AS detail, NULL AS document,
+                     NULL AS workspace, json_object('conversation_id', conversation_id, 'number', number, 'role', role,
+                     'said_at', said_at, 'content', content) AS lost
+              FROM messages WHERE NOT EXISTS (SELECT 1 FROM conversations WHERE id = conversation_id)""",
+           ("DELETE FROM messages WHERE NOT EXISTS (SELECT 1 FROM conversations WHERE id = conversation_id)",)),
+    _Check("catalog", "messages",
+           """SELECT 'the conversation ' || c.name || ' of workspace ' || w.name || ' has lost messages' AS detail,
+                     NULL AS document, w.name AS workspace
+              FROM messages m JOIN conversations c ON c.id = conversation_id JOIN workspaces w ON w.id = workspace_id
+              GROUP BY c.id HAVING count(*) <> max(number)"""),
     _Check("reference", "subindexes",
            """SELECT 'the sub-index of text ' || text_id || ' belongs to nothing' AS detail, NULL AS document,
                      NULL AS workspace FROM subindexes
@@ -131,6 +150,13 @@ _CHECKS = (
            ("""UPDATE sqlite_sequence SET seq = max(seq, (SELECT workspaces_made FROM totals),
                (SELECT coalesce(max(id), 0) FROM workspaces)) WHERE name = 'workspaces'""",
             f"UPDATE totals SET workspaces_made = {_SEQUENCE}")),
+    _Check("count", "totals",
+           f"""SELECT 'ids of conversations were counted to ' || conversations_made || ' and given out to '
+                      || {_CONVERSATIONS_SEQUENCE} AS detail, NULL AS document, NULL AS workspace
+               FROM totals WHERE conversations_made <> {_CONVERSATIONS_SEQUENCE}""",
+           ("""UPDATE sqlite_sequence SET seq = max(seq, (SELECT conversations_made FROM totals),
+               (SELECT coalesce(max(id), 0) FROM conversations)) WHERE name = 'conversations'""",
+            f"UPDATE totals SET conversations_made = {_CONVERSATIONS_SEQUENCE}")),
 )  # fmt: skip
 
 _INTEGRITY = "SELECT integrity_check AS detail FROM pragma_integrity_check WHERE integrity_check <> 'ok'"
@@ -150,7 +176,8 @@ def problems(db: Database) -> list[Problem]:
     """Every contradiction. The catalog may be damaged in any way, so one that stops a check is one of them."""
     if schema.is_tampered(db):
         return _schema_problems(db)  # what a query would mean now, or whether it ends, nobody knows
-    return [each for each, _, _ in _contradictions(db)] + _schema_problems(db) + _integrity_problems(db)
+    found = [each for each, _, _ in _contradictions(db)]
+    return found + _damaged_messages(db) + _schema_problems(db) + _integrity_problems(db)
 
 
 def correct(db: Database) -> list[Correction]:
@@ -164,6 +191,7 @@ def correct(db: Database) -> list[Correction]:
         corrections += [Correction(each, None, each.detail not in remaining) for each in broken]
     for problem, lost, check in _contradictions(db):
         corrections.append(Correction(problem, lost, bool(check.corrections)))
+    corrections += [Correction(each, None, False) for each in _damaged_messages(db)]
     for check in _CHECKS:  # all of them, in their order: one correction may bring out the next contradiction
         for statement in check.corrections:
             db.execute(statement)
@@ -196,6 +224,22 @@ def _problem(db: Database, check: _Check, found: dict[str, Any]) -> Problem:
             workspaces = {shown(each["name"]) for each in rows(db, query, document)}
     documents = () if document is None else (str(document),)
     return Problem(check.kind, check.table, found["detail"], tuple(sorted(workspaces)), documents)
+
+
+def _damaged_messages(db: Database) -> list[Problem]:
+    """Messages that are not what was written. Nothing says what they were: a backup does, or they go."""
+    query = """SELECT w.name AS workspace, c.name AS conversation FROM conversations c
+               JOIN workspaces w ON w.id = c.workspace_id WHERE c.id = ?"""
+    found = []
+    try:
+        for conversation, number in messages.damaged(db):
+            owner = row(db, query, conversation) or {"workspace": "", "conversation": conversation}
+            detail = (f"message {number} of conversation {owner['conversation']} of workspace {owner['workspace']} is "
+                      "not what was written: restore a backup, or delete the conversation")  # fmt: skip
+            found.append(Problem("damaged", "messages", detail, (str(owner["workspace"]),)))
+    except (sqlite3.DatabaseError, IntegrityError) as error:
+        found.append(Problem("catalog", "messages", f"cannot be read: {error}", ()))
+    return found
 
 
 def _integrity_problems(db: Database) -> list[Problem]:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from docstore.migrations import m001_first_release, m002_checked_and_checkable, m004_includes, m008_expiry, m009_limits
+from docstore.migrations import (
+    m001_first_release,
+    m002_checked_and_checkable,
+    m004_includes,
+    m005_conversations,
+    m008_expiry,
+    m009_limits,
+)
 
 MIGRATIONS: Mapping[str, tuple[str, ...]] = {
     "m001_first_release": m001_first_release.STATEMENTS,
@@ -12,6 +19,7 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = {
     # Release 0.2: pieces may be in `small.sqlar`. To who does not know of it they would be lost, so it must refuse.
     "m003_small_pieces_are_packed": (),
     "m004_includes": m004_includes.STATEMENTS,
+    "m005_conversations": m005_conversations.STATEMENTS,
     "m008_expiry": m008_expiry.STATEMENTS,
     "m009_limits": m009_limits.STATEMENTS,
 }

@@ -1,0 +1,58 @@
+"""How long a workspace lives and how much it may reference: the methods of a `Workspace` that set and tell it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from docstore import lifetimes, quotas, refcount
+from docstore.lifetimes import Lifetime, WorkspaceInfo
+from docstore.parts import Parts
+from docstore.quotas import WorkspaceQuota
+
+
+class Bounded:
+    """One workspace, in its bounds."""
+
+    _parts: Parts
+    _id: int
+
+    def expire_after(self, ttl: timedelta | None, *, sliding: bool = True) -> None:
+        """Gives the workspace a time to live, from now on; `DocStore.expire` takes it away when that is over.
+
+        Args:
+            ttl: a second at least; None: it lives until it is deleted.
+            sliding: every search and change begins the time anew. Otherwise it ends a `ttl` from now.
+        """
+        lifetime = Lifetime.of(ttl, sliding)
+        with self._parts.database.write() as db:
+            refcount.require_workspace(db, self._id)
+            lifetimes.begin(db, self._id, lifetime)
+
+    def limit(self, *, documents: int | None = None, logical_bytes: int | None = None, warn_at: float = 0.9) -> None:
+        """Sets how much the workspace may reference. Replaces all limits that it had.
+
+        A limit below what it references is allowed: it removes nothing, and forbids to add. See `QuotaExceeded`.
+
+        Args:
+            documents: how many documents; None: any number.
+            logical_bytes: the sum of their sizes, whoever else has them too; None: any.
+            warn_at: the share of a limit from which on adding warns, once, with a QuotaWarning.
+        """
+        most = quotas.amount("documents", documents), quotas.amount("logical_bytes", logical_bytes)
+        share = quotas.thousandths("warn_at", warn_at, 1, 1000)
+        with self._parts.database.write() as db:
+            refcount.require_workspace(db, self._id)
+            quotas.limit_workspace(db, self._id, *most, share)
+
+    def quota(self) -> WorkspaceQuota:
+        """How much the workspace references, and may."""
+        with self._parts.database.read() as db:
+            quota = quotas.of_workspace(db, self._id)
+            if quota is None:
+                raise lifetimes.gone(db, self._id)
+        return quota
+
+    def info(self) -> WorkspaceInfo:
+        """When it was made and last used, and when it expires."""
+        with self._parts.database.read() as db:
+            return lifetimes.info(db, self._id)
