@@ -184,7 +184,10 @@ def test_what_is_refused_changes_nothing(
 
 
 def test_ls(filled: dict[str, str]) -> None:
-    assert Run("ls", "--json").json == [{"name": "alice", "documents": 2}, {"name": "bob", "documents": 1}]
+    assert Run("ls", "--json").json == [
+        {"name": "alice", "documents": 2, "expires_at": None},
+        {"name": "bob", "documents": 1, "expires_at": None},
+    ]
     assert [line.split() for line in Run("ls").out.splitlines()[1:]] == [["alice", "2"], ["bob", "1"]]
     listed = Run("ls", "alice", "--json").json
     assert [each["hash"] for each in listed] == list(filled.values())

@@ -1,4 +1,4 @@
-"""The command line: `docstore add | search | ls | rm | link | stats | collect | verify | repair`."""
+"""The command line: `docstore add | search | ls | rm | link | ttl | limit | …`, a function for each."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import docstore
+from docstore import cli_expiry, cli_limits
 from docstore import cli_output as output
 from docstore.cli_arguments import MINIMUM_PREFIX, AsJson, WorkspaceName, duration, files_under, metadata, referenced
 from docstore.cli_output import ExitCode, errors_shown, fields_of, progress_bar, show, show_error
@@ -20,6 +21,7 @@ from docstore.errors import InvalidArgument, WorkspaceNotFound
 from docstore.model import AddReport
 
 if TYPE_CHECKING:  # imported where used: `--help` and usage errors need neither FAISS nor SQLite
+    from docstore.lifetimes import WorkspaceInfo
     from docstore.store import DocStore
 
 app = typer.Typer(
@@ -71,6 +73,10 @@ def main(
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a name the terminal's encoding lacks must not end in a traceback
     context.obj = Settings(store, model, timeout)
+
+
+app.add_typer(cli_expiry.app)
+app.add_typer(cli_limits.app)
 
 
 @app.command()
@@ -189,9 +195,9 @@ def ls(
             shown = output.documents_table(documents) if documents else f"{workspace} has no documents."
             show(as_json, documents, shown)
             return
-        counts = _counts(store)
-        listed = [{"name": name, "documents": number} for name, number in counts.items()]
-        show(as_json, listed, output.workspaces_table(counts) if counts else "There are no workspaces.")
+        found = _workspaces(store)
+        listed = [{"name": each.name, "documents": each.documents, "expires_at": each.expires_at} for each in found]
+        show(as_json, listed, output.workspaces_table(found) if found else "There are no workspaces.")
 
 
 @app.command()
@@ -352,12 +358,12 @@ def repair(
             raise typer.Exit(ExitCode.INCOMPLETE)
 
 
-def _counts(store: DocStore) -> dict[str, int]:
-    counts = {}
+def _workspaces(store: DocStore) -> list[WorkspaceInfo]:
+    found = []
     for name in store.workspaces():
         with suppress(WorkspaceNotFound):  # deleted since the names were read
-            counts[name] = len(store.workspace(name))
-    return counts
+            found.append(store.workspace(name).info())
+    return found
 
 
 def _confirmed(workspace: str, documents: int, as_json: bool) -> bool:

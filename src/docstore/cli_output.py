@@ -6,12 +6,14 @@ import json
 import os
 import re
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -22,7 +24,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from docstore import errors
-from docstore.errors import DocStoreError
+from docstore.errors import DocStoreError, QuotaWarning
 from docstore.model import (
     AddReport,
     CollectReport,
@@ -39,6 +41,8 @@ from docstore.model import (
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    from docstore.lifetimes import WorkspaceInfo
 
 
 class ExitCode(IntEnum):
@@ -90,7 +94,10 @@ def exit_code(error: DocStoreError) -> ExitCode:
 def errors_shown(as_json: bool) -> Iterator[None]:
     """Ends the command with one line on standard error and the fitting exit code where the library raises."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", QuotaWarning)
+            warnings.showwarning = partial(_show_warning, as_json, warnings.showwarning)
+            yield
     except DocStoreError as error:
         show_error(as_json, type(error).__name__, str(error))
         raise typer.Exit(exit_code(error)) from error
@@ -103,6 +110,16 @@ def show_error(as_json: bool, kind: str, message: str) -> None:
     """One error on standard error."""
     line = json.dumps({"error": kind, "message": message}) if as_json else f"error: {_one_line(message)}"
     typer.echo(line, err=True)
+
+
+def _show_warning(
+    as_json: bool, otherwise: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any
+) -> None:
+    if not issubclass(category, QuotaWarning):
+        otherwise(message, category, *where)
+        return
+    line = json.dumps({"warning": category.__name__, "message": str(message)})
+    typer.echo(line if as_json else f"warning: {_one_line(str(message))}", err=True)
 
 
 def show(as_json: bool, value: object, *for_people: RenderableType) -> None:
@@ -202,16 +219,21 @@ def documents_table(documents: Sequence[Document]) -> RenderableType:
                 size(each.size),
                 "" if each.pages is None else f"{each.pages:,}",
                 f"{each.chunks:,}",
-                _local(each.added_at),
+                local(each.added_at),
             )
             for each in documents
         ),
     )
 
 
-def workspaces_table(counts: Mapping[str, int]) -> RenderableType:
-    """Workspaces, and how many documents each has."""
-    return _table([_wide("Workspace"), _narrow("Documents")], ((name, f"{n:,}") for name, n in counts.items()))
+def workspaces_table(workspaces: Sequence[WorkspaceInfo]) -> RenderableType:
+    """Workspaces, how many documents each has, and when they expire, if any does."""
+    rows = [(each.name, f"{each.documents:,}", each.expires_at) for each in workspaces]
+    columns = [_wide("Workspace"), _narrow("Documents")]
+    if all(expires is None for _, _, expires in rows):
+        return _table(columns, ((name, documents) for name, documents, _ in rows))
+    times = ((name, documents, local(expires) if expires else "") for name, documents, expires in rows)
+    return _table([*columns, Column("Expires")], times)
 
 
 def hits_table(hits: Sequence[Hit]) -> RenderableType:
@@ -318,7 +340,8 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _local(moment: datetime) -> str:
+def local(moment: datetime) -> str:
+    """A time for people, in their time zone."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
@@ -342,4 +365,6 @@ def _jsonable(value: object) -> Any:
         return dict(value)
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     raise TypeError(f"{type(value).__name__} has no form in JSON")
