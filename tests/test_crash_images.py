@@ -22,6 +22,11 @@ COLLECTING = [
     ("add-same-text", "delete-workspace", "collect"),
 ]
 PACKED = [("add-group", "delete-workspace", "collect")]
+EXPIRING = [
+    ("add", "expire", "undelete"),
+    ("add", "expire", "expire-for-good"),
+    ("add", "expire", "collect"),
+]
 """Histories of three whose crashes leave most to do; the long form has all."""
 
 interposed = pytest.mark.skipif(bool(interpose.unavailable()), reason=interpose.unavailable())
@@ -33,6 +38,7 @@ def test_no_image_of_a_short_history_breaks_a_promise() -> None:
     try:
         run.work(chain(plan([("light", 2)], seed=0), ((Task(sequence, 3), "light", 0) for sequence in COLLECTING)))
         run.work((Task(sequence, 1), "light", 0) for sequence in PACKED)
+        run.work((Task(sequence, 2), "light", 0) for sequence in EXPIRING)
     finally:
         run.close()
     assert run.complete

@@ -7,10 +7,11 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from docstore import AddReport, DocStore, DocStoreError
+from docstore import AddReport, DocStore, DocStoreError, QuotaExceeded
 from docstore.testing import HashEmbedder
 from tests.folders import hash_of
 
@@ -22,6 +23,8 @@ NEW = b"A document that nobody has added before.\n" * 30
 ANOTHER = b"Another document that is new to the store.\n"
 PACKED = [b"Packed document %d.\n" % number for number in range(5)]
 GROUP = [b"Document %d of a new group.\n" % number for number in range(5)]
+
+_LONG_AGO = "2020-01-01T00:00:00.000Z"
 
 State = dict[str, list[tuple[str, str, str]]]
 """For each workspace, hash, name and metadata of what it references."""
@@ -41,6 +44,11 @@ def build(folder: Path) -> None:
         bob.remove(bob.add(GARBAGE).hash)
         packed = alice.add_many(PACKED).added
         alice.remove(packed[0].hash)
+        store.workspace("expired").add(REPORT)
+        _make_due(folder, "expired")
+        store.expire()
+        store.workspace("due").add(OWN)
+        _make_due(folder, "due")
     blob = folder / "documents" / hash_of(OWN)[:2] / f"{hash_of(OWN)}.txt"
     for hash in (hash_of(NEW), hash_of(ANOTHER)):
         orphan = folder / "documents" / hash[:2] / f"{hash}.txt"
@@ -50,6 +58,12 @@ def build(folder: Path) -> None:
     (folder / "tmp" / "dead" / "0").write_bytes(b"half a document")
     with sqlite3.connect(folder / "catalog.db") as catalog:
         catalog.execute("INSERT INTO claims VALUES ('document:x', 'dead')")
+    catalog.close()
+
+
+def _make_due(folder: Path, name: str) -> None:
+    with sqlite3.connect(folder / "catalog.db") as catalog:
+        catalog.execute("UPDATE workspaces SET ttl = 1, sliding = 0, lives_from = ? WHERE name = ?", (_LONG_AGO, name))
     catalog.close()
 
 
@@ -108,6 +122,22 @@ def _read(store: DocStore) -> None:
         file.close()
 
 
+def _expire_for_good(store: DocStore) -> list[str]:
+    """What is due stays out of it: it would go in a transaction of its own."""
+    store.workspace("due").expire_after(None)
+    return list(store.expire(grace=timedelta(0)).deleted)
+
+
+def _add_beyond(store: DocStore) -> str | None:
+    """Refused by a limit, in whatever state the disk is."""
+    bob = store.workspace("bob")
+    bob.limit(documents=1)
+    try:
+        return bob.add(NEW).hash
+    except QuotaExceeded as error:
+        return error.limited_by
+
+
 def _in(workspace: str, do: Callable[[Any], Any]) -> Callable[[DocStore], Any]:
     return lambda store: do(store.workspace(workspace))
 
@@ -131,5 +161,12 @@ OPERATIONS: dict[str, Operation] = {
     "verify": Operation(lambda store: store.verify().files),
     "repair": Operation(lambda store: len(store.repair().repairs)),
     "collect": Operation(lambda store: store.collect().documents),
+    "expire": Operation(lambda store: store.expire().expired),
+    "expire-for-good": Operation(_expire_for_good),
+    "undelete": Operation(lambda store: len(store.undelete("expired"))),
+    "expire-after": Operation(_in("bob", lambda bob: bob.expire_after(timedelta(days=1)))),
+    "limit": Operation(_in("alice", lambda alice: alice.limit(documents=1))),
+    "limit-store": Operation(lambda store: store.limit(physical_bytes=1, workspace_documents=1)),
+    "add-beyond": Operation(_add_beyond),
     "collect-dry": Operation(lambda store: store.collect(dry_run=True).documents),
 }
