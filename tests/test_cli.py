@@ -18,7 +18,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from docstore import cli, cli_arguments, cli_output, cli_store, errors
+from docstore import cli, cli_arguments, cli_layout, cli_output, cli_store, errors
 from docstore.cli_output import ExitCode
 from docstore.errors import DocStoreError, InvalidArgument
 from docstore.ingest.embed import SentenceTransformerEmbedder
@@ -192,7 +192,10 @@ def test_what_is_refused_changes_nothing(
 
 
 def test_ls(filled: dict[str, str]) -> None:
-    assert Run("ls", "--json").json == [{"name": "alice", "documents": 2}, {"name": "bob", "documents": 1}]
+    assert Run("ls", "--json").json == [
+        {"name": "alice", "documents": 2, "expires_at": None},
+        {"name": "bob", "documents": 1, "expires_at": None},
+    ]
     assert [line.split() for line in Run("ls").out.splitlines()[1:]] == [["alice", "2"], ["bob", "1"]]
     listed = Run("ls", "alice", "--json").json
     assert [each["hash"] for each in listed] == list(filled.values())
@@ -397,7 +400,7 @@ def test_durations_written_otherwise(text: str) -> None:
     ("bytes_", "shown"), [(0, "0 bytes"), (1, "1 byte"), (1_234_567, "1.2 MB"), (-16_839, "-16.8 kB")]
 )
 def test_sizes(bytes_: int, shown: str) -> None:
-    assert cli_output.size(bytes_) == shown
+    assert cli_layout.size(bytes_) == shown
 
 
 # -- the installed script ---------------------------------------------------------------------------------------------

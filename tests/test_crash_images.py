@@ -23,6 +23,11 @@ COLLECTING = [
 ]
 PACKED = [("add-group", "delete-workspace", "collect")]
 SESSIONS = [("add", "include", "say", "delete-workspace", "collect")]
+EXPIRING = [
+    ("add", "expire", "undelete"),
+    ("add", "expire", "expire-for-good"),
+    ("add", "expire", "collect"),
+]
 """Histories of three whose crashes leave most to do; the long form has all."""
 
 interposed = pytest.mark.skipif(bool(interpose.unavailable()), reason=interpose.unavailable())
@@ -34,7 +39,7 @@ def test_no_image_of_a_short_history_breaks_a_promise() -> None:
     try:
         run.work(chain(plan([("light", 2)], seed=0), ((Task(sequence, 3), "light", 0) for sequence in COLLECTING)))
         run.work((Task(sequence, 1), "light", 0) for sequence in PACKED)
-        run.work((Task(sequence, 2), "light", 0) for sequence in SESSIONS)
+        run.work((Task(sequence, 2), "light", 0) for sequence in SESSIONS + EXPIRING)
     finally:
         run.close()
     assert run.complete

@@ -1,4 +1,4 @@
-"""The command line: `docstore add | search | ls | rm | link | stats | collect | verify | repair`, and its parts."""
+"""The command line: `docstore add | search | ls | rm | link | stats | …`, a function for each; others in `cli_*.py`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import docstore
+from docstore import cli_expiry, cli_limits, cli_sessions
 from docstore import cli_output as output
-from docstore import cli_sessions
 from docstore.cli_arguments import MINIMUM_PREFIX, AsJson, WorkspaceName, duration, files_under, metadata, referenced
+from docstore.cli_layout import count
 from docstore.cli_output import ExitCode, confirmed, errors_shown, fields_of, progress_bar, show, show_error
 from docstore.cli_store import Access, Settings, existing, opened
 from docstore.errors import InvalidArgument, WorkspaceNotFound
 from docstore.model import AddReport, Document
 
 if TYPE_CHECKING:  # imported where used: `--help` and usage errors need neither FAISS nor SQLite
+    from docstore.lifetimes import WorkspaceInfo
     from docstore.store import DocStore
     from docstore.workspace import Workspace
 
@@ -74,6 +76,10 @@ def main(
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a name the terminal's encoding lacks must not end in a traceback
     context.obj = Settings(store, model, timeout)
+
+
+app.add_typer(cli_expiry.app)
+app.add_typer(cli_limits.app)
 
 
 @app.command()
@@ -192,9 +198,9 @@ def ls(
             shown = output.documents_table(documents) if documents else f"{workspace} has no documents."
             show(as_json, documents, shown)
             return
-        counts = _counts(store)
-        listed = [{"name": name, "documents": number} for name, number in counts.items()]
-        show(as_json, listed, output.workspaces_table(counts) if counts else "There are no workspaces.")
+        found = _workspaces(store)
+        listed = [{"name": each.name, "documents": each.documents, "expires_at": each.expires_at} for each in found]
+        show(as_json, listed, output.workspaces_table(found) if found else "There are no workspaces.")
 
 
 @app.command()
@@ -231,7 +237,7 @@ def rm(
         deleted = (
             f"Deleted the workspace {workspace}."
             if all_
-            else f"Dropped {output.count(len(removed), 'document')} from {workspace}."
+            else f"Dropped {count(len(removed), 'document')} from {workspace}."
         )
         show(as_json, {"workspace": workspace, "deleted": all_, "removed": removed}, deleted)
 
@@ -355,12 +361,12 @@ def repair(
             raise typer.Exit(ExitCode.INCOMPLETE)
 
 
-def _counts(store: DocStore) -> dict[str, int]:
-    counts = {}
+def _workspaces(store: DocStore) -> list[WorkspaceInfo]:
+    found = []
     for name in store.workspaces():
         with suppress(WorkspaceNotFound):  # deleted since the names were read
-            counts[name] = len(store.workspace(name))
-    return counts
+            found.append(store.workspace(name).info())
+    return found
 
 
 def _covered(store: DocStore, workspace: Workspace) -> list[Document]:
@@ -374,4 +380,4 @@ def _covered(store: DocStore, workspace: Workspace) -> list[Document]:
 
 
 def _question(workspace: str, documents: int) -> str:
-    return f"Delete the workspace {workspace} and its {output.count(documents, 'reference')}?"
+    return f"Delete the workspace {workspace} and its {count(documents, 'reference')}?"

@@ -118,10 +118,21 @@ def duration(text: str) -> timedelta:
     >>> duration("90m")
     datetime.timedelta(seconds=5400)
     """
-    written = re.fullmatch(r"([0-9]{1,12})([smhd])", text)
-    if written is None:
+    found = re.fullmatch(r"([0-9]{1,12})([smhd])", text)
+    if found is None:
         raise InvalidArgument(f"The duration is {text!r}; write a whole number and s, m, h or d, such as 12h")
-    seconds = int(written[1]) * _SECONDS[written[2]]
+    seconds = int(found[1]) * _SECONDS[found[2]]
     if seconds > _LONGEST_DAYS * _SECONDS["d"]:
         raise InvalidArgument(f"The duration is {text}; at most {_LONGEST_DAYS}d are allowed")
     return timedelta(seconds=seconds)
+
+
+def written(time: timedelta) -> str:
+    """The same the other way round.
+
+    >>> written(timedelta(minutes=90)), written(timedelta(days=7))
+    ('90m', '7d')
+    """
+    seconds = int(time.total_seconds())
+    unit = next(each for each in "dhms" if seconds % _SECONDS[each] == 0)
+    return f"{seconds // _SECONDS[unit]}{unit}"

@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
 from rich import progress
 from rich.console import Console, RenderableType
-from rich.filesize import decimal
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 from docstore import errors
-from docstore.errors import DocStoreError
+from docstore.cli_layout import (
+    SHORT_HASH,
+    count,
+    excerpt,
+    harmless,
+    hash_column,
+    local,
+    narrow,
+    one_line,
+    size,
+    table,
+    wide,
+)
+from docstore.errors import DocStoreError, QuotaWarning
 from docstore.model import (
     AddReport,
     CollectReport,
@@ -41,6 +54,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from docstore.conversations import Conversation, ConversationInfo
+    from docstore.lifetimes import WorkspaceInfo
 
 
 class ExitCode(IntEnum):
@@ -75,13 +89,8 @@ _EXIT_CODES: tuple[tuple[type[DocStoreError], ExitCode], ...] = (
     (DocStoreError, ExitCode.STORE),
 )
 
-SHORT_HASH = 12
-"""Characters of a hash in tables: 48 bits, so that two documents of one store practically never share them."""
 
-_EXCERPT = 240
 _UNLIMITED_WIDTH = 10_000
-# Terminals obey these, and names and texts come from whoever wrote the documents. The second half reorders text.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def exit_code(error: DocStoreError) -> ExitCode:
@@ -93,7 +102,10 @@ def exit_code(error: DocStoreError) -> ExitCode:
 def errors_shown(as_json: bool) -> Iterator[None]:
     """Ends the command with one line on standard error and the fitting exit code where the library raises."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", QuotaWarning)
+            warnings.showwarning = partial(_show_warning, as_json, warnings.showwarning)
+            yield
     except DocStoreError as error:
         show_error(as_json, type(error).__name__, str(error))
         raise typer.Exit(exit_code(error)) from error
@@ -104,8 +116,18 @@ def errors_shown(as_json: bool) -> Iterator[None]:
 
 def show_error(as_json: bool, kind: str, message: str) -> None:
     """One error on standard error."""
-    line = json.dumps({"error": kind, "message": message}) if as_json else f"error: {_one_line(message)}"
+    line = json.dumps({"error": kind, "message": message}) if as_json else f"error: {one_line(message)}"
     typer.echo(line, err=True)
+
+
+def _show_warning(
+    as_json: bool, otherwise: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any
+) -> None:
+    if not issubclass(category, QuotaWarning):
+        otherwise(message, category, *where)
+        return
+    line = json.dumps({"warning": category.__name__, "message": str(message)})
+    typer.echo(line if as_json else f"warning: {one_line(str(message))}", err=True)
 
 
 def show(as_json: bool, value: object, *for_people: RenderableType) -> None:
@@ -172,16 +194,11 @@ def progress_bar(doing: str, unit: str, total: int | None = None) -> Iterator[Ca
 # -- tables -----------------------------------------------------------------------------------------------------------
 
 
-def size(count: int) -> str:
-    """Bytes for people: `1.2 MB`."""
-    return ("-" if count < 0 else "") + decimal(abs(count))
-
-
 def added_table(report: AddReport) -> RenderableType:
     """What `add` did."""
     rows = [(document, "added") for document in report.added] + [(document, "reused") for document in report.reused]
-    return _table(
-        [_hash_column(), _wide("Name"), _narrow("Size"), _narrow("Chunks"), Column("Result", no_wrap=True)],
+    return table(
+        [hash_column(), wide("Name"), narrow("Size"), narrow("Chunks"), Column("Result", no_wrap=True)],
         ((each.hash[:SHORT_HASH], each.name, size(each.size), f"{each.chunks:,}", result) for each, result in rows),
     )
 
@@ -208,8 +225,8 @@ def reason(failure: Failure) -> str:
 
 def documents_table(documents: Sequence[Document]) -> RenderableType:
     """Documents of a workspace."""
-    return _table(
-        [_hash_column(), _wide("Name"), _narrow("Size"), _narrow("Pages"), _narrow("Chunks"), Column("Added")],
+    return table(
+        [hash_column(), wide("Name"), narrow("Size"), narrow("Pages"), narrow("Chunks"), Column("Added")],
         (
             (
                 each.hash[:SHORT_HASH],
@@ -217,24 +234,29 @@ def documents_table(documents: Sequence[Document]) -> RenderableType:
                 size(each.size),
                 "" if each.pages is None else f"{each.pages:,}",
                 f"{each.chunks:,}",
-                _local(each.added_at),
+                local(each.added_at),
             )
             for each in documents
         ),
     )
 
 
-def workspaces_table(counts: Mapping[str, int]) -> RenderableType:
-    """Workspaces, and how many documents each has."""
-    return _table([_wide("Workspace"), _narrow("Documents")], ((name, f"{n:,}") for name, n in counts.items()))
+def workspaces_table(workspaces: Sequence[WorkspaceInfo]) -> RenderableType:
+    """Workspaces, how many documents each has, and when they expire, if any does."""
+    rows = [(each.name, f"{each.documents:,}", each.expires_at) for each in workspaces]
+    columns = [wide("Workspace"), narrow("Documents")]
+    if all(expires is None for _, _, expires in rows):
+        return table(columns, ((name, documents) for name, documents, _ in rows))
+    times = ((name, documents, local(expires) if expires else "") for name, documents, expires in rows)
+    return table([*columns, Column("Expires")], times)
 
 
 def hits_table(hits: Sequence[Hit]) -> RenderableType:
     """What a search found, each text cut short."""
-    return _table(
-        [_narrow("Score"), Column("Document", overflow="fold", ratio=1), _narrow("Page"), _wide("Text", ratio=3)],
+    return table(
+        [narrow("Score"), Column("Document", overflow="fold", ratio=1), narrow("Page"), wide("Text", ratio=3)],
         (
-            (f"{each.score:.3f}", each.name, "" if each.page is None else f"{each.page:,}", _excerpt(each.text))
+            (f"{each.score:.3f}", each.name, "" if each.page is None else f"{each.page:,}", excerpt(each.text))
             for each in hits
         ),
     )
@@ -242,9 +264,9 @@ def hits_table(hits: Sequence[Hit]) -> RenderableType:
 
 def conversations_table(found: Sequence[ConversationInfo]) -> RenderableType:
     """Conversations of a workspace."""
-    return _table(
-        [_wide("Conversation"), _narrow("Messages"), Column("Last message")],
-        ((each.name, f"{each.messages:,}", _local(each.changed_at)) for each in found),
+    return table(
+        [wide("Conversation"), narrow("Messages"), Column("Last message")],
+        ((each.name, f"{each.messages:,}", local(each.changed_at)) for each in found),
     )
 
 
@@ -253,11 +275,11 @@ def conversation_lines(conversation: Conversation) -> Iterator[RenderableType]:
     last = 0
     while page := conversation.messages(after=last):
         for each in page:
-            yield _harmless(f"{each.number}. {each.role}, {_local(each.at)}")
-            yield from map(_harmless, each.content.split("\n"))
+            yield harmless(f"{each.number}. {each.role}, {local(each.at)}")
+            yield from map(harmless, each.content.split("\n"))
             for source in each.sources:
                 where = "" if source.page is None else f", page {source.page:,}"
-                yield _harmless(f"  from {source.name}{where}: {_excerpt(source.text or '')}".removesuffix(": "))
+                yield harmless(f"  from {source.name}{where}: {excerpt(source.text or '')}".removesuffix(": "))
             last = each.number
 
 
@@ -276,7 +298,7 @@ def stats_table(stats: StorageStats) -> RenderableType:
         ("Embeddings computed", f"{stats.embeddings_computed:,}"),
         ("Embeddings avoided", f"{stats.embeddings_avoided:,}"),
     ]
-    return _table([Column(style="bold"), _narrow("")], rows, header=False)
+    return table([Column(style="bold"), narrow("")], rows, header=False)
 
 
 def collected(report: CollectReport, dry_run: bool) -> str:
@@ -288,8 +310,8 @@ def collected(report: CollectReport, dry_run: bool) -> str:
 
 def problems_table(report: VerifyReport) -> RenderableType:
     """What `verify` found wrong."""
-    return _table(
-        [Column("Kind", no_wrap=True), _wide("Path"), _wide("Detail"), _wide("Documents"), _wide("Workspaces")],
+    return table(
+        [Column("Kind", no_wrap=True), wide("Path"), wide("Detail"), wide("Documents"), wide("Workspaces")],
         ((each.kind, each.path, each.detail, *_affected(each)) for each in report.problems),
     )
 
@@ -307,8 +329,8 @@ def verified(report: VerifyReport, dry_run: bool) -> str:
 
 def repairs_table(report: RepairReport) -> RenderableType:
     """What `repair` did."""
-    return _table(
-        [Column("Action", no_wrap=True), _wide("Path"), _wide("Detail"), _wide("Documents"), _wide("Workspaces")],
+    return table(
+        [Column("Action", no_wrap=True), wide("Path"), wide("Detail"), wide("Documents"), wide("Workspaces")],
         ((each.action, each.path, each.detail, *_affected(each)) for each in report.repairs),
     )
 
@@ -330,47 +352,6 @@ def counted(report: AddReport) -> str:
     return f"{len(report.added):,} added, {len(report.reused):,} reused, {len(report.failed):,} failed."
 
 
-def _table(columns: list[Column], rows: Iterable[Iterable[str | None]], header: bool = True) -> Table:
-    table = Table(*columns, box=None, pad_edge=False, show_header=header, header_style="bold", padding=(0, 2, 0, 0))
-    for row in rows:
-        table.add_row(*(Text(_harmless(cell or "")) for cell in row))  # Text: a name like [red] is no markup
-    return table
-
-
-def _hash_column() -> Column:
-    return Column("Hash", no_wrap=True, min_width=SHORT_HASH)
-
-
-def _wide(title: str, ratio: int | None = None) -> Column:
-    return Column(title, overflow="fold", ratio=ratio)
-
-
-def _narrow(title: str) -> Column:
-    return Column(title, justify="right", no_wrap=True)
-
-
-def count(number: int, noun: str) -> str:
-    """`1 document`, `2 documents`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _local(moment: datetime) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _excerpt(text: str) -> str:
-    text = _one_line(text)
-    return text if len(text) <= _EXCERPT else text[:_EXCERPT].rstrip() + "…"
-
-
-def _one_line(text: str) -> str:
-    return _harmless(" ".join(text.split()))
-
-
-def _harmless(text: str) -> str:
-    return _CONTROLS.sub("\ufffd", text)
-
-
 def _jsonable(value: object) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return fields_of(value)
@@ -378,4 +359,6 @@ def _jsonable(value: object) -> Any:
         return dict(value)
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     raise TypeError(f"{type(value).__name__} has no form in JSON")

@@ -10,12 +10,12 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from docstore import lifetimes
+from docstore import lifetimes, moments
 from docstore.contents import DocumentRow, SubindexRow, find_document
 from docstore.database import Database, checked, records, row, rows
 from docstore.lifetimes import FOREVER, Lifetime
 from docstore.metadata import decode
-from docstore.moments import NOW
+from docstore.moments import NOW, spelled
 from docstore.names import shown
 
 
@@ -67,8 +67,8 @@ def create_workspace(db: Database, name: str, lifetime: Lifetime = FOREVER) -> i
     if (found := workspace_id(db, name)) is not None:
         return found
     made = db.execute(
-        f"INSERT INTO workspaces (name, created_at, ttl, sliding) VALUES (?, {NOW}, ?, ?)",
-        (name, lifetime.seconds, lifetime.sliding),
+        "INSERT INTO workspaces (name, created_at, ttl, sliding) VALUES (?, ?, ?, ?)",
+        (name, spelled(moments.now()), lifetime.seconds, lifetime.sliding),
     )
     return int(made.lastrowid or 0)
 

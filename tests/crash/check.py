@@ -19,18 +19,19 @@ import shutil
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from blake3 import blake3
 
 from docstore import DocStore
 from docstore.archive import ARCHIVE, JOURNAL
-from docstore.lifecycle import collect
+from docstore.lifecycle import collect, expire
 from docstore.reserve import RESERVE
 from docstore.testing import HashEmbedder
 from tests import folders
 from tests.crash.disk import Content, Image
-from tests.crash.sequences import DOCUMENTS, FIRST, GRANT, State
+from tests.crash.sequences import DOCUMENTS, EXPIRED, FIRST, GRANT, State
 from tests.crash.workers import Workers
 from tests.folders import hash_of
 
@@ -39,7 +40,7 @@ _ARCHIVE = "store/small.sqlar"
 _EMPTY = 20_480  # bytes of an archive without a piece
 _TMP = "store/tmp"
 _KEPT_FOLDER = "tmp"  # made when the store first works, and reused
-_KEPT_TABLES = ("totals", "pipelines", "_sqlite_migrations", "sqlite_sequence")
+_KEPT_TABLES = ("totals", "limits", "pipelines", "_sqlite_migrations", "sqlite_sequence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Checker:
         self._present: dict[str, Content | None] = {}  # what the folder holds; None for a directory
         self._history: list[bytes] = []
         self.trials: dict[str, int] = {}
-        collect._BREATH_SECONDS = 0  # nobody waits for his turn here
+        collect._BREATH_SECONDS = expire._BREATH_SECONDS = 0  # nobody waits for his turn here
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
 
@@ -115,7 +116,7 @@ class Checker:
                 return self._collected[recovered]
             state = self._states.get(catalog)
             if state is None:
-                state = self._states[catalog] = frozenset((name, _held(store, name)) for name in store.workspaces())
+                state = self._states[catalog] = _state(store)
             used = published not in self._used or again
             if used:
                 self._used[published] = self._trial("using", state, store, self._use)
@@ -157,6 +158,9 @@ class Checker:
         _expect_none(store.verify().problems)
         _expect_none(folders.problems(self._folder))
         for name, held in state:
+            if name.endswith(EXPIRED):
+                store.undelete(name.removesuffix(EXPIRED), new_name=f"{name} and back")
+                name = f"{name} and back"  # noqa: PLW2901
             _expect_equal(_hits(store, name), _covered(state, held))
         alice = store.workspace("alice")
         _expect_none(alice.add_many(self._history).failed)
@@ -169,6 +173,7 @@ class Checker:
     def _collect(self, _: State, store: DocStore) -> None:
         for name in store.workspaces():
             store.delete_workspace(name)
+        store.expire(grace=timedelta(0))
         store.collect()
         _expect_none(self._left(store))
         left = [path for path in self._folder.rglob("*") if path.is_dir() and path.name != _KEPT_FOLDER]
@@ -189,7 +194,9 @@ class Checker:
             for (table,) in tables:
                 if table not in _KEPT_TABLES and (rows := db.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]):
                     left.append(f"{rows} rows in {table}")
-            sums = db.execute("SELECT documents, workspaces, refs, chunks, file_bytes, logical_bytes FROM totals")
+            sums = db.execute(
+                "SELECT documents, workspaces, expired, refs, chunks, file_bytes, logical_bytes FROM totals"
+            )
             if any(row := sums.fetchone()):
                 left.append(f"totals {row}")
         return left
@@ -235,6 +242,16 @@ def _held(store: DocStore, name: str) -> frozenset[str]:
 def _covered(state: State, held: frozenset[str]) -> frozenset[str]:
     """What a search must find."""
     return (held | dict(state).get("alice", frozenset()) if GRANT in held else held) & DOCUMENTS.keys()
+
+
+def _state(store: DocStore) -> State:
+    living = {name: _held(store, name) for name in store.workspaces()}
+    query = """SELECT substr(w.name, 10 + length(w.id) + 1) || ?, group_concat(d.hash) FROM workspaces w
+               LEFT JOIN refs r ON r.workspace_id = w.id LEFT JOIN documents d ON d.id = r.document_id
+               WHERE w.expired_at IS NOT NULL GROUP BY w.id"""
+    with store._parts.database.read() as db:
+        gone = {name: frozenset((hashes or "").split(",")) - {""} for name, hashes in db.execute(query, (EXPIRED,))}
+    return frozenset((living | gone).items())
 
 
 def _hits(store: DocStore, name: str) -> frozenset[str]:

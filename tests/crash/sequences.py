@@ -13,6 +13,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ GRANT = "includes alice"
 """What bob has once he includes her."""
 
 EMPTY: State = frozenset()
+EXPIRED = " (expired)"
+"""What follows the name of an expired workspace in a state."""
+
 _EPOCH = 1_700_000_000  # the recorded clock starts here and moves on a second with each call
 _SEED_OF_SALTS = 28  # SQLITE_TESTCTRL_PRNG_SEED
 
@@ -188,6 +192,32 @@ def _collect(state: State) -> Iterator[Call]:
     yield Call("collect", lambda session: session.store.collect(), (state,))
 
 
+def _expire(state: State) -> Iterator[Call]:
+    held = dict(state)
+    if "alice" in held and "alice" + EXPIRED not in held:
+        # The recorded clock moves on a second with each call.
+        yield Call("alice.expire_after", _expire_after_a_second, (state,))
+        after = _with(_without(state, "alice"), "alice" + EXPIRED, held["alice"])
+        yield Call("expire", lambda session: session.store.expire(), (state, after))
+
+
+def _expire_after_a_second(session: Session) -> None:
+    session.store.workspace("alice").expire_after(timedelta(seconds=1), sliding=False)
+
+
+def _undelete(state: State) -> Iterator[Call]:
+    held = dict(state)
+    if "alice" + EXPIRED in held and "alice" not in held:
+        after = _with(_without(state, "alice" + EXPIRED), "alice", held["alice" + EXPIRED])
+        yield Call("undelete alice", lambda session: session.store.undelete("alice"), (state, after))
+
+
+def _expire_for_good(state: State) -> Iterator[Call]:
+    if "alice" + EXPIRED in dict(state):
+        after = _without(state, "alice" + EXPIRED)
+        yield Call("expire for good", lambda session: session.store.expire(grace=timedelta(0)), (state, after))
+
+
 def _reopen(state: State) -> Iterator[Call]:
     yield Call("close", Session.close, (state,))
     yield Call("open", Session.open, (state,))
@@ -214,6 +244,14 @@ PACKING: dict[str, Callable[[State], Iterator[Call]]] = {"add-group": _add("alic
 """Not among the sequences that are all taken: its images are many."""
 
 
+EXPIRING: dict[str, Callable[[State], Iterator[Call]]] = {
+    "expire": _expire,
+    "undelete": _undelete,
+    "expire-for-good": _expire_for_good,
+}
+"""Nor are these: they write one file, and histories of three show what they do."""
+
+
 def _with(state: State, name: str, documents: frozenset[str]) -> State:
     return frozenset({**dict(state), name: documents}.items())
 
@@ -237,7 +275,7 @@ def calls_of(sequence: tuple[str, ...]) -> list[tuple[int, Call]]:
     """Every call of a history, with its operation's place."""
     state, found = EMPTY, [(0, Call("create", Session.open, (EMPTY,)))]
     for place, name in enumerate(sequence, 1):
-        for call in (ALPHABET | PACKING | SESSIONS)[name](state):
+        for call in (ALPHABET | PACKING | SESSIONS | EXPIRING)[name](state):
             found.append((place, call))
             state = call.outcomes[-1]
     return found

@@ -7,10 +7,11 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from docstore import AddReport, DocStore, DocStoreError, Message, Workspace
+from docstore import AddReport, DocStore, DocStoreError, Message, QuotaExceeded, Workspace
 from docstore.testing import HashEmbedder
 from tests.folders import hash_of
 
@@ -28,6 +29,7 @@ _GRANTS = """SELECT w.name, o.name FROM includes i JOIN workspaces w ON w.id = i
 _MESSAGES = """SELECT w.name, c.name, coalesce(m.number, '') || coalesce(m.role, ''), coalesce(m.content, '')
                FROM conversations c JOIN workspaces w ON w.id = c.workspace_id
                LEFT JOIN messages m ON m.conversation_id = c.id ORDER BY c.id, m.number"""
+_LONG_AGO = "2020-01-01T00:00:00.000Z"
 
 State = dict[str, list[tuple[str, str, str]]]
 """For each workspace, hash, name and metadata of what it references; what it includes; and what was said in it."""
@@ -50,6 +52,11 @@ def build(folder: Path) -> None:
         alice.include(bob)
         alice.conversation("chat").append("assistant", "It is a report.", hits=alice.search("report", k=2))
         bob.conversation("chat").append("user", "What does bob say?")
+        store.workspace("expired").add(REPORT)
+        _make_due(folder, "expired")
+        store.expire()
+        store.workspace("due").add(OWN)
+        _make_due(folder, "due")
     blob = folder / "documents" / hash_of(OWN)[:2] / f"{hash_of(OWN)}.txt"
     for hash in (hash_of(NEW), hash_of(ANOTHER)):
         orphan = folder / "documents" / hash[:2] / f"{hash}.txt"
@@ -59,6 +66,12 @@ def build(folder: Path) -> None:
     (folder / "tmp" / "dead" / "0").write_bytes(b"half a document")
     with sqlite3.connect(folder / "catalog.db") as catalog:
         catalog.execute("INSERT INTO claims VALUES ('document:x', 'dead')")
+    catalog.close()
+
+
+def _make_due(folder: Path, name: str) -> None:
+    with sqlite3.connect(folder / "catalog.db") as catalog:
+        catalog.execute("UPDATE workspaces SET ttl = 1, sliding = 0, lives_from = ? WHERE name = ?", (_LONG_AGO, name))
     catalog.close()
 
 
@@ -121,6 +134,22 @@ def _read(store: DocStore) -> None:
         file.close()
 
 
+def _expire_for_good(store: DocStore) -> list[str]:
+    """What is due stays out of it: it would go in a transaction of its own."""
+    store.workspace("due").expire_after(None)
+    return list(store.expire(grace=timedelta(0)).deleted)
+
+
+def _add_beyond(store: DocStore) -> str | None:
+    """Refused by a limit, in whatever state the disk is."""
+    bob = store.workspace("bob")
+    bob.limit(documents=1)
+    try:
+        return bob.add(NEW).hash
+    except QuotaExceeded as error:
+        return error.limited_by
+
+
 def _in(workspace: str, do: Callable[[Any], Any]) -> Callable[[DocStore], Any]:
     return lambda store: do(store.workspace(workspace))
 
@@ -161,5 +190,12 @@ OPERATIONS: dict[str, Operation] = {
     "verify": Operation(lambda store: store.verify().files),
     "repair": Operation(lambda store: len(store.repair().repairs)),
     "collect": Operation(lambda store: store.collect().documents),
+    "expire": Operation(lambda store: store.expire().expired),
+    "expire-for-good": Operation(_expire_for_good),
+    "undelete": Operation(lambda store: len(store.undelete("expired"))),
+    "expire-after": Operation(_in("bob", lambda bob: bob.expire_after(timedelta(days=1)))),
+    "limit": Operation(_in("alice", lambda alice: alice.limit(documents=1))),
+    "limit-store": Operation(lambda store: store.limit(physical_bytes=1, workspace_documents=1)),
+    "add-beyond": Operation(_add_beyond),
     "collect-dry": Operation(lambda store: store.collect(dry_run=True).documents),
 }

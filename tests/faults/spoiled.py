@@ -12,6 +12,7 @@ import signal
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -265,6 +266,7 @@ def _nothing_stays(folder: Path) -> Iterator[str]:
     with open_store(folder) as store:
         for name in store.workspaces():
             store.delete_workspace(name)
+        store.expire(grace=timedelta(0))
         store.collect()
         if not (report := store.verify()).ok or report.leftovers:
             yield f"after everything was collected verify finds {report}"

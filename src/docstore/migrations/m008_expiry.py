@@ -1,4 +1,4 @@
-"""Release 0.3: workspaces that expire, and come back until they are deleted for good."""
+"""Release 0.2: workspaces that expire, and come back until they are deleted for good."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Release 0.3: how much a workspace may reference, and the store may hold."""
+"""Release 0.2: how much a workspace may reference, and the store may hold."""
 
 from __future__ import annotations
 
