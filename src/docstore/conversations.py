@@ -117,7 +117,7 @@ class Conversation:
             ConversationNotFound: it was deleted.
         """
         check_name(role, "role")
-        _check_content(content)
+        content = _checked(content)
         encoded = encode(metadata) or "{}"
         if isinstance(hits, str) or not isinstance(hits, Iterable):
             raise InvalidArgument("hits takes a list of what searches give")
@@ -277,9 +277,10 @@ def _require_workspace(db: Database, workspace: int) -> None:
 # -- what a message holds -------------------------------------------------------------------------------------------
 
 
-def _check_content(content: object) -> None:
+def _checked(content: object) -> str:
     if not isinstance(content, str):
         raise InvalidArgument(f"content is a {type(content).__name__}; it must be text")
+    content = str.__str__(content)  # of a subclass, the text itself, whatever its methods say
     try:
         size = len(content.encode())
     except UnicodeEncodeError as error:
@@ -288,6 +289,7 @@ def _check_content(content: object) -> None:
         raise InvalidArgument(f"content takes {size:,} bytes in UTF-8; at most {_MAX_CONTENT:,} are allowed")
     if "\0" in content:
         raise InvalidArgument("content holds NUL, which SQLite takes for the end of a text. Leave it out.")
+    return content
 
 
 def _sources(hits: Sequence[Hit]) -> list[SourceRow]:
