@@ -126,7 +126,7 @@ class Conversation:
         if sources:
             sources = _located(self._parts, self._workspace, sources)
         stored = messages.encode_sources(sources)
-        with self._parts.database.write() as db:
+        with self._parts.database.write(grows=True) as db:
             self._require(db)
             number = messages.last_number(db, self._id) + 1
             now = spelled(datetime.now(UTC))

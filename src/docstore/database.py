@@ -38,6 +38,8 @@ Database = sqlite3.Connection
 
 _RETRY_SECONDS = 0.002
 _VACUUM_PAGES = 1000  # 4 MB a transaction
+_LOG_PAGES = 1000  # SQLite's own default: 4 MB
+_SHORT_LOG_PAGES = 128  # half of the reserve
 
 _PRAGMAS = (
     "foreign_keys = ON",
@@ -137,11 +139,16 @@ class CatalogDatabase:
                     connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
-    def write(self, *, tampered: bool = False) -> Iterator[Database]:
+    def write(self, *, tampered: bool = False, grows: bool = False) -> Iterator[Database]:
         """The catalog's write lock, and a transaction that is durable when the block has ended.
 
         `BEGIN IMMEDIATE`: the lock is taken before the first look, so what is checked inside stays true until the
         commit. Any exception rolls everything back, since it closes the connection.
+
+        Args:
+            tampered: as for `read`.
+            grows: the catalog becomes larger by what is written. The log is then moved into it early: on a full disk
+                the reserve must have room for what is not, or nothing can be deleted.
         """
         if self._readonly:
             raise StoreReadOnly(f"{self.path.parent} was opened with readonly=True. Open it without to change it.")
@@ -152,7 +159,11 @@ class CatalogDatabase:
                 self._begin(connection)
                 self._require_schema(connection, tampered)
                 yield connection
+                if grows:
+                    connection.execute(f"PRAGMA wal_autocheckpoint = {_SHORT_LOG_PAGES}")
                 connection.execute("COMMIT")
+                if grows:
+                    connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
                 if self._frugal:
                     with contextlib.suppress(sqlite3.Error):  # it is committed, and must not seem to have failed
                         self._empty_log(connection)
