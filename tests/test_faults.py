@@ -111,3 +111,23 @@ def test_adding_to_a_full_disk_says_so_and_changes_nothing(small_disk: Path) -> 
         assert files(folder) == before
         assert store.verify().ok
         alice.add(b"a document that has no room " * 1000)
+
+
+def test_conversations_on_a_full_disk(small_disk: Path) -> None:
+    with DocStore(small_disk / "store", embedder=HashEmbedder()) as store:
+        alice = store.workspace("alice")
+        kept, going = alice.conversation("kept"), alice.conversation("going")
+        kept.append("user", "This stays.")
+        for _ in range(16):
+            going.append("user", "This goes. " * 6_000)
+        fill(small_disk)
+        with pytest.raises(StorageError, match="ree space"):
+            going.append("user", "There is no room for this. " * 30_000)
+        assert len(going.messages()) == 16
+        going.delete()
+        store.collect()
+        assert os.statvfs(small_disk).f_bavail > 0
+        (small_disk / "ballast").unlink()
+        assert [each.content for each in kept.messages()] == ["This stays."]
+        assert store.verify().ok
+    assert not problems(small_disk / "store")

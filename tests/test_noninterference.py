@@ -27,7 +27,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from docstore import DocStore, DocStoreError, Document, Workspace
+from docstore import DocStore, DocStoreError, Document, Hit, Message, Workspace
 from docstore.database import CatalogDatabase
 from docstore.testing import HashEmbedder
 from tests.folders import hash_of
@@ -132,6 +132,11 @@ looks: st.SearchStrategy[tuple[str, Call]] = st.one_of(
     st.just(("bool", bool)),
     st.just(("bad hash", lambda w: w.remove("../" + HASHES[0]))),
     st.builds(lambda n: (f"remove {n}", lambda w: w.remove(HASHES[n])), numbers),
+    st.builds(lambda q, n: (f"say {q} {n}", lambda w: _said(w, q, n)), queries, numbers),
+    st.just(("messages", lambda w: _shown(w.conversation("chat").messages()))),
+    st.just(("conversations", lambda w: [(each.name, each.messages) for each in w.conversations()])),
+    st.just(("forget", lambda w: w.conversation("chat").delete())),
+    st.just(("includes", lambda w: w.includes())),
 )  # fmt: skip
 documents = st.integers(0, len(DATA) - 1)
 adds: st.SearchStrategy[tuple[str, Call]] = st.one_of(
@@ -140,6 +145,19 @@ adds: st.SearchStrategy[tuple[str, Call]] = st.one_of(
     st.builds(lambda ns: (f"add_many {ns}", lambda w: _report(w.add_many([DATA[n] for n in ns]))),
               st.lists(documents, max_size=4)),
 )  # fmt: skip
+
+
+def _said(workspace: Workspace, query: str, number: int) -> object:
+    """Appends what a search finds, and what alice may or may not have, as a source."""
+    foreign = Hit("", 0.5, HASHES[number], "probe", 0, 0, 5, None)
+    hits = [*workspace.search(query, k=2), foreign]
+    return _shown([workspace.conversation("chat").append("assistant", query, hits=hits)])
+
+
+def _shown(messages: list[Message]) -> object:
+    return [(each.number, each.content, each.sources) for each in messages]
+
+
 links = st.builds(lambda n: (f"link {n}", lambda w: w.link(HASHES[n])), numbers)
 
 
@@ -148,7 +166,9 @@ def _report(report: Any) -> object:
     return [*report.added, *report.reused], [(each.name, str(each.error)) for each in report.failed]
 
 
-actions = st.tuples(st.sampled_from(OTHERS), st.sampled_from(["add", "remove", "delete", "search"]), documents)
+actions = st.tuples(
+    st.sampled_from(OTHERS), st.sampled_from(["add", "remove", "delete", "search", "say", "include"]), documents
+)
 steps = st.lists(
     st.one_of(
         looks.map(lambda call: ("look", call)),
@@ -171,6 +191,10 @@ def act(store: DocStore, action: tuple[str, str, int]) -> None:
                 store.workspace(name).remove(HASHES[number])
             case "delete":
                 store.delete_workspace(name)
+            case "say":
+                store.workspace(name).conversation("chat").append("user", "What the others say.")
+            case "include":  # what she lends, she cannot tell either
+                store.workspace(name).include(store.workspace("alice"))
             case _:
                 store.workspace(name).search("shared text")
     except DocStoreError:

@@ -16,6 +16,7 @@ import pytest
 
 from docstore import DocStore, Document, StoreLocked, StoreReadOnly, frozen
 from docstore.testing import HashEmbedder
+from tests.folders import hash_of
 
 NOTE = b"The store room key hangs behind the door."
 LATER = b"The cellar key hangs beside the stove."
@@ -25,6 +26,11 @@ LATER = b"The cellar key hangs beside the stove."
 def note(folder: Path) -> Document:
     with DocStore(folder, embedder=HashEmbedder()) as store:
         store.workspace("bob").add(NOTE)
+        store.workspace("alice").include(store.workspace("bob"))
+        store.workspace("alice").conversation("chat").append("user", "Where is the key?")
+        store.workspace_for([NOTE])
+        store.workspace_for([NOTE, LATER]).remove(hash_of(LATER))
+        store.collect()
         return store.workspace("alice").add(NOTE, name="note.txt")
 
 
@@ -44,11 +50,14 @@ def read_all(store: DocStore, note: Document) -> None:
     alice = store.workspace("alice")
     assert [hit.document for hit in alice.search("key")] == [note.hash]
     assert [each.name for each in alice.documents()] == ["note.txt"]
-    assert store.workspaces() == ["alice", "bob"]
-    assert (store.refcount(note.hash), len(alice), store.document(note.hash).size) == (2, 1, len(NOTE))
+    assert store.workspaces()[:2] == ["alice", "bob"]
+    assert alice.includes() == ["bob"] and store.workspace_for([NOTE]).name.startswith("set:")
+    assert [each.content for each in alice.conversation("chat").messages()] == ["Where is the key?"]
+    assert alice.conversations()[0].messages == 1 and "key" in alice.conversation("chat").export()
+    assert (store.refcount(note.hash), len(alice), store.document(note.hash).size) == (4, 1, len(NOTE))
     with store.read(note.hash) as file:
         assert file.read() == NOTE
-    assert store.stats().references == 2
+    assert store.stats().references == 4
     assert store.collect(dry_run=True).documents <= 1
     assert store.verify().ok
     assert store.verify(dry_run=True).ok
@@ -63,6 +72,13 @@ def refuse_all(store: DocStore, note: Document) -> None:
         lambda: alice.add(NOTE),
         lambda: alice.add_many([LATER]),
         lambda: alice.link(note.hash),
+        lambda: alice.link_many([note.hash]),
+        lambda: alice.include(store.workspace("bob")),
+        lambda: alice.exclude(store.workspace("bob")),
+        lambda: alice.conversation("chat").append("user", "x"),
+        lambda: alice.conversation("chat").rename("x"),
+        lambda: alice.conversation("chat").delete(),
+        lambda: store.workspace_for([NOTE, LATER]),
         lambda: alice.remove(note.hash),
         lambda: store.delete_workspace("alice"),
         store.collect,
@@ -115,7 +131,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     (folder / "catalog.db-shm").unlink()  # as on a copy, or after a power cut
     before = everything(folder)
     with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
-        assert store.workspaces() == ["alice", "bob", "carol"]
+        assert store.workspaces()[:3] == ["alice", "bob", "carol"]
         assert store.workspace("carol").search("cellar")
         assert store.verify().ok
     assert everything(folder) == before

@@ -116,7 +116,7 @@ class Conversation:
             ConversationNotFound: it was deleted.
         """
         check_name(role, "role")
-        _check_content(content)
+        content = _checked(content)
         encoded = encode(metadata) or "{}"
         if isinstance(hits, str) or not isinstance(hits, Iterable):
             raise InvalidArgument("hits takes a list of what searches give")
@@ -125,7 +125,7 @@ class Conversation:
         if sources:
             sources = _located(self._parts, self._workspace, sources)
         stored = messages.encode_sources(sources)
-        with self._parts.database.write() as db:
+        with self._parts.database.write(grows=True) as db:
             self._require(db)
             number = messages.last_number(db, self._id) + 1
             now = spelled(datetime.now(UTC))
@@ -273,9 +273,10 @@ def list_conversations(parts: Parts, workspace: int) -> list[ConversationInfo]:
 # -- what a message holds -------------------------------------------------------------------------------------------
 
 
-def _check_content(content: object) -> None:
+def _checked(content: object) -> str:
     if not isinstance(content, str):
         raise InvalidArgument(f"content is a {type(content).__name__}; it must be text")
+    content = str.__str__(content)  # of a subclass, the text itself, whatever its methods say
     try:
         size = len(content.encode())
     except UnicodeEncodeError as error:
@@ -284,6 +285,7 @@ def _check_content(content: object) -> None:
         raise InvalidArgument(f"content takes {size:,} bytes in UTF-8; at most {_MAX_CONTENT:,} are allowed")
     if "\0" in content:
         raise InvalidArgument("content holds NUL, which SQLite takes for the end of a text. Leave it out.")
+    return content
 
 
 def _sources(hits: Sequence[Hit]) -> list[SourceRow]:

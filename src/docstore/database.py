@@ -38,6 +38,8 @@ Database = sqlite3.Connection
 
 _RETRY_SECONDS = 0.002
 _VACUUM_PAGES = 1000  # 4 MB a transaction
+_LOG_PAGES = 1000  # SQLite's own default: 4 MB
+_SHORT_LOG_PAGES = 128  # half of the reserve
 
 _PRAGMAS = (
     "foreign_keys = ON",
@@ -137,13 +139,16 @@ class CatalogDatabase:
                     connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
-    def write(self, *, tampered: bool = False, timeout: float | None = None) -> Iterator[Database]:
+    def write(self, *, tampered: bool = False, grows: bool = False, timeout: float | None = None) -> Iterator[Database]:
         """The catalog's write lock, and a transaction that is durable when the block has ended.
 
         `BEGIN IMMEDIATE`: the lock is taken before the first look, so what is checked inside stays true until the
         commit. Any exception rolls everything back, since it closes the connection.
 
         Args:
+            tampered: as for `read`.
+            grows: the catalog becomes larger by what is written. The log is then moved into it early: on a full disk
+                the reserve must have room for what is not, or nothing can be deleted.
             timeout: seconds to wait for the lock, if not as long as the store's.
         """
         timeout = self._timeout if timeout is None else timeout
@@ -156,7 +161,11 @@ class CatalogDatabase:
                 self._begin(connection, timeout)
                 self._require_schema(connection, tampered)
                 yield connection
+                if grows:
+                    connection.execute(f"PRAGMA wal_autocheckpoint = {_SHORT_LOG_PAGES}")
                 connection.execute("COMMIT")
+                if grows:
+                    connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
                 if self._frugal:
                     with contextlib.suppress(sqlite3.Error):  # it is committed, and must not seem to have failed
                         self._empty_log(connection)
