@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -339,11 +340,18 @@ def test_repair_restores_what_is_lost_in_a_full_store(store: DocStore, alice: Wo
     assert alice.search("key")
 
 
-def test_stores_of_before_count_their_bytes(folder: Path) -> None:
-    with DocStore(folder, embedder=HashEmbedder()) as store:
-        store.workspace("alice").add_many(NOTES)
-        expected = store.workspace("alice").quota()
-    assert expected.logical_bytes == sum(map(len, NOTES))
+def test_stores_of_before_count_their_bytes(tmp_path: Path) -> None:
+    with tarfile.open(Path(__file__).parent / "formats" / "0.1.0.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    (catalog,) = tmp_path.rglob("catalog.db")
+    with DocStore(catalog.parent, embedder=HashEmbedder()) as store:
+        for name in store.workspaces():
+            workspace = store.workspace(name)
+            quota = workspace.quota()
+            assert quota.logical_bytes == sum(each.size for each in workspace.documents())
+            assert not quota.is_limited and workspace.info().ttl is None
+        assert any(store.workspace(name).quota().logical_bytes for name in store.workspaces())
+        assert store.verify().ok
 
 
 # -- arguments, and other ways to open ----------------------------------------------------------------------------

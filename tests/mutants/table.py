@@ -7,6 +7,7 @@ from tests.mutants import (
     table_catalog,
     table_collect,
     table_files,
+    table_lifetimes,
     table_reading,
     table_repair,
     table_schema,
@@ -21,4 +22,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *table_adding.MUTANTS,
     *table_collect.MUTANTS,
     *table_repair.MUTANTS,
+    *table_lifetimes.MUTANTS,
 )
