@@ -394,7 +394,8 @@ def test_a_readonly_store_says_them_and_changes_nothing(store: DocStore, alice: 
     assert before == (query(folder, "SELECT * FROM limits"), query(folder, "SELECT * FROM workspaces"))
 
 
-@pytest.mark.parametrize("limited", ["store", "disk"])
+@pytest.mark.filterwarnings("ignore::docstore.QuotaWarning")
+@pytest.mark.parametrize("limited", ["full", "with room for the document alone", "disk"])
 def test_where_bytes_are_demanded_a_full_store_does_not_tell_what_others_have(
     folder: Path, monkeypatch: pytest.MonkeyPatch, limited: str
 ) -> None:
@@ -403,8 +404,9 @@ def test_where_bytes_are_demanded_a_full_store_does_not_tell_what_others_have(
         alice, mallory = store.workspace("alice"), store.workspace("mallory")
         own = mallory.add(NOTES[1])
         alice.add(NOTES[2])
-        if limited == "store":
-            store.limit(physical_bytes=store.quota().physical_bytes)
+        if limited != "disk":
+            room = 0 if limited == "full" else len(NOTES[2])
+            store.limit(physical_bytes=store.quota().physical_bytes + room)
         else:
             disk = FakeDisk()
             monkeypatch.setattr(os, "statvfs", lambda _path: disk)
@@ -413,7 +415,7 @@ def test_where_bytes_are_demanded_a_full_store_does_not_tell_what_others_have(
             assert len(data) == len(NOTES[2])
             with pytest.raises(QuotaExceeded) as error:
                 mallory.add(data)
-            messages.append((str(error.value), error.value.used if limited == "store" else None))
+            messages.append((str(error.value), error.value.used if limited != "disk" else None))
         assert len(set(messages)) == 1
         assert mallory.add(NOTES[1]).hash == own.hash, "its own costs nothing"
 
