@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,24 @@ def test_collect_and_remove_work_on_a_full_disk(small_disk: Path, reopened: bool
             assert file.read() == documents[-1]
     assert not problems(folder)
     assert len(files(folder, "documents")) == 1
+
+
+def test_expiring_works_on_a_full_disk(small_disk: Path) -> None:
+    folder = small_disk / "store"
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        for number in range(6):
+            chat = store.workspace(f"chat {number}", ttl=timedelta(seconds=1), sliding=False)
+            chat.add_many([bytes(f"document {each} of chat {number} ", "ascii") * 100 for each in range(6)])
+        store.workspace("alice").limit(documents=1)
+        store.limit(keep_free=0.5, physical_bytes=1)
+        time.sleep(1.1)
+        fill(small_disk)
+        assert len(store.expire().expired) == 6
+        assert len(store.expire(grace=timedelta(0)).deleted) == 6
+        assert store.collect().documents == 36
+        assert os.statvfs(folder).f_bavail > 0
+        assert store.verify().ok
+    assert not problems(folder)
 
 
 def test_adding_to_a_full_disk_says_so_and_changes_nothing(small_disk: Path) -> None:

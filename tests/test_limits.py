@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -339,11 +340,18 @@ def test_repair_restores_what_is_lost_in_a_full_store(store: DocStore, alice: Wo
     assert alice.search("key")
 
 
-def test_stores_of_before_count_their_bytes(folder: Path) -> None:
-    with DocStore(folder, embedder=HashEmbedder()) as store:
-        store.workspace("alice").add_many(NOTES)
-        expected = store.workspace("alice").quota()
-    assert expected.logical_bytes == sum(map(len, NOTES))
+def test_stores_of_before_count_their_bytes(tmp_path: Path) -> None:
+    with tarfile.open(Path(__file__).parent / "formats" / "0.1.0.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    (catalog,) = tmp_path.rglob("catalog.db")
+    with DocStore(catalog.parent, embedder=HashEmbedder()) as store:
+        for name in store.workspaces():
+            workspace = store.workspace(name)
+            quota = workspace.quota()
+            assert quota.logical_bytes == sum(each.size for each in workspace.documents())
+            assert not quota.is_limited and workspace.info().ttl is None
+        assert any(store.workspace(name).quota().logical_bytes for name in store.workspaces())
+        assert store.verify().ok
 
 
 # -- arguments, and other ways to open ----------------------------------------------------------------------------
@@ -386,7 +394,8 @@ def test_a_readonly_store_says_them_and_changes_nothing(store: DocStore, alice: 
     assert before == (query(folder, "SELECT * FROM limits"), query(folder, "SELECT * FROM workspaces"))
 
 
-@pytest.mark.parametrize("limited", ["store", "disk"])
+@pytest.mark.filterwarnings("ignore::docstore.QuotaWarning")
+@pytest.mark.parametrize("limited", ["full", "with room for the document alone", "disk"])
 def test_where_bytes_are_demanded_a_full_store_does_not_tell_what_others_have(
     folder: Path, monkeypatch: pytest.MonkeyPatch, limited: str
 ) -> None:
@@ -395,8 +404,9 @@ def test_where_bytes_are_demanded_a_full_store_does_not_tell_what_others_have(
         alice, mallory = store.workspace("alice"), store.workspace("mallory")
         own = mallory.add(NOTES[1])
         alice.add(NOTES[2])
-        if limited == "store":
-            store.limit(physical_bytes=store.quota().physical_bytes)
+        if limited != "disk":
+            room = 0 if limited == "full" else len(NOTES[2])
+            store.limit(physical_bytes=store.quota().physical_bytes + room)
         else:
             disk = FakeDisk()
             monkeypatch.setattr(os, "statvfs", lambda _path: disk)
@@ -405,7 +415,7 @@ def test_where_bytes_are_demanded_a_full_store_does_not_tell_what_others_have(
             assert len(data) == len(NOTES[2])
             with pytest.raises(QuotaExceeded) as error:
                 mallory.add(data)
-            messages.append((str(error.value), error.value.used if limited == "store" else None))
+            messages.append((str(error.value), error.value.used if limited != "disk" else None))
         assert len(set(messages)) == 1
         assert mallory.add(NOTES[1]).hash == own.hash, "its own costs nothing"
 

@@ -7,6 +7,7 @@ from tests.mutants import (
     table_catalog,
     table_collect,
     table_files,
+    table_lifetimes,
     table_reading,
     table_repair,
     table_schema,
@@ -23,4 +24,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *table_collect.MUTANTS,
     *table_repair.MUTANTS,
     *table_sessions.MUTANTS,
+    *table_lifetimes.MUTANTS,
 )

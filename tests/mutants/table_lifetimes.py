@@ -1,0 +1,116 @@
+"""Mutants of expiry and limits."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_EXPIRY = "tests/test_expiry.py"
+_LIMITS = "tests/test_limits.py"
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "expired-without-mercy",
+        "lifetimes.py",
+        "expires_at <= iif(sliding, :merciful, :now)",
+        "expires_at <= iif(sliding, :now, :now)",
+        "who searched in another process within the last minute loses the workspace",
+        (f"{_EXPIRY}::test_what_another_process_searched_a_minute_ago_stays",),
+    ),
+    Mutant(
+        "expired-ones-are-found",
+        "refcount.py",
+        "SELECT version, refs FROM workspaces WHERE id = ? AND expired_at IS NULL",
+        "SELECT version, refs FROM workspaces WHERE id = ?",
+        "handles on an expired workspace go on",
+        (f"{_EXPIRY}::test_an_expired_workspace_is_gone_and_its_documents_are_not",),
+    ),
+    Mutant(
+        "undeleted-as-it-was",
+        "lifetimes.py",
+        '"UPDATE workspaces SET name = ?, expired_at = NULL, lives_from = ?, accessed_at = ? WHERE id = ?",\n'
+        "        (name, now, now, workspace),",
+        '"UPDATE workspaces SET name = ?, expired_at = NULL WHERE id = ?",\n        (name, workspace),',
+        "what comes back expires again at once",
+        (f"{_EXPIRY}::test_undelete_restores_all", f"{_EXPIRY}::test_a_fixed_time_begins_anew_too"),
+    ),
+    Mutant(
+        "undeleted-over-another",
+        "lifecycle/expire.py",
+        "if refcount.workspace_id(db, wanted) is not None:",
+        "if False:",
+        "an error that says the catalog contradicts itself",
+        (f"{_EXPIRY}::test_the_name_is_free_at_once",),
+    ),
+    Mutant(
+        "accesses-may-shrink",
+        "lifetimes.py",
+        " AND coalesce(accessed_at, '') < ?1",
+        "",
+        "a process whose clock is behind takes others' accesses back",
+        (f"{_EXPIRY}::test_accesses_only_grow",),
+    ),
+    Mutant(
+        "every-search-writes",
+        "accesses.py",
+        "if (due is None or due <= now) and",
+        "if True and",
+        "a commit with every search",
+        (f"{_EXPIRY}::test_accesses_are_written_once_a_minute_and_at_the_end",),
+    ),
+    Mutant(
+        "searches-wait-to-note",
+        "accesses.py",
+        "def write(self, timeout: float = 0)",
+        "def write(self, timeout: float = 2)",
+        "a search waits for whoever holds the write lock",
+        (f"{_EXPIRY}::test_a_search_does_not_wait_to_write_its_access",),
+    ),
+    Mutant(
+        "limits-not-asked-before-work",
+        "ingest/add.py",
+        "            case Verdict.REFUSED:\n                return Step.DONE",
+        "            case Verdict.REFUSED:\n                item.outcome = None",
+        "documents are embedded in vain",
+        (f"{_LIMITS}::test_documents_of_a_workspace",),
+    ),
+    Mutant(
+        "limits-not-asked-when-publishing",
+        "ingest/add.py",
+        "        item.outcome = self._admission.publication(db, known, item, document)",
+        "        item.outcome = None",
+        "adders that work at once exceed a limit of the store, or the database refuses all of their group",
+        (f"{_LIMITS}::test_processes_that_add_at_once_never_exceed_it",),
+    ),
+    Mutant(
+        "nobody-waits-for-a-place",
+        "ingest/add.py",
+        "            case Verdict.WAIT:\n                return Step.WAIT\n",
+        "",
+        "documents are embedded in vain",
+        (f"{_LIMITS}::test_many_fill_it_to_the_brim",),
+    ),
+    Mutant(
+        "a-full-store-tells-of-others",
+        "ingest/admission.py",
+        "        if self._secretive:\n            return sum",
+        "        if False:\n            return sum",
+        "who adds to a full store learns what others have",
+        (f"{_LIMITS}::test_where_bytes_are_demanded_a_full_store_does_not_tell_what_others_have",),
+    ),
+    Mutant(
+        "bytes-kept-when-removed",
+        "migrations/m009_limits.py",
+        "UPDATE workspaces SET bytes = bytes - coalesce",
+        "UPDATE workspaces SET bytes = bytes - 0 * coalesce",
+        "what was removed still counts",
+        (f"{_LIMITS}::test_bytes_of_a_workspace",),
+    ),
+    Mutant(
+        "no-backstop-for-references",
+        "migrations/m009_limits.py",
+        "(SELECT refs >= most_documents OR",
+        "(SELECT 0 * refs >= most_documents + 1 OR",
+        "other code exceeds the limit of a workspace",
+        (f"{_LIMITS}::test_the_database_refuses_what_other_code_would_insert",),
+    ),
+)
