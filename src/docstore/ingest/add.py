@@ -30,6 +30,7 @@ from docstore.ingest.incoming import Incoming
 from docstore.ingest.known import Known
 from docstore.ingest.pipeline import StagedSubindex
 from docstore.ingest.prepare import Preparation
+from docstore.ingest.reuse import finder
 from docstore.lifecycle.collect import reap
 from docstore.parts import Parts
 from docstore.scratch import Scratch
@@ -72,6 +73,8 @@ class Addition:
         self._progress = progress
         self._fingerprint = parts.pipeline.fingerprint
         self._embeddings = parts.embeddings(self._fingerprint)
+        # Where bytes are demanded, how fast an add is must not tell of what others hold.
+        self._find = finder(parts, workspace if parts.demand_bytes else None)
         self._built: list[Incoming] = []  # embedded, and not published yet: of small documents many at once
         self._published = time.monotonic()
         # While publishing, and for ever after it failed: files may be in place without rows. The claims are then left
@@ -106,7 +109,7 @@ class Addition:
         preparation.start(work[Step.PREPARE])
         self._publish(work[Step.PUBLISH])
         for batch in batches(work[Step.EMBED]):
-            build(batch, self._parts, self._scratch, self._progress)
+            build(batch, self._parts, self._scratch, self._progress, self._find)
             self._built += batch
             if time.monotonic() - self._published > _COMMIT_SECONDS:
                 self._publish_built()
@@ -318,7 +321,7 @@ class Addition:
         row = SubindexRow(new.chunks, new.index.hash, new.index.size, new.spans.hash, new.spans.size)
         if known.pipeline is None:
             known.pipeline = contents.put_pipeline(db, self._fingerprint, self._parts.pipeline.description)
-        contents.put_subindex(db, text, known.pipeline, row)
+        contents.put_subindex(db, text, known.pipeline, row, new.computed, new.digests)
         known.add_subindex(text, row)
         return row
 
