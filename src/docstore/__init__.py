@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from docstore.model import RepairReport as RepairReport
     from docstore.model import StorageStats as StorageStats
     from docstore.model import VerifyReport as VerifyReport
+    from docstore.replacements import Replacement as Replacement
+    from docstore.replacements import Rollback as Rollback
+    from docstore.replacements import Version as Version
     from docstore.store import DocStore as DocStore
     from docstore.workspace import Workspace as Workspace
 
@@ -53,6 +56,7 @@ _HOMES = {
         "AddReport", "CollectReport", "Document", "Failure", "Hit", "Problem", "Progress", "Repair",
         "RepairReport", "StorageStats", "VerifyReport",
     ),
+    "docstore.replacements": ("Replacement", "Rollback", "Version"),
     "docstore.store": ("DocStore",),
     "docstore.workspace": ("Workspace",),
 }  # fmt: skip

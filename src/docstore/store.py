@@ -26,13 +26,14 @@ from docstore.names import check_hash, check_name
 from docstore.parts import Parts
 from docstore.reserve import RESERVE, Reserve
 from docstore.vectors import Codec
+from docstore.versions import Versioned
 from docstore.views import Views
 from docstore.workspace import Workspace
 
 _MOST = 1 << 60
 
 
-class DocStore(Maintained):
+class DocStore(Maintained, Versioned):
     """A folder that holds every document once, and workspaces that reference them.
 
     Threads may share one; processes may open the same folder, each its own. Use as a context manager, or `close()`.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from docstore import refcount
+from docstore import refcount, replacements
 from docstore.documents import document_of
 from docstore.errors import (
     DocStoreError,
@@ -126,6 +126,7 @@ class Workspace(Searchable):
         from docstore.ingest import source
         from docstore.ingest.add import Addition
         from docstore.ingest.incoming import Incoming
+        from docstore.ingest.target import ForWorkspace
 
         outcomes: list[tuple[str, Incoming | DocStoreError]] = []
         with self._scratch() as scratch:
@@ -143,7 +144,7 @@ class Workspace(Searchable):
                 if weight >= _GROUP_BYTES:
                     break
             items = [each for _, each in outcomes if isinstance(each, Incoming)]
-            Addition(self._parts, self._id, scratch, counter.report).run(items)
+            Addition(self._parts, ForWorkspace(self._parts, self._id), scratch, counter.report).run(items)
         return [(label, _finished(each)) for label, each in outcomes]
 
     def link(self, hash: str, *, name: str | None = None, metadata: Mapping[str, Any] | None = None) -> Document:
@@ -181,6 +182,33 @@ class Workspace(Searchable):
             if not refcount.unrefer(db, self._id, hash):
                 raise DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")
 
+    def pin(self, hash: str) -> None:
+        """Keeps this version: `DocStore.replace` leaves the reference where it is. May be called twice.
+
+        Raises:
+            DocumentNotFound: this workspace does not reference it.
+        """
+        self._pin(hash, keep=True)
+
+    def unpin(self, hash: str) -> None:
+        """Lets the next replacement move the reference again. Does not move it to what has replaced it meanwhile.
+
+        Raises:
+            DocumentNotFound: this workspace does not reference it.
+        """
+        self._pin(hash, keep=False)
+
+    def _pin(self, hash: str, *, keep: bool) -> None:
+        check_hash(hash)
+        with self._parts.database.write() as db:
+            if not replacements.pin(db, self._id, hash, keep=keep):
+                raise DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")
+
+    def pinned(self) -> list[str]:
+        """Hashes of the documents that it has pinned, sorted."""
+        with self._parts.database.read() as db:
+            return replacements.pinned(db, self._id)
+
     def documents(self) -> list[Document]:
         """The documents this workspace references, in the order their references were made."""
         with self._parts.database.read() as db:
@@ -193,8 +221,10 @@ class Workspace(Searchable):
 
     def _run(self, incoming: Incoming, scratch: Scratch) -> Document:
         from docstore.ingest.add import Addition
+        from docstore.ingest.target import ForWorkspace
 
-        Addition(self._parts, self._id, scratch, lambda _item, _chunks: None).run([incoming])
+        target = ForWorkspace(self._parts, self._id)
+        Addition(self._parts, target, scratch, lambda _item, _chunks: None).run([incoming])
         outcome = _finished(incoming)
         if isinstance(outcome, DocStoreError):
             raise outcome

@@ -14,16 +14,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from enum import Enum, auto
 
-from docstore import claims, contents, refcount
+from docstore import claims, contents
 from docstore import texts as text_files
 from docstore.contents import DocumentRow, SubindexRow, TextRow
 from docstore.database import Database
-from docstore.documents import document_of
 from docstore.durable import Publication, storage_errors
-from docstore.errors import DocStoreError, DocumentNotFound, IntegrityError, WorkspaceNotFound
+from docstore.errors import DocStoreError, DocumentNotFound, IntegrityError
 from docstore.ingest.build import batches, build
 from docstore.ingest.extract import SUFFIXES
 from docstore.ingest.incoming import Incoming
@@ -31,6 +29,7 @@ from docstore.ingest.known import Known
 from docstore.ingest.pipeline import StagedSubindex
 from docstore.ingest.prepare import Preparation
 from docstore.ingest.reuse import finder
+from docstore.ingest.target import Target
 from docstore.lifecycle.collect import reap
 from docstore.parts import Parts
 from docstore.scratch import Scratch
@@ -58,23 +57,22 @@ class Step(Enum):
 
 
 class Addition:
-    """One call of `add`, `add_many` or `link`, on one group of documents."""
+    """One call of `add`, `add_many`, `link` or `replace`, on one group of documents."""
 
     def __init__(
-        self, parts: Parts, workspace: int, scratch: Scratch, progress: Callable[[Incoming, int], None]
+        self, parts: Parts, target: Target, scratch: Scratch, progress: Callable[[Incoming, int], None]
     ) -> None:
         """
         Args:
             progress: called with a document and the chunks embedded since the last call; also when it is finished.
         """
         self._parts = parts
-        self._workspace = workspace
+        self._target = target
         self._scratch = scratch
         self._progress = progress
         self._fingerprint = parts.pipeline.fingerprint
         self._embeddings = parts.embeddings(self._fingerprint)
-        # Where bytes are demanded, how fast an add is must not tell of what others hold.
-        self._find = finder(parts, workspace if parts.demand_bytes else None)
+        self._find = finder(parts, target.donors)
         self._built: list[Incoming] = []  # embedded, and not published yet: of small documents many at once
         self._published = time.monotonic()
         # While publishing, and for ever after it failed: files may be in place without rows. The claims are then left
@@ -137,8 +135,8 @@ class Addition:
 
     def _plan(self, pending: list[Incoming]) -> list[Step]:
         with self._parts.database.write() as db, self._parts.archive.reading():
-            self._require_workspace(db)
-            alone = {item for item in pending if self._must_bring(db, item)}
+            self._target.require(db)
+            alone = {item for item in pending if self._target.must_bring(db, item.hash)}
             known = Known(db, self._fingerprint, [item for item in pending if item not in alone])
             return [
                 self._next_step_alone(db, item) if item in alone else self._next_step(db, known, item)
@@ -170,12 +168,6 @@ class Addition:
             return Step.PUBLISH
         key = claims.embedding_key(self._fingerprint, item.text_hash)
         return Step.EMBED if self._claim(db, item, key) else Step.WAIT
-
-    def _must_bring(self, db: Database, item: Incoming) -> bool:
-        """Whether bytes are demanded, and this workspace does not have the document yet."""
-        if not self._parts.demand_bytes:
-            return False
-        return refcount.reference(db, self._workspace, item.hash, self._fingerprint) is None
 
     def _next_step_alone(self, db: Database, item: Incoming) -> Step:
         """As if nobody had the document: what others hold must show neither in the answer nor in its time."""
@@ -221,7 +213,7 @@ class Addition:
         self._unsure = True
         with self._parts.write() as db:
             try:
-                self._require_workspace(db)
+                self._target.require(db)
                 known = Known(db, self._fingerprint, items)
                 with storage_errors("publishing a document"):
                     for item in items:
@@ -338,18 +330,9 @@ class Addition:
     # -- both -----------------------------------------------------------------------------------------------------
 
     def _refer(self, db: Database, item: Incoming, document: DocumentRow, vectors: SubindexRow) -> None:
-        avoided = 0 if item.embedded else vectors.chunks
-        found = refcount.refer(
-            db, self._workspace, document, vectors, item.name, item.fallback_name, item.metadata, avoided
-        )
+        item.outcome = self._target.refer(db, item, document, vectors)
         if item.held:
             claims.release(db, item.held)
-        outcome, reused = document_of(found), not item.embedded
-        item.outcome = outcome if outcome.reused == reused else replace(outcome, reused=reused)
-
-    def _require_workspace(self, db: Database) -> None:
-        if refcount.workspace_state(db, self._workspace) is None:
-            raise WorkspaceNotFound("This workspace was deleted. Get it again with store.workspace(name).")
 
     def _release(self, items: list[Incoming]) -> None:
         held = {key for item in items for key in item.held}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from docstore.migrations import m001_first_release, m002_checked_and_checkable, m007_chunk_cache
+from docstore.migrations import m001_first_release, m002_checked_and_checkable, m006_replacements, m007_chunk_cache
 
 MIGRATIONS: Mapping[str, tuple[str, ...]] = {
     "m001_first_release": m001_first_release.STATEMENTS,
     "m002_checked_and_checkable": m002_checked_and_checkable.STATEMENTS,
     # Release 0.2: pieces may be in `small.sqlar`. To who does not know of it they would be lost, so it must refuse.
     "m003_small_pieces_are_packed": (),
+    "m006_replacements": m006_replacements.STATEMENTS,
     "m007_chunk_cache": m007_chunk_cache.STATEMENTS,
 }
 """In the order in which they are applied."""
