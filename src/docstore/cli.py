@@ -1,4 +1,4 @@
-"""The command line: `docstore add | search | ls | rm | link | stats | collect | verify | repair`."""
+"""The command line: `docstore add | search | ls | rm | link | stats | collect | verify | repair | …`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 
 import docstore
 from docstore import cli_output as output
+from docstore import cli_versions
 from docstore.cli_arguments import MINIMUM_PREFIX, AsJson, WorkspaceName, duration, files_under, metadata, referenced
 from docstore.cli_output import ExitCode, errors_shown, fields_of, progress_bar, show, show_error
 from docstore.cli_store import Access, Settings, existing, opened
@@ -350,6 +351,9 @@ def repair(
         show(as_json, {"ok": report.ok, **fields_of(report), "dry_run": dry_run}, *table, output.repaired(report))
         if not report.ok:
             raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+app.add_typer(cli_versions.app)
 
 
 def _counts(store: DocStore) -> dict[str, int]:

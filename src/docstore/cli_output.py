@@ -40,6 +40,8 @@ from docstore.model import (
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from docstore.replacements import Version
+
 
 class ExitCode(IntEnum):
     """What a script can branch on. docs/command-line.md has the same table."""
@@ -212,6 +214,22 @@ def documents_table(documents: Sequence[Document]) -> RenderableType:
 def workspaces_table(counts: Mapping[str, int]) -> RenderableType:
     """Workspaces, and how many documents each has."""
     return _table([_wide("Workspace"), _narrow("Documents")], ((name, f"{n:,}") for name, n in counts.items()))
+
+
+def versions_table(versions: Sequence[Version]) -> RenderableType:
+    """Versions of a document, with whole hashes: `docstore rollback` needs one."""
+    return _table(
+        [Column("Since"), _narrow("Workspaces"), Column("State"), Column("Hash", no_wrap=True, min_width=64)],
+        (
+            (
+                "" if each.replaced_at is None else _local(each.replaced_at),
+                f"{each.references:,}",
+                ("stored" if each.stored else "collected") + (", rolled back" if each.rolled_back_at else ""),
+                each.hash,
+            )
+            for each in versions
+        ),
+    )
 
 
 def hits_table(hits: Sequence[Hit]) -> RenderableType:
