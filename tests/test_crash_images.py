@@ -21,6 +21,7 @@ COLLECTING = [
     ("add", "remove", "reopen"),
     ("add-same-text", "delete-workspace", "collect"),
 ]
+REPLACED = [("add", "link", "replace"), ("add", "link", "replace-and-roll-back"), ("add", "replace", "collect")]
 PACKED = [("add-group", "delete-workspace", "collect")]
 """Histories of three whose crashes leave most to do; the long form has all."""
 
@@ -32,6 +33,7 @@ def test_no_image_of_a_short_history_breaks_a_promise() -> None:
     run = Run(min(2, os.cpu_count() or 1), seconds=600, quiet=True)
     try:
         run.work(chain(plan([("light", 2)], seed=0), ((Task(sequence, 3), "light", 0) for sequence in COLLECTING)))
+        run.work((Task(sequence, 3), "light", 0) for sequence in REPLACED)
         run.work((Task(sequence, 1), "light", 0) for sequence in PACKED)
     finally:
         run.close()

@@ -88,6 +88,7 @@ def test_a_workspace_with_both_keeps_the_new_one_and_rollback_gives_the_old_one_
 ) -> None:
     alice.add(OLD, name="old.txt", metadata={"a": 1})
     alice.add(NEW, name="new.txt", metadata={"b": 2})
+    alice.pin(B)  # what it keeps is not what it was given
     bob.add(OLD)
     before = state(store)
     assert store.replace(A, NEW).moved == ("alice", "bob")

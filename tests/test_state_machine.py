@@ -2,8 +2,8 @@
 
 The model is plain dictionaries. After each step: counts equal references (invariant 3), referenced files are there
 and hash right (4), nothing unreferenced survives a collection (5), every workspace finds exactly its own documents
-(6) in the order of one index over the same chunks (7), nothing is embedded twice (8), and failed operations change
-nothing (9).
+(6) in the order of one index over the same chunks (7), no chunk is embedded twice (8), and failed operations change
+nothing (9). A replacement moves all that is not pinned, and its rollback restores what was.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from docstore import DocStore, DocumentNotFound, EmbeddingError, StorageError, UnreadableDocument, durable
+from docstore import (
+    DocStore,
+    DocumentNotFound,
+    EmbeddingError,
+    InvalidArgument,
+    StorageError,
+    UnreadableDocument,
+    durable,
+)
 from docstore.testing import HashEmbedder
 from tests.folders import apparent_bytes, files, hash_of, problems
 from tests.oracle import chunks_of, private_index
@@ -67,6 +75,8 @@ class Histories(RuleBasedStateMachine):
         self.store = DocStore(self.folder, embedder=self.embedder)
         self.references: dict[str, dict[str, str]] = {}
         self.stored: set[str] = set()
+        self.pins: set[tuple[str, str]] = set()
+        self.replaced: set[tuple[str, str]] = set()
         self.embeddings = 0
 
     def teardown(self) -> None:
@@ -119,12 +129,59 @@ class Histories(RuleBasedStateMachine):
                 handle.remove(hash_of(data))
         else:
             handle.remove(hash_of(data))
+            self.pins.discard((workspace, hash_of(data)))
 
     @rule(workspace=workspaces)
     def delete_workspace(self, workspace: str) -> None:
         if workspace in self.references:
             self.store.delete_workspace(workspace)
             del self.references[workspace]
+            self.pins = {each for each in self.pins if each[0] != workspace}
+
+    @rule(workspace=workspaces, data=documents, keep=st.booleans())
+    def pin(self, workspace: str, data: bytes, keep: bool) -> None:
+        reference = workspace, hash_of(data)
+        handle = self.store.workspace(workspace)
+        act = handle.pin if keep else handle.unpin
+        if reference[1] not in self.references.setdefault(workspace, {}):
+            with pytest.raises(DocumentNotFound):
+                act(reference[1])
+            return
+        act(reference[1])
+        (self.pins.add if keep else self.pins.discard)(reference)
+
+    @rule(old=documents, new=documents)
+    def replace(self, old: bytes, new: bytes) -> None:
+        a, b = hash_of(old), hash_of(new)
+        if a == b or a not in self.stored:
+            with pytest.raises(InvalidArgument if a == b else DocumentNotFound):
+                self.store.replace(a, new)
+            return
+        before = self.embeddings
+        self._expect_stored(b)
+        moving = {name for name, held in self.references.items() if a in held and (name, a) not in self.pins}
+        done = self.store.replace(a, new)
+        assert set(done.moved) == moving
+        assert set(done.stayed) == {name for name, held in self.references.items() if a in held} - moving
+        assert done.embedded == self.embeddings - before
+        for name in moving:
+            self.references[name].setdefault(b, self.references[name].pop(a))
+            self.references[name].pop(a, None)
+        self.replaced.add((a, b))
+        assert self.store.history(b)[-1].hash in {b, *(each.hash for each in self.store.history(a))}
+
+    @rule(old=documents, new=documents)
+    def replace_and_roll_back(self, old: bytes, new: bytes) -> None:
+        a, b = hash_of(old), hash_of(new)
+        if a == b or a not in self.stored or (a, b) in self.replaced:
+            return
+        self._expect_stored(b)
+        before = {name: self.store.workspace(name).documents() for name in self.references}
+        moved = self.store.replace(a, new).moved
+        assert self.store.rollback(b).moved == moved
+        after = {name: self.store.workspace(name).documents() for name in self.references}
+        for name, held in before.items():  # documents of one moment have no order
+            assert sorted(after[name], key=repr) == sorted(held, key=repr)
 
     @rule()
     def collect(self) -> None:
@@ -207,6 +264,12 @@ class Histories(RuleBasedStateMachine):
     def files_match_the_catalog(self) -> None:
         assert problems(self.folder) == []
         assert self.store.verify().problems == ()
+
+    @invariant()
+    def pins_are_kept(self) -> None:
+        for name in self.references:
+            pinned = {hash for workspace, hash in self.pins if workspace == name}
+            assert set(self.store.workspace(name).pinned()) == pinned
 
     @invariant()
     def nothing_is_embedded_twice(self) -> None:

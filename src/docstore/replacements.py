@@ -161,7 +161,8 @@ def _undo(db: Database, id: int, old: DocumentRow, new: DocumentRow) -> list[str
     db.execute(
         """DELETE FROM moved WHERE replacement_id = :id AND (
                NOT EXISTS (SELECT 1 FROM refs r WHERE r.workspace_id = moved.workspace_id AND r.document_id = :from)
-               OR EXISTS (SELECT 1 FROM pins p WHERE p.workspace_id = moved.workspace_id AND p.document_id = :from))""",
+               OR had_new = 0 AND EXISTS (
+                   SELECT 1 FROM pins p WHERE p.workspace_id = moved.workspace_id AND p.document_id = :from))""",
         ids,
     )
     moved = _names(db, _MOVED, id)

@@ -18,6 +18,8 @@ REPORT = b"A report that both workspaces share, of more than one sentence. It ha
 TWIN = REPORT.replace(b"\n", b"\r\n")
 OWN = b"A note that one workspace has for itself.\n"
 GARBAGE = b"What nobody references any more.\n"
+FIRST = b"The first version of a note.\n"
+SECOND = b"The second version of a note.\n"
 NEW = b"A document that nobody has added before.\n" * 30
 ANOTHER = b"Another document that is new to the store.\n"
 PACKED = [b"Packed document %d.\n" % number for number in range(5)]
@@ -41,6 +43,7 @@ def build(folder: Path) -> None:
         bob.remove(bob.add(GARBAGE).hash)
         packed = alice.add_many(PACKED).added
         alice.remove(packed[0].hash)
+        store.replace(alice.add(FIRST).hash, SECOND)
     blob = folder / "documents" / hash_of(OWN)[:2] / f"{hash_of(OWN)}.txt"
     for hash in (hash_of(NEW), hash_of(ANOTHER)):
         orphan = folder / "documents" / hash[:2] / f"{hash}.txt"
@@ -124,6 +127,10 @@ OPERATIONS: dict[str, Operation] = {
     "link": Operation(_in("bob", lambda bob: bob.link(hash_of(OWN)).hash)),
     "remove": Operation(_in("alice", lambda alice: alice.remove(hash_of(REPORT)))),
     "delete-workspace": Operation(lambda store: store.delete_workspace("alice")),
+    "replace": Operation(lambda store: store.replace(hash_of(REPORT), NEW).moved),
+    "replace-stored": Operation(lambda store: store.replace(hash_of(REPORT), OWN).moved),
+    "rollback": Operation(lambda store: store.rollback(hash_of(SECOND)).moved),
+    "pin": Operation(_in("bob", lambda bob: bob.pin(hash_of(REPORT)))),
     "search": Operation(_in("alice", lambda alice: [(hit.document, hit.text) for hit in alice.search("report", k=3)])),
     "documents": Operation(_in("alice", lambda alice: [document.hash for document in alice.documents()])),
     "read": Operation(_read),
