@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from docstore import DocStore, DocumentNotFound, InvalidArgument, StoreReadOnly, UnreadableDocument, Workspace
+from docstore import (
+    DocStore,
+    DocumentNotFound,
+    InvalidArgument,
+    StorageError,
+    StoreReadOnly,
+    UnreadableDocument,
+    Workspace,
+    durable,
+)
 from docstore.testing import HashEmbedder
 from tests.folders import execute, hash_of, lie, problems, query
 from tests.samples import pdf
@@ -235,6 +246,23 @@ def test_only_the_page_that_changed_is_embedded(store: DocStore, alice: Workspac
     assert embedder.embedded == before + 1
 
 
+def test_a_version_that_cannot_be_published_moves_nobody(
+    store: DocStore, alice: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    alice.add(OLD)
+    before = state(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "sync_directory", full)
+        with pytest.raises(StorageError, match="No space left"):
+            store.replace(A, NEW)
+    assert state(store) == before
+    assert store.verify().ok
+    assert store.replace(A, NEW).moved == ("alice",)
+
+
 def test_progress_is_told(store: DocStore, alice: Workspace) -> None:
     alice.add(OLD)
     told: list[tuple[int, int]] = []
@@ -292,8 +320,6 @@ def test_replacing_looks_rows_up(store: DocStore, alice: Workspace, folder: Path
 
     alice.add(OLD)
     ids = {"from": 1, "to": 2, "id": 1, "had_new": 1}
-    import sqlite3
-
     connection = sqlite3.connect(folder / "catalog.db")
     for sql in (_CARRY, _DROP, _MOVED.replace("?", ":id"), _REFERENCING.replace("?", ":from")):
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", ids)]

@@ -10,6 +10,7 @@ from tests.mutants import (
     table_reading,
     table_repair,
     table_schema,
+    table_versions,
 )
 from tests.mutants.mutant import Mutant
 
@@ -21,4 +22,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *table_adding.MUTANTS,
     *table_collect.MUTANTS,
     *table_repair.MUTANTS,
+    *table_versions.MUTANTS,
 )
