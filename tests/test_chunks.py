@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from docstore import DocStore, InvalidArgument, SentenceTransformerEmbedder
-from docstore.ingest.chunk import Chunker
+from docstore.ingest.chunk import Chunker, _cuts
 from docstore.testing import HashEmbedder
 
 MINILM = SentenceTransformerEmbedder()
@@ -101,6 +103,47 @@ def test_chunks_do_not_cross_pages() -> None:
         chunk = content[span["start"] : span["end"]]
         assert "\f" not in chunk.strip("\f")
         assert span["page"] == content[: span["start"]].count("\f") + 1 + chunk.startswith("\f")
+
+
+LINES = [f"{(number * 7919) % 1009} sentences stand in line {number} of a text without pages." for number in range(600)]
+
+
+def chunk_texts(content: str, size: int = 300, overlap: int = 60) -> list[str]:
+    spans = Chunker(size, overlap).spans(content)
+    return [content[span["start"] : span["end"]] for span in spans]
+
+
+@given(st.integers(0, 599), st.integers(0, 40), st.integers(0, 60), st.sampled_from(["\n", "\n\n"]))
+def test_an_edit_moves_no_boundary_far_from_it(at: int, removed: int, inserted: int, end: str) -> None:
+    new = [f"Inserted line {number} says something else." for number in range(inserted)]
+    old_chunks = set(chunk_texts(end.join(LINES)))
+    chunks = chunk_texts(end.join([*LINES[:at], *new, *LINES[at + removed :]]))
+    strange = [chunk for chunk in chunks if chunk not in old_chunks and "Inserted" not in chunk]
+    assert len(strange) <= 30  # of 200: what lies between the cuts before and behind the edit
+
+
+@pytest.mark.parametrize("end", ["\n", "\n\n"])
+def test_sections_are_not_short_and_begin_at_lines(end: str) -> None:
+    content = end.join(LINES)
+    cuts = _cuts(content, 0, len(content), 600)
+    bounds = [0, *cuts, len(content)]
+    assert len(cuts) > 10
+    assert min(after - before for before, after in pairwise(bounds)) > 600
+    for cut in cuts:
+        assert content[:cut].endswith(end)
+        assert content[cut] != "\n"
+
+
+def test_a_section_begins_after_a_blank_line_if_there_is_one() -> None:
+    content = "\n".join(line + "\n" * (number % 5 == 0) for number, line in enumerate(LINES))
+    cuts = _cuts(content, 0, len(content), 600)
+    assert cuts
+    for cut in cuts:
+        assert content[:cut].endswith("\n\n")
+
+
+def test_lines_that_repeat_make_no_cut() -> None:
+    assert _cuts("the same line\n" * 5000, 0, 70_000, 600) == []
 
 
 @pytest.mark.parametrize(("size", "overlap"), [(0, 0), (100, 100), (100, -1), (-5, 0)])

@@ -21,6 +21,7 @@ COLLECTING = [
     ("add", "remove", "reopen"),
     ("add-same-text", "delete-workspace", "collect"),
 ]
+REPLACED = [("add", "link", "replace"), ("add", "link", "replace-and-roll-back"), ("add", "replace", "collect")]
 PACKED = [("add-group", "delete-workspace", "collect")]
 SESSIONS = [("add", "include", "say", "delete-workspace", "collect")]
 EXPIRING = [
@@ -38,6 +39,7 @@ def test_no_image_of_a_short_history_breaks_a_promise() -> None:
     run = Run(min(2, os.cpu_count() or 1), seconds=600, quiet=True)
     try:
         run.work(chain(plan([("light", 2)], seed=0), ((Task(sequence, 3), "light", 0) for sequence in COLLECTING)))
+        run.work((Task(sequence, 3), "light", 0) for sequence in REPLACED)
         run.work((Task(sequence, 1), "light", 0) for sequence in PACKED)
         run.work((Task(sequence, 2), "light", 0) for sequence in SESSIONS + EXPIRING)
     finally:

@@ -2,9 +2,9 @@
 
 The model is plain dictionaries. After each step: counts equal references (invariant 3), referenced files are there
 and hash right (4), nothing unreferenced survives a collection (5), every workspace finds exactly its own documents
-and those of what it includes (6) in the order of one index over the same chunks (7), nothing is embedded twice (8), and
-failed operations change nothing (9). Conversations equal lists kept beside them, and show the texts of what is still
-there.
+and those of what it includes (6) in the order of one index over the same chunks (7), no chunk is embedded twice (8),
+and failed operations change nothing (9). Conversations equal lists kept beside them, and show the texts of what is
+still there. A replacement moves all that is not pinned, and its rollback restores what was.
 """
 
 from __future__ import annotations
@@ -84,6 +84,8 @@ class Histories(RuleBasedStateMachine):
         self.grants: set[tuple[str, str]] = set()
         self.conversations: dict[tuple[str, str], list[tuple[str, list[Cited]]]] = {}
         self.stored: set[str] = set()
+        self.pins: set[tuple[str, str]] = set()
+        self.replaced: set[tuple[str, str]] = set()
         self.embeddings = 0
 
     def teardown(self) -> None:
@@ -91,8 +93,8 @@ class Histories(RuleBasedStateMachine):
         shutil.rmtree(self.folder.parent)
 
     def _expect_stored(self, hash: str) -> None:
-        if TEXT_OF[hash] not in {TEXT_OF[each] for each in self.stored}:
-            self.embeddings += len(chunks_of(TEXT_OF[hash]))
+        stored = {chunk for each in self.stored for chunk in chunks_of(TEXT_OF[each])}
+        self.embeddings += len(set(chunks_of(TEXT_OF[hash])) - stored)
         self.stored.add(hash)
 
     @rule(workspace=workspaces, data=documents, name=st.none() | st.sampled_from(["a.txt", "b.md"]))
@@ -136,6 +138,7 @@ class Histories(RuleBasedStateMachine):
                 handle.remove(hash_of(data))
         else:
             handle.remove(hash_of(data))
+            self.pins.discard((workspace, hash_of(data)))
 
     @rule(workspace=workspaces)
     def delete_workspace(self, workspace: str) -> None:
@@ -143,6 +146,7 @@ class Histories(RuleBasedStateMachine):
             self.store.delete_workspace(workspace)
             del self.references[workspace]
             self.grants = {grant for grant in self.grants if workspace not in grant}
+            self.pins = {each for each in self.pins if each[0] != workspace}
             self.conversations = {key: said for key, said in self.conversations.items() if key[0] != workspace}
 
     @rule(workspace=workspaces, other=workspaces)
@@ -222,6 +226,51 @@ class Histories(RuleBasedStateMachine):
     def _by_age(self) -> list[str]:
         return [name for (name,) in query(self.folder, "SELECT name FROM workspaces ORDER BY id")]
 
+    @rule(workspace=workspaces, data=documents, keep=st.booleans())
+    def pin(self, workspace: str, data: bytes, keep: bool) -> None:
+        reference = workspace, hash_of(data)
+        handle = self.store.workspace(workspace)
+        act = handle.pin if keep else handle.unpin
+        if reference[1] not in self.references.setdefault(workspace, {}):
+            with pytest.raises(DocumentNotFound):
+                act(reference[1])
+            return
+        act(reference[1])
+        (self.pins.add if keep else self.pins.discard)(reference)
+
+    @rule(old=documents, new=documents)
+    def replace(self, old: bytes, new: bytes) -> None:
+        a, b = hash_of(old), hash_of(new)
+        if a == b or a not in self.stored:
+            with pytest.raises(InvalidArgument if a == b else DocumentNotFound):
+                self.store.replace(a, new)
+            return
+        before = self.embeddings
+        self._expect_stored(b)
+        moving = {name for name, held in self.references.items() if a in held and (name, a) not in self.pins}
+        done = self.store.replace(a, new)
+        assert set(done.moved) == moving
+        assert set(done.stayed) == {name for name, held in self.references.items() if a in held} - moving
+        assert done.embedded == self.embeddings - before
+        for name in moving:
+            self.references[name].setdefault(b, self.references[name].pop(a))
+            self.references[name].pop(a, None)
+        self.replaced.add((a, b))
+        assert self.store.history(b)[-1].hash in {b, *(each.hash for each in self.store.history(a))}
+
+    @rule(old=documents, new=documents)
+    def replace_and_roll_back(self, old: bytes, new: bytes) -> None:
+        a, b = hash_of(old), hash_of(new)
+        if a == b or a not in self.stored or (a, b) in self.replaced:
+            return
+        self._expect_stored(b)
+        before = {name: self.store.workspace(name).documents() for name in self.references}
+        moved = self.store.replace(a, new).moved
+        assert self.store.rollback(b).moved == moved
+        after = {name: self.store.workspace(name).documents() for name in self.references}
+        for name, held in before.items():  # documents of one moment have no order
+            assert sorted(after[name], key=repr) == sorted(held, key=repr)
+
     @rule()
     def collect(self) -> None:
         going = self.stored - self._referenced()
@@ -251,11 +300,13 @@ class Histories(RuleBasedStateMachine):
     @rule(workspace=workspaces, data=documents)
     def add_with_a_broken_embedder(self, workspace: str, data: bytes) -> None:
         self.references.setdefault(workspace, {})
+        handle = self.store.workspace(workspace)
         self.embedder.broken = True
         try:
-            if TEXT_OF[hash_of(data)] not in {TEXT_OF[each] for each in self.stored}:
+            stored = {chunk for each in self.stored for chunk in chunks_of(TEXT_OF[each])}
+            if not stored.issuperset(chunks_of(TEXT_OF[hash_of(data)])):
                 with pytest.raises(EmbeddingError):
-                    self.store.workspace(workspace).add(data)
+                    handle.add(data)
         finally:
             self.embedder.broken = False
 
@@ -301,6 +352,12 @@ class Histories(RuleBasedStateMachine):
     def files_match_the_catalog(self) -> None:
         assert problems(self.folder) == []
         assert self.store.verify().problems == ()
+
+    @invariant()
+    def pins_are_kept(self) -> None:
+        for name in self.references:
+            pinned = {hash for workspace, hash in self.pins if workspace == name}
+            assert set(self.store.workspace(name).pinned()) == pinned
 
     @invariant()
     def nothing_is_embedded_twice(self) -> None:

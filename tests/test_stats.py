@@ -29,7 +29,7 @@ def test_physical_bytes_are_what_the_disk_holds(
 
 
 def test_embeddings_avoided(store: DocStore, alice: Workspace, bob: Workspace) -> None:
-    data = pdf(["words " * 1000] * 2)
+    data = pdf([" ".join(f"word{number}" for number in range(page, page + 1000)) for page in (0, 1000)])
     chunks = alice.add(data).chunks
     assert (store.stats().chunks, store.stats().embeddings_computed, store.stats().embeddings_avoided) == (
         chunks,

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from docstore.model import VerifyReport as VerifyReport
     from docstore.quotas import StoreQuota as StoreQuota
     from docstore.quotas import WorkspaceQuota as WorkspaceQuota
+    from docstore.replacements import Replacement as Replacement
+    from docstore.replacements import Rollback as Rollback
+    from docstore.replacements import Version as Version
     from docstore.store import DocStore as DocStore
     from docstore.workspace import Workspace as Workspace
 
@@ -68,6 +71,7 @@ _HOMES = {
         "RepairReport", "StorageStats", "VerifyReport",
     ),
     "docstore.quotas": ("StoreQuota", "WorkspaceQuota"),
+    "docstore.replacements": ("Replacement", "Rollback", "Version"),
     "docstore.store": ("DocStore",),
     "docstore.workspace": ("Workspace",),
 }  # fmt: skip

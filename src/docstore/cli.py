@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import docstore
-from docstore import cli_expiry, cli_limits, cli_sessions
+from docstore import cli_expiry, cli_limits, cli_sessions, cli_versions
 from docstore import cli_output as output
 from docstore.cli_arguments import MINIMUM_PREFIX, AsJson, WorkspaceName, duration, files_under, metadata, referenced
 from docstore.cli_layout import count
@@ -80,6 +80,7 @@ def main(
 
 app.add_typer(cli_expiry.app)
 app.add_typer(cli_limits.app)
+app.add_typer(cli_versions.app)
 
 
 @app.command()

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from docstore.conversations import Conversation, ConversationInfo
     from docstore.lifetimes import WorkspaceInfo
+    from docstore.replacements import Version
 
 
 class ExitCode(IntEnum):
@@ -249,6 +250,22 @@ def workspaces_table(workspaces: Sequence[WorkspaceInfo]) -> RenderableType:
         return table(columns, ((name, documents) for name, documents, _ in rows))
     times = ((name, documents, local(expires) if expires else "") for name, documents, expires in rows)
     return table([*columns, Column("Expires")], times)
+
+
+def versions_table(versions: Sequence[Version]) -> RenderableType:
+    """Versions of a document, with whole hashes: `docstore rollback` needs one."""
+    return table(
+        [Column("Since"), narrow("Workspaces"), Column("State"), Column("Hash", no_wrap=True, min_width=64)],
+        (
+            (
+                "" if each.replaced_at is None else local(each.replaced_at),
+                f"{each.references:,}",
+                ("stored" if each.stored else "collected") + (", rolled back" if each.rolled_back_at else ""),
+                each.hash,
+            )
+            for each in versions
+        ),
+    )
 
 
 def hits_table(hits: Sequence[Hit]) -> RenderableType:

@@ -160,13 +160,26 @@ def put_pipeline(db: Database, fingerprint: str, description: str) -> int:
     return int(pipeline["id"])
 
 
-def put_subindex(db: Database, text: TextRow, pipeline: int, new: SubindexRow) -> None:
-    """Inserts a sub-index. Replaces the row of one that was lost."""
+def put_subindex(
+    db: Database, text: TextRow, pipeline: int, new: SubindexRow, computed: int, digests: Sequence[int]
+) -> None:
+    """Inserts a sub-index. Replaces the row of one that was lost.
+
+    Args:
+        computed: vectors that were computed for it.
+        digests: of its chunks, by which their vectors are found again.
+    """
     # Delete and insert rather than upsert: the totals' triggers then need to know only those two.
     db.execute("DELETE FROM subindexes WHERE text_id = ? AND pipeline_id = ?", (text.id, pipeline))
     db.execute(
         "INSERT INTO subindexes VALUES (?, ?, ?, ?, ?, ?, ?)",
         (text.id, pipeline, new.chunks, new.index_hash, new.index_size, new.spans_hash, new.spans_size),
+    )
+    if copied := new.chunks - computed:
+        db.execute("INSERT INTO copies (text_id, pipeline_id, vectors) VALUES (?, ?, ?)", (text.id, pipeline, copied))
+    db.executemany(
+        "INSERT INTO chunks (text_id, pipeline_id, chunk, digest) VALUES (?, ?, ?, ?)",
+        [(text.id, pipeline, chunk, digest) for chunk, digest in enumerate(digests)],
     )
 
 

@@ -6,6 +6,8 @@ Plain functions on a transaction, and values. `ingest.admission` asks them when 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -163,6 +165,15 @@ def of_store(db: Database, folder: Path) -> StoreQuota:
         workspace_logical_bytes=found["workspace_bytes"],
         warn_at=found["warn_at"] / _THOUSANDTHS,
     )
+
+
+@contextmanager
+def lifted(db: Database) -> Iterator[None]:
+    """While references move. A workspace's limits are on what it adds: a new version of what it has is in its place,
+    and one workspace that is full must not keep the others from it."""
+    db.execute("UPDATE limits SET lifted = 1")
+    yield
+    db.execute("UPDATE limits SET lifted = 0")
 
 
 def limit_workspace(

@@ -1,21 +1,21 @@
 """Workspaces of document sets: the same documents, in any order, are one workspace, whoever asks for it.
 
-The name says which documents belong: it is made of their hashes. So nobody needs to be told of it, and two who have the
-same files share the references too, and what searches keep in memory.
+The name says which documents belong: it is made of their hashes, and they are pinned. So nobody needs to be told of
+it, and two who have the same files share the references too, and what searches keep in memory.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from docstore import refcount
+from docstore import refcount, replacements
 from docstore.database import Database, row
 from docstore.errors import (
     DocStoreError,
@@ -56,11 +56,13 @@ def workspace_for(parts: Parts, sources: Iterable[AnySource], open: Callable[[st
         members = _hashed(sources, scratch)
         for _ in range(_MOST_VAIN):
             try:
-                return _filled(parts, members, open)
+                workspace = _filled(parts, members, open)
+                if parts.readonly or _pinned(parts, workspace.name, members):
+                    return workspace
             except WorkspaceNotFound:
                 if parts.readonly:
                     raise
-        raise IntegrityError("The workspace of the set was deleted again and again while it was filled. Run `docstore "
+        raise IntegrityError("The workspace of the set was changed again and again while it was filled. Run `docstore "
                              "verify`, unless somebody did that on purpose.")  # fmt: skip
 
 
@@ -95,6 +97,16 @@ def _filled(parts: Parts, members: dict[str, Source], open: Callable[[str], Work
                 _leave(parts, name, members)
         raise
     return workspace
+
+
+def _pinned(parts: Parts, name: str, members: Collection[str]) -> bool:
+    """Keeps new versions out of the set, which is made of these documents. False when it lacks one by now."""
+    with parts.database.write() as db:
+        id = refcount.workspace_id(db, name)
+        if id is None:
+            return False
+        replacements.pin_all(db, id)
+        return {document for document, _ in refcount.referenced_texts(db, id)}.issuperset(members)
 
 
 def _leave(parts: Parts, name: str, members: dict[str, Source]) -> None:

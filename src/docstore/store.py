@@ -30,6 +30,7 @@ from docstore.names import check_hash, check_name
 from docstore.parts import Parts
 from docstore.reserve import RESERVE, Reserve
 from docstore.vectors import Codec
+from docstore.versions import Versioned
 from docstore.views import Views
 from docstore.workspace import Workspace
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:  # imported where used: a process that only searches answers s
 _MOST = 1 << 60
 
 
-class DocStore(Maintained):
+class DocStore(Maintained, Versioned):
     """A folder that holds every document once, and workspaces that reference them.
 
     Threads may share one; processes may open the same folder, each its own. Use as a context manager, or `close()`.

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from docstore import refcount
+from docstore import refcount, replacements
 from docstore.bounded import Bounded
 from docstore.documents import document_of
 from docstore.errors import (
@@ -128,6 +128,7 @@ class Workspace(Searchable, Lending, Bounded):
         from docstore.ingest import source
         from docstore.ingest.add import Addition
         from docstore.ingest.incoming import Incoming
+        from docstore.ingest.target import ForWorkspace
 
         outcomes: list[tuple[str, Incoming | DocStoreError]] = []
         with self._scratch() as scratch:
@@ -145,7 +146,7 @@ class Workspace(Searchable, Lending, Bounded):
                 if weight >= _GROUP_BYTES:
                     break
             items = [each for _, each in outcomes if isinstance(each, Incoming)]
-            addition = Addition(self._parts, self._id, scratch, counter.report)
+            addition = Addition(self._parts, ForWorkspace(self._parts, self._id), scratch, counter.report)
             addition.run(items)
             counter.warnings += addition.warnings
         return [(label, _finished(each)) for label, each in outcomes]
@@ -210,6 +211,36 @@ class Workspace(Searchable, Lending, Bounded):
             if not refcount.unrefer(db, self._id, hash):
                 raise DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")
 
+    def pin(self, hash: str) -> None:
+        """Keeps this version: `DocStore.replace` leaves the reference where it is. May be called twice.
+
+        Raises:
+            DocumentNotFound: this workspace does not reference it.
+        """
+        self._pin(hash, keep=True)
+
+    def unpin(self, hash: str) -> None:
+        """Lets the next replacement move the reference again. Does not move it to what has replaced it meanwhile.
+
+        Raises:
+            DocumentNotFound: this workspace does not reference it.
+        """
+        self._pin(hash, keep=False)
+
+    def _pin(self, hash: str, *, keep: bool) -> None:
+        check_hash(hash)
+        self._use()
+        with self._parts.database.write() as db:
+            refcount.require_workspace(db, self._id)
+            if not replacements.pin(db, self._id, hash, keep=keep):
+                raise DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")
+
+    def pinned(self) -> list[str]:
+        """Hashes of the documents that it has pinned, sorted."""
+        with self._parts.database.read() as db:
+            refcount.require_workspace(db, self._id)
+            return replacements.pinned(db, self._id)
+
     def documents(self) -> list[Document]:
         """The documents this workspace references, in the order their references were made."""
         with self._parts.database.read() as db:
@@ -249,10 +280,12 @@ class Workspace(Searchable, Lending, Bounded):
     def _run_all(self, items: list[Incoming], scratch: Scratch) -> list[str]:
         """Adds them. Returns what to warn of."""
         from docstore.ingest.add import Addition
+        from docstore.ingest.target import ForWorkspace
 
+        target = ForWorkspace(self._parts, self._id)
         near_limits: list[str] = []
         for start in range(0, len(items), _GROUP_DOCUMENTS):
-            addition = Addition(self._parts, self._id, scratch, lambda _item, _chunks: self._use())
+            addition = Addition(self._parts, target, scratch, lambda _item, _chunks: self._use())
             addition.run(items[start : start + _GROUP_DOCUMENTS])
             near_limits += addition.warnings
         return near_limits

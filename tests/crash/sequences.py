@@ -240,6 +240,27 @@ ALPHABET: dict[str, Callable[[State], Iterator[Call]]] = {
 SESSIONS: dict[str, Callable[[State], Iterator[Call]]] = {"include": _include, "say": _say}
 """Not among the sequences that are all taken, either: what they write, they write in one transaction of the catalog."""
 
+
+def _replace(state: State) -> Iterator[Call]:
+    """All workspaces have the new version or none has."""
+    old, new = hash_of(FIRST), hash_of(SECOND)
+    if any(old in held for _, held in state):
+        after = frozenset((name, held - {old} | {new} if old in held else held) for name, held in state)
+        yield Call("replace", lambda session: session.store.replace(old, SECOND), (state, after))
+
+
+def _replace_and_roll_back(state: State) -> Iterator[Call]:
+    for call in _replace(state):
+        yield call
+        yield Call("rollback", lambda session: session.store.rollback(hash_of(SECOND)), tuple(reversed(call.outcomes)))
+
+
+REPLACING: dict[str, Callable[[State], Iterator[Call]]] = {
+    "replace": _replace,
+    "replace-and-roll-back": _replace_and_roll_back,
+}
+"""Nor are these."""
+
 PACKING: dict[str, Callable[[State], Iterator[Call]]] = {"add-group": _add("alice", FIRST, *GROUP)}
 """Not among the sequences that are all taken: its images are many."""
 
@@ -275,7 +296,7 @@ def calls_of(sequence: tuple[str, ...]) -> list[tuple[int, Call]]:
     """Every call of a history, with its operation's place."""
     state, found = EMPTY, [(0, Call("create", Session.open, (EMPTY,)))]
     for place, name in enumerate(sequence, 1):
-        for call in (ALPHABET | PACKING | SESSIONS | EXPIRING)[name](state):
+        for call in (ALPHABET | PACKING | SESSIONS | EXPIRING | REPLACING)[name](state):
             found.append((place, call))
             state = call.outcomes[-1]
     return found

@@ -19,6 +19,8 @@ REPORT = b"A report that both workspaces share, of more than one sentence. It ha
 TWIN = REPORT.replace(b"\n", b"\r\n")
 OWN = b"A note that one workspace has for itself.\n"
 GARBAGE = b"What nobody references any more.\n"
+FIRST = b"The first version of a note.\n"
+SECOND = b"The second version of a note.\n"
 NEW = b"A document that nobody has added before.\n" * 30
 ANOTHER = b"Another document that is new to the store.\n"
 PACKED = [b"Packed document %d.\n" % number for number in range(5)]
@@ -57,6 +59,7 @@ def build(folder: Path) -> None:
         store.expire()
         store.workspace("due").add(OWN)
         _make_due(folder, "due")
+        store.replace(alice.add(FIRST).hash, SECOND)
     blob = folder / "documents" / hash_of(OWN)[:2] / f"{hash_of(OWN)}.txt"
     for hash in (hash_of(NEW), hash_of(ANOTHER)):
         orphan = folder / "documents" / hash[:2] / f"{hash}.txt"
@@ -183,6 +186,10 @@ OPERATIONS: dict[str, Operation] = {
     "delete-conversation": Operation(_in("alice", lambda alice: alice.conversation("chat").delete())),
     "remove": Operation(_in("alice", lambda alice: alice.remove(hash_of(REPORT)))),
     "delete-workspace": Operation(lambda store: store.delete_workspace("alice")),
+    "replace": Operation(lambda store: store.replace(hash_of(REPORT), NEW).moved),
+    "replace-stored": Operation(lambda store: store.replace(hash_of(REPORT), OWN).moved),
+    "rollback": Operation(lambda store: store.rollback(hash_of(SECOND)).moved),
+    "pin": Operation(_in("bob", lambda bob: bob.pin(hash_of(REPORT)))),
     "search": Operation(_in("alice", lambda alice: [(hit.document, hit.text) for hit in alice.search("report", k=3)])),
     "documents": Operation(_in("alice", lambda alice: [document.hash for document in alice.documents()])),
     "read": Operation(_read),

@@ -12,6 +12,7 @@ from tests.mutants import (
     table_repair,
     table_schema,
     table_sessions,
+    table_versions,
 )
 from tests.mutants.mutant import Mutant
 
@@ -25,4 +26,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *table_repair.MUTANTS,
     *table_sessions.MUTANTS,
     *table_lifetimes.MUTANTS,
+    *table_versions.MUTANTS,
 )

@@ -74,7 +74,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "planning-for-a-deleted-workspace", "ingest/add.py",
         "        with self._parts.database.write() as db, self._parts.archive.reading():\n"
-        "            self._require_workspace(db)\n"
+        "            self._target.require(db)\n"
         "            self._admission",
         "        with self._parts.database.write() as db, self._parts.archive.reading():\n            self._admission",
         "an error that says the catalog is damaged",
@@ -83,7 +83,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "publishing-for-a-deleted-workspace", "ingest/add.py",
         "            try:\n"
-        "                self._require_workspace(db)\n",
+        "                self._target.require(db)\n",
         "            try:\n",
         "an error that says the catalog is damaged",
         (f"{_FORCED_RACES}::test_a_workspace_deleted_while_it_embeds",),

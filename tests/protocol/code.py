@@ -51,7 +51,7 @@ LINES: dict[str, tuple[Line, ...]] = {
         Line("ingest/prepare.py", "_take", "item.text_file = stage_bytes("),
     ),
     "add: embed": (
-        Line("ingest/pipeline.py", "Pipeline.build", "self.embed(some)"),
+        Line("ingest/pipeline.py", "Pipeline._compute", "self.embed(some)"),
         Line("ingest/pipeline.py", "Pipeline.build", "stage(scratch.file(), encode_index("),
     ),
     "add: sync what is staged": (

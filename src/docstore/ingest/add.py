@@ -14,14 +14,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from enum import Enum, auto
 
-from docstore import claims, contents, refcount
+from docstore import claims, contents
 from docstore import texts as text_files
 from docstore.contents import DocumentRow, SubindexRow, TextRow
 from docstore.database import Database
-from docstore.documents import document_of
 from docstore.durable import Publication, storage_errors
 from docstore.errors import DocStoreError, DocumentNotFound, IntegrityError
 from docstore.ingest.admission import Admission, Verdict
@@ -31,6 +29,8 @@ from docstore.ingest.incoming import Incoming
 from docstore.ingest.known import Known
 from docstore.ingest.pipeline import StagedSubindex
 from docstore.ingest.prepare import Preparation
+from docstore.ingest.reuse import finder
+from docstore.ingest.target import Target
 from docstore.lifecycle.collect import reap
 from docstore.parts import Parts
 from docstore.scratch import Scratch
@@ -58,23 +58,24 @@ class Step(Enum):
 
 
 class Addition:
-    """One call of `add`, `add_many` or `link`, on one group of documents."""
+    """One call of `add`, `add_many`, `link` or `replace`, on one group of documents."""
 
     def __init__(
-        self, parts: Parts, workspace: int, scratch: Scratch, progress: Callable[[Incoming, int], None]
+        self, parts: Parts, target: Target, scratch: Scratch, progress: Callable[[Incoming, int], None]
     ) -> None:
         """
         Args:
             progress: called with a document and the chunks embedded since the last call; also when it is finished.
         """
         self._parts = parts
-        self._workspace = workspace
+        self._target = target
         self._scratch = scratch
         self._progress = progress
         self._fingerprint = parts.pipeline.fingerprint
         self._embeddings = parts.embeddings(self._fingerprint)
         self._admission = Admission(parts)
         self._incoming: list[Incoming] = []
+        self._find = finder(parts, target.donors)
         self._built: list[Incoming] = []  # embedded, and not published yet: of small documents many at once
         self._published = time.monotonic()
         # While publishing, and for ever after it failed: files may be in place without rows. The claims are then left
@@ -115,7 +116,7 @@ class Addition:
         preparation.start(work[Step.PREPARE])
         self._publish(work[Step.PUBLISH])
         for batch in batches(work[Step.EMBED]):
-            build(batch, self._parts, self._scratch, self._progress)
+            build(batch, self._parts, self._scratch, self._progress, self._find)
             self._built += batch
             if time.monotonic() - self._published > _COMMIT_SECONDS:
                 self._publish_built()
@@ -143,9 +144,9 @@ class Addition:
 
     def _plan(self, pending: list[Incoming]) -> list[Step]:
         with self._parts.database.write() as db, self._parts.archive.reading():
-            self._require_workspace(db)
-            self._admission.look(db, self._workspace, self._incoming)
-            alone = {item for item in pending if self._must_bring(db, item)}
+            self._target.require(db)
+            self._admission.look(db, self._target.workspace, self._incoming)
+            alone = {item for item in pending if self._target.must_bring(db, item.hash)}
             known = Known(db, self._fingerprint, [item for item in pending if item not in alone])
             self._parts.archive.look_ahead(self._packed_names(known))
             steps = [self._admitted_step(db, known, item, item in alone) for item in pending]
@@ -197,12 +198,6 @@ class Addition:
             + [self._embeddings.packed_name(each.hash, suffix) for each in known.texts for suffix in suffixes]
         )
 
-    def _must_bring(self, db: Database, item: Incoming) -> bool:
-        """Whether bytes are demanded, and this workspace does not have the document yet."""
-        if not self._parts.demand_bytes:
-            return False
-        return refcount.reference(db, self._workspace, item.hash, self._fingerprint) is None
-
     def _next_step_alone(self, db: Database, item: Incoming) -> Step:
         """As if nobody had the document: what others hold must show neither in the answer nor in its time."""
         if item.blob is not None and item.subindex is not None:
@@ -247,8 +242,8 @@ class Addition:
         self._unsure = True
         with self._parts.write() as db:
             try:
-                self._require_workspace(db)
-                self._admission.look(db, self._workspace, self._incoming)
+                self._target.require(db)
+                self._admission.look(db, self._target.workspace, self._incoming)
                 known = Known(db, self._fingerprint, items)
                 with storage_errors("publishing a document"):
                     for item in items:
@@ -353,7 +348,7 @@ class Addition:
         row = SubindexRow(new.chunks, new.index.hash, new.index.size, new.spans.hash, new.spans.size)
         if known.pipeline is None:
             known.pipeline = contents.put_pipeline(db, self._fingerprint, self._parts.pipeline.description)
-        contents.put_subindex(db, text, known.pipeline, row)
+        contents.put_subindex(db, text, known.pipeline, row, new.computed, new.digests)
         known.add_subindex(text, row)
         return row
 
@@ -373,17 +368,9 @@ class Addition:
         item.outcome = self._admission.reference(db, item, document.size)
         if item.outcome is not None:
             return
-        avoided = 0 if item.embedded else vectors.chunks
-        found = refcount.refer(
-            db, self._workspace, document, vectors, item.name, item.fallback_name, item.metadata, avoided
-        )
+        item.outcome = self._target.refer(db, item, document, vectors)
         if item.held:
             claims.release(db, item.held)
-        outcome, reused = document_of(found), not item.embedded
-        item.outcome = outcome if outcome.reused == reused else replace(outcome, reused=reused)
-
-    def _require_workspace(self, db: Database) -> None:
-        refcount.require_workspace(db, self._workspace)
 
     def _release(self, items: list[Incoming]) -> None:
         held = {key for item in items for key in item.held}

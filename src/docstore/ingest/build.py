@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from docstore import contents, texts
 from docstore.durable import storage_errors
 from docstore.errors import DocStoreError, EmbeddingError
+from docstore.ingest.digests import Find
 from docstore.ingest.incoming import Incoming
 from docstore.parts import Parts
 from docstore.scratch import Scratch
@@ -31,7 +32,9 @@ def batches(items: list[Incoming]) -> Iterator[list[Incoming]]:
         yield batch
 
 
-def build(items: list[Incoming], parts: Parts, scratch: Scratch, progress: Callable[[Incoming, int], None]) -> None:
+def build(
+    items: list[Incoming], parts: Parts, scratch: Scratch, progress: Callable[[Incoming, int], None], find: Find
+) -> None:
     """Stages sub-indexes. What fails gets its outcome; what has neither then, lost its text meanwhile."""
     for item in items:
         if item.text is None:
@@ -40,21 +43,21 @@ def build(items: list[Incoming], parts: Parts, scratch: Scratch, progress: Calla
     if not items:
         return
     try:
-        _build_together(items, parts, scratch, progress)
+        _build_together(items, parts, scratch, progress, find)
     except EmbeddingError as error:
         if len(items) == 1:
             items[0].outcome = error
             return
         # Only the documents that the embedder cannot take should fail for it.
         for item in items:
-            build([item], parts, scratch, progress)
+            build([item], parts, scratch, progress, find)
 
 
 def _build_together(
-    items: list[Incoming], parts: Parts, scratch: Scratch, progress: Callable[[Incoming, int], None]
+    items: list[Incoming], parts: Parts, scratch: Scratch, progress: Callable[[Incoming, int], None], find: Find
 ) -> None:
     contents_of = [item.text.content for item in items if item.text is not None]
-    built = parts.pipeline.build(contents_of, scratch, lambda chunks: progress(items[0], chunks))
+    built = parts.pipeline.build(contents_of, scratch, lambda chunks: progress(items[0], chunks), find)
     for item, subindex in zip(items, built, strict=True):
         item.subindex = subindex
 

@@ -4,6 +4,10 @@
 words) that fit. What 'fits' means is ours: a chunk's size is its length in characters or its tokens scaled to the
 same capacity, whichever is larger, so one pass respects both limits. Chunks do not cross pages, so a hit's page is
 exact, and together they cover every character.
+
+Filling from the front, an edit would move every later boundary, to the end of the page. A text without pages, or a very
+long page, is therefore first cut into sections, at lines that their own words choose: behind an edit the same lines are
+chosen as before, and from there on all chunks are those of before, with vectors that are stored.
 """
 
 from __future__ import annotations
@@ -11,9 +15,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from blake3 import blake3
 from semantic_text_splitter import TextSplitter
 
 from docstore.errors import InvalidArgument
@@ -21,12 +27,17 @@ from docstore.texts import PAGE_BREAK, byte_offsets, page_numbers
 from docstore.vectors import SPAN
 
 REVISION = 1
-"""Grows when the same text would give other chunks. Part of the pipeline's fingerprint."""
+"""Grows when chunks of before must not stand beside new ones. Part of the pipeline's fingerprint.
+
+Other boundaries alone are no reason: each sub-index has its own, and users would have to embed everything again."""
 
 _LEAST_TOKENS = 8  # special tokens and one character, whatever the tokenizer
 _WINDOW = 50  # chunk sizes handed to the splitter at once: on text without sentences its time grows with the square
 
 # Page breaks belong to the page that follows, those at the end to the last page: nothing is left uncovered.
+_REACH = 2  # chunk sizes between two cuts at least; twice that on average. What it costs: benchmarks/reuse.py
+
+_LINE = re.compile(r"(?<=\n)[^\S\n]*+[^\s][^\n]*")
 _PAGE = re.compile(f"{PAGE_BREAK}*[^{PAGE_BREAK}]+(?:{PAGE_BREAK}+\\Z)?")
 
 
@@ -72,8 +83,8 @@ class Chunker:
         return spans
 
     def _bounds(self, content: str) -> Iterator[tuple[int, int]]:
-        for page in _PAGE.finditer(content):
-            start, end = page.span()
+        for first, end in self._sections(content):
+            start = first
             while start < end:
                 window = self._window(content, start, min(end, start + _WINDOW * self._size))
                 # The last chunk of a window that is not the page's last was cut short by it: go on from its start,
@@ -82,6 +93,13 @@ class Chunker:
                 for chunk in complete:
                     yield from self._fitting(content, *chunk)
                 start = end if complete is window else window[-1][0]
+
+    def _sections(self, content: str) -> Iterator[tuple[int, int]]:
+        """What chunks do not cross: pages, and in long ones sections."""
+        for page in _PAGE.finditer(content):
+            start, end = page.span()
+            cuts = _cuts(content, start, end, _REACH * self._size)
+            yield from pairwise([start, *cuts, end])
 
     def _fitting(self, content: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """The chunk, cut again if it is too long: the splitter's last chunk of a text can be (seen in 0.33.1)."""
@@ -98,3 +116,30 @@ class Chunker:
     def _window(self, content: str, start: int, end: int) -> list[tuple[int, int]]:
         found = self._splitter.chunk_indices(content[start:end])
         return [(start + offset, start + offset + len(chunk)) for offset, chunk in found]
+
+
+def _cuts(content: str, start: int, end: int, reach: int) -> list[int]:
+    """Where a long page is cut into sections: at each line that is the least of all that begin within `reach`
+    characters before or after it, and further than that from both ends. How a line ranks depends on its words alone,
+    so an edit can neither make nor undo a cut beyond that reach.
+    """
+    cuts = []
+    rising: list[
+        tuple[bytes, int, bool]
+    ] = []  # rank, start, whether it is the least before; none is less than the last
+    if end - start > 2 * reach:
+        for line in _LINE.finditer(content, start, end):
+            rank, at = _rank(content, line), line.start()
+            while rising and rising[-1][0] > rank:
+                _, before, is_least = rising.pop()
+                if is_least and at - before > reach:
+                    cuts.append(before)
+            rising.append((rank, at, at - (rising[-1][1] if rising else start) > reach))
+    cuts += [at for _, at, is_least in rising if is_least and end - at > reach]
+    return sorted(cuts)
+
+
+def _rank(content: str, line: re.Match[str]) -> bytes:
+    """A line that follows a blank one is less than any other; the rest is chance."""
+    follows_blank = content[max(line.start() - 2, 0) : line.start()] == "\n\n"
+    return (b"\0" if follows_blank else b"\1") + blake3(line[0].strip().encode()).digest(length=8)

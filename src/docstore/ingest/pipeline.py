@@ -16,6 +16,7 @@ from blake3 import blake3
 from docstore.durable import Staged, stage
 from docstore.errors import DocStoreError, EmbeddingError, InvalidArgument
 from docstore.ingest import chunk, extract
+from docstore.ingest.digests import Codes, Find, digest
 from docstore.ingest.embed import Embedder
 from docstore.scratch import Scratch
 from docstore.vectors import Codec, Vectors, encode, encode_index, encode_spans
@@ -33,12 +34,34 @@ class StagedSubindex:
 
     index: Staged
     spans: Staged
-    chunks: int
+    digests: tuple[int, ...]
+    """What the catalog calls each chunk."""
+    computed: int
+    """Vectors that were computed for it; the others were there, or are those of equal chunks."""
+
+    @property
+    def chunks(self) -> int:
+        """How many it has."""
+        return len(self.digests)
 
     @property
     def staged(self) -> tuple[Staged, Staged]:
         """Both pieces."""
         return self.index, self.spans
+
+
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    """Codes of chunks, by what they say."""
+
+    codes: dict[str, Codes]
+    uncounted: set[str]
+
+    def taken(self, chunks: Sequence[str]) -> int:
+        """How many of them a sub-index takes that no other took before: each vector counts where it is first."""
+        first = self.uncounted.intersection(chunks)
+        self.uncounted.difference_update(first)
+        return len(first)
 
 
 def is_fingerprint(value: object) -> bool:
@@ -98,11 +121,15 @@ class Pipeline:
             count("")  # loads the model here: an error could not pass through the splitter's compiled code
         return chunk.Chunker(self._size, self._overlap, self.embedder.max_tokens, count)
 
-    def build(self, contents: Sequence[str], scratch: Scratch, progress: Callable[[int], None]) -> list[StagedSubindex]:
-        """Sub-indexes of some texts, staged in `scratch`. Chunks of all texts share the embedder's batches.
+    def build(
+        self, contents: Sequence[str], scratch: Scratch, progress: Callable[[int], None], find: Find | None = None
+    ) -> list[StagedSubindex]:
+        """Sub-indexes of some texts, staged in `scratch`. Chunks of all texts share the embedder's batches, and equal
+        chunks share one vector.
 
         Args:
             progress: called with the number of chunks embedded since it was called last.
+            find: gives codes that are stored already.
 
         Raises:
             EmbeddingError: the embedder failed.
@@ -111,24 +138,37 @@ class Pipeline:
         chunks = [
             content[span["start"] : span["end"]] for content, cut in zip(contents, spans, strict=True) for span in cut
         ]
+        digests = {chunk: digest(chunk, self.fingerprint) for chunk in dict.fromkeys(chunks)}
+        known = find(digests) if find is not None else {}
+        computed = self._compute([chunk for chunk in digests if chunk not in known], progress)
+        built, begin = [], 0
+        for cut in spans:
+            own = chunks[begin : begin + len(cut)]
+            codes = np.stack([known[chunk] if chunk in known else computed.codes[chunk] for chunk in own])
+            built.append(
+                StagedSubindex(
+                    stage(scratch.file(), encode_index(codes, self.dimension, self.codec)),
+                    stage(scratch.file(), encode_spans(cut)),
+                    tuple(digests[chunk] for chunk in own),
+                    computed.taken(own),
+                )
+            )
+            begin += len(cut)
+        return built
+
+    def _compute(self, chunks: list[str], progress: Callable[[int], None]) -> _Computed:
+        """The codes of chunks that differ from one another."""
         vectors = np.empty((len(chunks), self.dimension), np.float32)
         # Chunks of like length together: a model pads those of one batch to the longest.
-        order = sorted(range(len(chunks)), key=lambda row: -len(chunks[row]))
-        for first in range(0, len(order), EMBED_AT_ONCE):
-            rows = order[first : first + EMBED_AT_ONCE]
-            some = [chunks[row] for row in rows]
-            vectors[rows] = self.embed(some)
+        chunks.sort(key=len, reverse=True)
+        for first in range(0, len(chunks), EMBED_AT_ONCE):
+            some = chunks[first : first + EMBED_AT_ONCE]
+            vectors[first : first + len(some)] = self.embed(some)
             progress(len(some))
+        if not chunks:
+            return _Computed({}, set())
         codes = encode(vectors, self.codec)  # of all at once: for a tiny text FAISS needs longer to begin than to do it
-        ends = np.cumsum([len(cut) for cut in spans])
-        return [
-            StagedSubindex(
-                stage(scratch.file(), encode_index(codes[end - len(cut) : end], self.dimension, self.codec)),
-                stage(scratch.file(), encode_spans(cut)),
-                len(cut),
-            )
-            for cut, end in zip(spans, ends, strict=True)
-        ]
+        return _Computed(dict(zip(chunks, codes, strict=True)), set(chunks))
 
     def _cut(self, content: str) -> npt.NDArray[np.void]:
         try:

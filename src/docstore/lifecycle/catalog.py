@@ -95,6 +95,25 @@ _CHECKS = (
               OR NOT EXISTS (SELECT 1 FROM pipelines WHERE id = pipeline_id)""",
            ("""DELETE FROM subindexes WHERE NOT EXISTS (SELECT 1 FROM texts WHERE id = text_id)
                OR NOT EXISTS (SELECT 1 FROM pipelines WHERE id = pipeline_id)""",)),
+    _Check("reference", "chunks",
+           """SELECT 'chunks that belong to no sub-index: ' || count(*) AS detail, NULL AS document, NULL AS workspace
+              FROM (SELECT text_id, pipeline_id FROM chunks UNION ALL SELECT text_id, pipeline_id FROM copies) AS own
+              WHERE NOT EXISTS (SELECT 1 FROM subindexes AS s WHERE s.text_id = own.text_id
+                                AND s.pipeline_id = own.pipeline_id) HAVING count(*) > 0""",
+           tuple(f"""DELETE FROM {table} WHERE NOT EXISTS (SELECT 1 FROM subindexes AS s
+                     WHERE s.text_id = {table}.text_id AND s.pipeline_id = {table}.pipeline_id)"""
+                 for table in ("chunks", "copies"))),
+    _Check("reference", "pins",
+           """SELECT 'pins of what is not referenced, or moves of nothing: ' || count(*) AS detail, NULL AS document,
+                     NULL AS workspace
+              FROM (SELECT 1 FROM pins AS p WHERE NOT EXISTS (SELECT 1 FROM refs AS r
+                        WHERE r.workspace_id = p.workspace_id AND r.document_id = p.document_id) UNION ALL
+                    SELECT 1 FROM moved WHERE replacement_id NOT IN (SELECT id FROM replacements)
+                        OR workspace_id NOT IN (SELECT id FROM workspaces)) HAVING count(*) > 0""",
+           ("""DELETE FROM pins WHERE NOT EXISTS (SELECT 1 FROM refs AS r
+               WHERE r.workspace_id = pins.workspace_id AND r.document_id = pins.document_id)""",
+            """DELETE FROM moved WHERE replacement_id NOT IN (SELECT id FROM replacements)
+               OR workspace_id NOT IN (SELECT id FROM workspaces)""")),
     _Check("reference", "documents",
            """SELECT 'document ' || hash || ' has no text' AS detail, hash AS document, NULL AS workspace
               FROM documents WHERE NOT EXISTS (SELECT 1 FROM texts WHERE id = text_id)"""),

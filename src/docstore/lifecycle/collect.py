@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 
-from docstore import claims, contents, moments, refcount, scratch
+from docstore import claims, contents, moments, refcount, replacements, scratch
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow, TextRow
 from docstore.database import Database
@@ -68,6 +68,7 @@ def reap(parts: Parts, db: Database, documents: Iterable[DocumentRow], touched: 
         last = contents.is_last_of_text(db, document)
         freed += _unlink_text(parts, db, document.text, touched) if last else 0
         contents.delete_document(db, document)
+        replacements.forget(db, document.hash)
         if last:
             contents.delete_text(db, document.text)
     return freed

@@ -240,7 +240,7 @@ def _publish(parts: Parts, document: DocumentRow, restored: _Restored) -> None:
                     subindex.chunks, subindex.index.hash, subindex.index.size, subindex.spans.hash, subindex.spans.size
                 )
                 pipeline = contents.put_pipeline(db, fingerprint, parts.pipeline.description)
-                contents.put_subindex(db, text, pipeline, row)
+                contents.put_subindex(db, text, pipeline, row, subindex.computed, subindex.digests)
             publication.sync()
 
 

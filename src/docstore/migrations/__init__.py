@@ -9,6 +9,8 @@ from docstore.migrations import (
     m002_checked_and_checkable,
     m004_includes,
     m005_conversations,
+    m006_replacements,
+    m007_chunk_cache,
     m008_expiry,
     m009_limits,
 )
@@ -20,6 +22,8 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = {
     "m003_small_pieces_are_packed": (),
     "m004_includes": m004_includes.STATEMENTS,
     "m005_conversations": m005_conversations.STATEMENTS,
+    "m006_replacements": m006_replacements.STATEMENTS,
+    "m007_chunk_cache": m007_chunk_cache.STATEMENTS,
     "m008_expiry": m008_expiry.STATEMENTS,
     "m009_limits": m009_limits.STATEMENTS,
 }

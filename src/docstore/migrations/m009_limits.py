@@ -23,7 +23,9 @@ CREATE TABLE limits (
     keep_free INTEGER CHECK (keep_free BETWEEN 0 AND 999), -- thousandths of its disk that adding must leave; NULL: none
     warn_at INTEGER NOT NULL DEFAULT 900 CHECK (warn_at BETWEEN 1 AND 1000), -- of physical_bytes, as in workspaces
     workspace_documents INTEGER CHECK (workspace_documents >= 0), -- most_documents of workspaces that are made
-    workspace_bytes INTEGER CHECK (workspace_bytes >= 0) -- most_bytes of workspaces that are made
+    workspace_bytes INTEGER CHECK (workspace_bytes >= 0), -- most_bytes of workspaces that are made
+    lifted INTEGER NOT NULL DEFAULT 0 CHECK (lifted IN (0, 1)) -- 1, within a transaction only: references move,
+                                        -- which no workspace's limit forbids
 ) STRICT""",
     "INSERT INTO limits (id) VALUES (1)",
 )
@@ -48,6 +50,7 @@ WHEN (SELECT refs >= most_documents OR (most_bytes IS NOT NULL
              AND bytes + (SELECT size FROM documents WHERE id = NEW.document_id) > most_bytes)
       FROM workspaces WHERE id = NEW.workspace_id)
 AND NOT EXISTS (SELECT 1 FROM refs WHERE workspace_id = NEW.workspace_id AND document_id = NEW.document_id)
+AND NOT (SELECT lifted FROM limits)
 BEGIN SELECT RAISE(ABORT, 'quota: the workspace would exceed its limit'); END""",
     """
 CREATE TRIGGER documents_limits BEFORE INSERT ON documents
@@ -65,7 +68,8 @@ END""",
 # See m002 on twins. `bytes` needs none: the documents say it too.
 _TWINS = (
     "CREATE INDEX workspaces_limits_twin ON workspaces(most_documents, most_bytes, warn_at)",
-    "CREATE INDEX limits_twin ON limits(physical_bytes, keep_free, warn_at, workspace_documents, workspace_bytes)",
+    """CREATE INDEX limits_twin
+    ON limits(physical_bytes, keep_free, warn_at, workspace_documents, workspace_bytes, lifted)""",
 )
 
 STATEMENTS = (*_TABLES, *_TRIGGERS, *_TWINS)

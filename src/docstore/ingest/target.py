@@ -1,0 +1,103 @@
+"""Targets: what a document that comes in is for: a workspace that references it, or references to another document."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+from docstore import refcount, replacements
+from docstore.contents import DocumentRow, SubindexRow, find_document
+from docstore.database import Database
+from docstore.documents import document_of, stored_document
+from docstore.errors import DocumentNotFound
+from docstore.ingest.incoming import Incoming
+from docstore.model import Document
+from docstore.parts import Parts
+from docstore.replacements import Replacement
+
+
+class Target(Protocol):
+    """What an addition is for. Every method is called in one of its write transactions."""
+
+    @property
+    def workspace(self) -> int:
+        """The one whose limits count; 0: none's."""
+
+    @property
+    def donors(self) -> int | None:
+        """The workspace whose documents alone may give vectors; None: all may."""
+
+    def require(self, db: Database) -> None:
+        """Raises if what it is for is gone."""
+
+    def must_bring(self, db: Database, hash: str) -> bool:
+        """Whether a document must be treated as if nobody had it."""
+
+    def refer(self, db: Database, item: Incoming, document: DocumentRow, vectors: SubindexRow) -> Document:
+        """Makes the references, to a document that is stored or about to be, in the same transaction."""
+
+
+class ForWorkspace:
+    """One workspace references it."""
+
+    def __init__(self, parts: Parts, workspace: int) -> None:
+        self._demands = parts.demand_bytes
+        self._fingerprint = parts.pipeline.fingerprint
+        self.workspace = workspace
+
+    @property
+    def donors(self) -> int | None:
+        """Where bytes are demanded, how fast an add is must not tell of what others hold."""
+        return self.workspace if self._demands else None
+
+    def require(self, db: Database) -> None:
+        """The workspace must be there."""
+        refcount.require_workspace(db, self.workspace)
+
+    def must_bring(self, db: Database, hash: str) -> bool:
+        """Where bytes are demanded, and this workspace does not have the document yet."""
+        if not self._demands:
+            return False
+        return refcount.reference(db, self.workspace, hash, self._fingerprint) is None
+
+    def refer(self, db: Database, item: Incoming, document: DocumentRow, vectors: SubindexRow) -> Document:
+        """The reference."""
+        avoided = 0 if item.embedded else vectors.chunks
+        found = refcount.refer(
+            db, self.workspace, document, vectors, item.name, item.fallback_name, item.metadata, avoided
+        )
+        outcome, reused = document_of(found), not item.embedded
+        return outcome if outcome.reused == reused else replace(outcome, reused=reused)
+
+
+class InPlaceOf:
+    """Every reference to another document, but those that are pinned, moves to it."""
+
+    workspace, donors = 0, None
+
+    def __init__(self, old: str) -> None:
+        self._old = old
+        self.done: Replacement
+        """What was done, once it is."""
+
+    def require(self, db: Database) -> None:
+        """The old document must be there."""
+        self._find(db)
+
+    def _find(self, db: Database) -> DocumentRow:
+        old = find_document(db, self._old)
+        if old is None or old.doomed:
+            raise DocumentNotFound(f"The store has no document {self._old}, so nothing can take its place. Add the new "
+                                   "one instead.")  # fmt: skip
+        return old
+
+    def must_bring(self, db: Database, hash: str) -> bool:
+        """Nobody learns anything from it but who holds the store."""
+        return False
+
+    def refer(self, db: Database, item: Incoming, document: DocumentRow, vectors: SubindexRow) -> Document:
+        """All references move, in the transaction that publishes the document."""
+        moved, stayed = replacements.move(db, self._find(db), document)
+        embedded = item.subindex.computed if item.subindex is not None else 0
+        self.done = Replacement(self._old, document.hash, tuple(moved), tuple(stayed), vectors.chunks, embedded)
+        return stored_document(document, vectors.chunks)

@@ -1,0 +1,270 @@
+"""Replacements in the catalog: who moves to a new version, who stays, and the way back.
+
+Plain functions on a transaction, as in `refcount`. A reference moves by DELETE and INSERT, so that the triggers count
+it; all of a replacement move in the transaction that publishes the new document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from docstore import quotas
+from docstore.contents import DocumentRow, find_document, find_documents
+from docstore.database import Database, row, rows
+from docstore.errors import DocumentNotFound, InvalidArgument
+from docstore.moments import NOW, parsed
+from docstore.names import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """What `replace` did."""
+
+    old: str
+    """Hash of the document that was replaced."""
+    new: str
+    """Hash of the one that took its place."""
+    moved: tuple[str, ...]
+    """Names of the workspaces that reference the new one now."""
+    stayed: tuple[str, ...]
+    """Names of those that had pinned the old one, and keep it."""
+    chunks: int
+    """Chunks of the new document."""
+    embedded: int
+    """Vectors that were computed for it. All others were stored, or are those of equal chunks."""
+
+    @property
+    def reused(self) -> float:
+        """The share of its vectors that were not computed, from 0 to 1."""
+        return 1 - self.embedded / self.chunks if self.chunks else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """What `rollback` did."""
+
+    old: str
+    """Hash of the document that is back."""
+    new: str
+    """Hash of the one that had replaced it."""
+    moved: tuple[str, ...]
+    """Names of the workspaces that reference the old one again."""
+    stayed: tuple[str, ...]
+    """Names of those that the replacement had moved, and that have pinned or dropped the new one since."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One document in a line of versions."""
+
+    hash: str
+    replaces: str | None
+    """Hash of the version before; None: the first that is known."""
+    replaced_at: datetime | None
+    """When it took that one's place; None for the first."""
+    rolled_back_at: datetime | None
+    """When that was undone; None: it was not."""
+    stored: bool
+    """Whether the store still holds it."""
+    references: int
+    """Workspaces that reference it now."""
+
+
+# A reference moves with all that its workspace gave it. Whether its vectors were there when it was made is not told
+# anew: where bytes are demanded, it must not begin to tell of others.
+_CARRY = """
+    INSERT INTO refs (workspace_id, document_id, name, metadata, added_at, avoided)
+    SELECT r.workspace_id, :to, r.name, r.metadata, r.added_at, iif(r.avoided = 0, 0, (
+               SELECT coalesce(max(chunks), 1) FROM subindexes WHERE text_id = (
+                   SELECT text_id FROM documents WHERE id = :to)))
+    FROM moved m JOIN refs r ON r.workspace_id = m.workspace_id AND r.document_id = :from
+    WHERE m.replacement_id = :id AND m.had_new = 0 ON CONFLICT DO NOTHING"""
+
+_DROP = """
+    DELETE FROM refs WHERE document_id = :from
+    AND workspace_id IN (SELECT workspace_id FROM moved WHERE replacement_id = :id AND had_new <= :had_new)"""
+
+_MOVED = "SELECT w.name FROM moved m JOIN workspaces w ON w.id = m.workspace_id WHERE m.replacement_id = ?"
+_REFERENCING = "SELECT w.name FROM refs r JOIN workspaces w ON w.id = r.workspace_id WHERE r.document_id = ?"
+
+
+def move(db: Database, old: DocumentRow, new: DocumentRow) -> tuple[list[str], list[str]]:
+    """Moves every reference from one document to another, but those that are pinned, and notes it.
+
+    Returns:
+        Names of the workspaces that were moved, and of those that stay.
+    """
+    (noted,) = rows(
+        db,
+        f"INSERT INTO replacements (old_hash, new_hash, replaced_at) VALUES (?, ?, {NOW}) RETURNING id",
+        old.hash, new.hash,
+    )  # fmt: skip
+    ids = {"id": noted["id"], "from": old.id, "to": new.id, "had_new": 1}
+    db.execute(
+        """INSERT INTO moved
+           SELECT :id, own.workspace_id, n.workspace_id IS NOT NULL, iif(n.workspace_id, own.name, ''),
+                  iif(n.workspace_id, own.metadata, ''), iif(n.workspace_id, own.added_at, ''),
+                  iif(n.workspace_id, own.avoided, 0)
+           FROM refs own LEFT JOIN refs n ON n.workspace_id = own.workspace_id AND n.document_id = :to
+           WHERE own.document_id = :from AND NOT EXISTS (
+               SELECT 1 FROM pins p WHERE p.workspace_id = own.workspace_id AND p.document_id = :from)""",
+        ids,
+    )
+    with quotas.lifted(db):
+        db.execute(_CARRY, ids)
+        db.execute(_DROP, ids)
+    moved = _names(db, _MOVED, noted["id"])
+    if not moved:
+        # Whoever asks again, not knowing that it was done, must not see it twice in the history.
+        db.execute(
+            """DELETE FROM replacements WHERE id = :id AND EXISTS (
+                   SELECT 1 FROM replacements r WHERE r.old_hash = replacements.old_hash
+                   AND r.new_hash = replacements.new_hash AND r.rolled_back_at = '' AND r.id < replacements.id)""",
+            ids,
+        )
+    return moved, _names(db, _REFERENCING, old.id)
+
+
+def move_back(db: Database, hash: str) -> Rollback:
+    """Undoes the replacement that brought a document last. See `DocStore.rollback`."""
+    last = row(
+        db, "SELECT id, old_hash FROM replacements WHERE new_hash = ? AND rolled_back_at = '' ORDER BY id DESC", hash
+    )
+    if last is None:
+        raise InvalidArgument(f"{hash} took no document's place, or that was rolled back already: there is nothing to "
+                              "roll back. store.history(hash) shows what replaced what.")  # fmt: skip
+    later = row(
+        db,
+        "SELECT new_hash FROM replacements WHERE old_hash = ? AND rolled_back_at = '' AND id > ? ORDER BY id DESC",
+        hash, last["id"],
+    )  # fmt: skip
+    if later is not None:
+        raise InvalidArgument(f"{hash} was itself replaced since, by {later['new_hash']}: roll that back first.")
+    old, new = find_document(db, last["old_hash"]), find_document(db, hash)
+    if old is None or old.doomed:
+        raise DocumentNotFound(f"Document {last['old_hash']}, which {hash} replaced, was collected. If you have its "
+                               f"file, replace {hash} by that file.")  # fmt: skip
+    if new is None or new.doomed:
+        raise DocumentNotFound(f"The store has no document {hash}.")
+    same = rows(
+        db,
+        "SELECT id FROM replacements WHERE old_hash = ? AND new_hash = ? AND rolled_back_at = '' ORDER BY id DESC",
+        old.hash, hash,
+    )  # fmt: skip
+    before = {name for each in same for name in _names(db, _MOVED, each["id"])}
+    moved = {name for each in same for name in _undo(db, each["id"], old, new)}
+    return Rollback(old.hash, hash, tuple(sorted(moved)), tuple(sorted(before - moved)))
+
+
+def _undo(db: Database, id: int, old: DocumentRow, new: DocumentRow) -> list[str]:
+    ids = {"id": id, "from": new.id, "to": old.id, "had_new": 0}
+    # Who is not on the new document any more, or has pinned it, stays as it is.
+    db.execute(
+        """DELETE FROM moved WHERE replacement_id = :id AND (
+               NOT EXISTS (SELECT 1 FROM refs r WHERE r.workspace_id = moved.workspace_id AND r.document_id = :from)
+               OR had_new = 0 AND EXISTS (
+                   SELECT 1 FROM pins p WHERE p.workspace_id = moved.workspace_id AND p.document_id = :from))""",
+        ids,
+    )
+    moved = _names(db, _MOVED, id)
+    with quotas.lifted(db):
+        db.execute(_CARRY, ids)
+        db.execute(
+            """INSERT INTO refs (workspace_id, document_id, name, metadata, added_at, avoided)
+               SELECT workspace_id, :to, name, metadata, added_at, avoided FROM moved
+               WHERE replacement_id = :id AND had_new = 1 ON CONFLICT DO NOTHING""",
+            ids,
+        )
+        db.execute(_DROP, ids)
+    db.execute("DELETE FROM moved WHERE replacement_id = ?", (id,))
+    db.execute(f"UPDATE replacements SET rolled_back_at = {NOW} WHERE id = ?", (id,))
+    return moved
+
+
+def history(db: Database, hash: str) -> list[Version]:
+    """What a document came from and what came of it. Empty: nothing is known of it."""
+    found = rows(
+        db,
+        """WITH RECURSIVE
+           up(hash) AS (VALUES (?1) UNION SELECT old_hash FROM up JOIN replacements ON new_hash = up.hash),
+           down(hash) AS (VALUES (?1) UNION SELECT new_hash FROM down JOIN replacements ON old_hash = down.hash)
+           SELECT id, old_hash, new_hash, replaced_at, rolled_back_at FROM replacements
+           WHERE new_hash IN (SELECT hash FROM up) OR old_hash IN (SELECT hash FROM down) ORDER BY id""",
+        hash,
+    )
+    stored = find_documents(db, {hash, *(each[end] for each in found for end in ("old_hash", "new_hash"))})
+    versions: list[Version] = []
+    in_force: set[tuple[str, str]] = set()
+    for each in found:
+        old, new, undone = each["old_hash"], each["new_hash"], each["rolled_back_at"]
+        if old not in {version.hash for version in versions}:
+            versions.append(_version(stored, old))
+        if undone or (old, new) not in in_force:  # again, for who had pinned the old one before
+            times = parsed(each["replaced_at"]), parsed(undone) if undone else None
+            versions.append(_version(stored, new, old, *times))
+        if not undone:
+            in_force.add((old, new))
+    return versions or ([_version(stored, hash)] if hash in stored and not stored[hash].doomed else [])
+
+
+def _version(
+    stored: Mapping[str, DocumentRow], hash: str, replaces: str | None = None, at: datetime | None = None,
+    undone: datetime | None = None,
+) -> Version:  # fmt: skip
+    document = stored.get(hash)
+    is_stored = document is not None and not document.doomed
+    return Version(hash, replaces, at, undone, is_stored, document.refcount if document is not None else 0)
+
+
+def forget(db: Database, hash: str) -> None:
+    """Drops what is noted for a document that was deleted: the way back to it, and with the last of its line all."""
+    db.execute("DELETE FROM moved WHERE replacement_id IN (SELECT id FROM replacements WHERE old_hash = ?)", (hash,))
+    db.execute(
+        """WITH RECURSIVE line(hash) AS (
+               VALUES (?) UNION SELECT new_hash FROM line JOIN replacements ON old_hash = line.hash
+               UNION SELECT old_hash FROM line JOIN replacements ON new_hash = line.hash)
+           DELETE FROM replacements WHERE old_hash IN (SELECT hash FROM line)
+           AND NOT EXISTS (SELECT 1 FROM documents WHERE hash IN (SELECT hash FROM line))""",
+        (hash,),
+    )
+
+
+def pin(db: Database, workspace: int, hash: str, *, keep: bool) -> bool:
+    """Pins a reference of a workspace, or lets go of it. False: there is no such reference."""
+    reference = "FROM refs r JOIN documents d ON d.id = r.document_id WHERE r.workspace_id = ? AND d.hash = ?"
+    if not rows(db, f"SELECT 1 {reference}", workspace, hash):
+        return False
+    if keep:
+        db.execute(
+            f"INSERT INTO pins SELECT r.workspace_id, r.document_id {reference} ON CONFLICT DO NOTHING",
+            (workspace, hash),
+        )
+    else:
+        db.execute(
+            "DELETE FROM pins WHERE workspace_id = ? AND document_id = (SELECT id FROM documents WHERE hash = ?)",
+            (workspace, hash),
+        )
+    return True
+
+
+def pin_all(db: Database, workspace: int) -> None:
+    """Pins every reference of a workspace."""
+    db.execute(
+        """INSERT INTO pins SELECT workspace_id, document_id FROM refs WHERE workspace_id = ?
+           ON CONFLICT DO NOTHING""",
+        (workspace,),
+    )
+
+
+def pinned(db: Database, workspace: int) -> list[str]:
+    """Hashes of what a workspace has pinned."""
+    query = (
+        "SELECT d.hash FROM pins p JOIN documents d ON d.id = p.document_id WHERE p.workspace_id = ? ORDER BY d.hash"
+    )
+    return [each["hash"] for each in rows(db, query, workspace)]
+
+
+def _names(db: Database, query: str, id: int) -> list[str]:
+    return [shown(each["name"]) for each in rows(db, f"{query} ORDER BY w.name", id)]

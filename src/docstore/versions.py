@@ -1,0 +1,109 @@
+"""Versions: the methods of a `DocStore` that put one document in another's place, for all who reference it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from docstore import replacements
+from docstore.errors import DocStoreError, DocumentNotFound, InvalidArgument, QuotaWarning, StoreReadOnly
+from docstore.model import Progress
+from docstore.names import check_hash
+from docstore.parts import Parts
+from docstore.replacements import Replacement, Rollback, Version
+from docstore.scratch import Scratch
+
+if TYPE_CHECKING:
+    from docstore.ingest.source import AnySource
+
+
+class Versioned:
+    """A whole store, whose documents change."""
+
+    _parts: Parts
+    _readonly: bool
+
+    def replace(
+        self, old: str, document: AnySource, *, progress: Callable[[Progress], object] | None = None
+    ) -> Replacement:
+        """Stores a new version of a document, and moves every reference to it, in one transaction.
+
+        Each keeps its name, metadata and time. Workspaces that pinned the old version stay; one that has both keeps the
+        new one alone. Chunks whose text is stored already are not embedded again. The old version stays until it is
+        collected, and so long `rollback` can bring it back.
+
+        An act of who runs the application, with `demand_bytes=True` too: it changes what every workspace finds.
+        Where nobody references the old version, the new one is stored for you to link, until it is collected.
+
+        Args:
+            old: hash of the document to replace.
+            document: the new version: a path, bytes or a binary file object.
+            progress: called between batches of chunks.
+
+        Raises:
+            DocumentNotFound: the store does not hold the old one.
+            InvalidArgument: the new version has the same bytes.
+            UnreadableDocument: the new version cannot be stored; see `Workspace.add`.
+            QuotaExceeded: a limit of the store forbids it. Limits of workspaces do not.
+        """
+        from docstore.ingest import source
+        from docstore.ingest.add import Addition
+        from docstore.ingest.incoming import Incoming
+        from docstore.ingest.target import InPlaceOf
+
+        check_hash(old)
+        if self._readonly:
+            raise StoreReadOnly("The store was opened with readonly=True. Open it without to replace documents.")
+        done = 0
+
+        def report(item: Incoming, chunks: int) -> None:
+            nonlocal done
+            done += chunks
+            if progress is not None:
+                progress(Progress(0 if item.outcome is None else 1, 1, done, item.fallback_name))
+
+        with Scratch(self._parts.tmp) as scratch:
+            read = source.read(document, scratch)
+            if read.hash == old:
+                raise InvalidArgument(f"{read.label} has the very bytes of {old}: there is nothing to replace.")
+            target = InPlaceOf(old)
+            incoming = Incoming(read.hash, read, read.name, read.label)
+            addition = Addition(self._parts, target, scratch, report)
+            addition.run([incoming])
+        for each in addition.warnings:
+            warnings.warn(each, QuotaWarning, stacklevel=2)
+        if isinstance(incoming.outcome, DocStoreError):
+            raise incoming.outcome
+        return target.done
+
+    def history(self, hash: str) -> list[Version]:
+        """The versions that a document came from and that came of it, oldest first, whichever of them it is.
+
+        Versions that were collected are listed too, as long as any of the line is stored.
+
+        Raises:
+            DocumentNotFound: the store does not hold it, nor any other version of it.
+        """
+        with self._parts.database.read() as db:
+            found = replacements.history(db, check_hash(hash))
+        if not found:
+            raise DocumentNotFound(f"The store has no document {hash}.")
+        return found
+
+    def rollback(self, new: str) -> Rollback:
+        """Undoes the last replacement that brought a document, in one transaction.
+
+        The references that it moved go back, with the names and metadata they have now. Those that were pinned or
+        dropped since stay as they are, and so do references that were made to the new version otherwise.
+
+        Args:
+            new: hash of the document that took the other's place.
+
+        Raises:
+            InvalidArgument: it took no document's place, or was itself replaced since.
+            DocumentNotFound: what it replaced was collected.
+        """
+        check_hash(new)
+        with self._parts.database.write() as db:
+            return replacements.move_back(db, new)

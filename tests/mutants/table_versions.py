@@ -1,0 +1,79 @@
+"""Mutants of replacing, of going back, and of the vectors that are copied."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_REPLACE = "tests/test_replace.py"
+_REUSE = "tests/test_reuse.py"
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "a-digest-is-believed", "ingest/reuse.py",
+        " if stored == chunk}",
+        "}",
+        "chunks whose digests are equal get one another's vector",
+        (f"{_REUSE}::test_chunks_of_one_digest_are_told_apart",),
+    ),
+    Mutant(
+        "vectors-of-others", "ingest/target.py",
+        "return self._workspace if self._demands else None",
+        "return None",
+        "how fast an add is tells what others hold, where bytes are demanded",
+        (f"{_REUSE}::test_bytes_that_are_demanded_take_no_vector_of_another_workspace",),
+    ),
+    Mutant(
+        "a-doomed-donor", "ingest/reuse.py",
+        "    AND EXISTS (SELECT 1 FROM documents d WHERE d.text_id = c.text_id AND d.doomed = 0)\n",
+        "",
+        "what is being collected hides a donor that stays",
+        (f"{_REUSE}::test_a_doomed_document_is_passed_over",),
+    ),
+    Mutant(
+        "copies-count-as-computed", "migrations/m007_chunk_cache.py",
+        "UPDATE totals SET embedded = embedded - NEW.vectors, avoided = avoided + NEW.vectors",
+        "UPDATE totals SET id = 1",
+        "statistics say that vectors were computed which were copied",
+        (f"{_REUSE}::test_only_the_edited_page_is_embedded",),
+    ),
+    Mutant(
+        "lineage-of-what-is-gone", "lifecycle/collect.py",
+        "        replacements.forget(db, document.hash)\n",
+        "",
+        "lineage of what nobody stores stays for ever",
+        (f"{_REPLACE}::test_collected_versions_stay_in_the_history_of_what_is_stored",),
+    ),
+    Mutant(
+        "pins-do-not-hold", "replacements.py",
+        "WHERE own.document_id = :from AND NOT EXISTS (\n"
+        "               SELECT 1 FROM pins p WHERE p.workspace_id = own.workspace_id AND p.document_id = :from)",
+        "WHERE own.document_id = :from",
+        "who keeps a version loses it",
+        (f"{_REPLACE}::test_pinned_references_stay",),
+    ),
+    Mutant(
+        "a-move-tells-of-others", "replacements.py",
+        "iif(r.avoided = 0, 0, (",
+        "iif(0, 0, (",
+        "a reference says, where bytes are demanded, that somebody else had the document",
+        (f"{_REPLACE}::test_references_tell_no_more_of_others_than_before",),
+    ),
+    Mutant(
+        "the-way-back-ignores-pins", "replacements.py",
+        "               OR had_new = 0 AND EXISTS (\n"
+        "                   SELECT 1 FROM pins p WHERE p.workspace_id = moved.workspace_id "
+        "AND p.document_id = :from))",
+        "               )",
+        "a rollback takes a pinned version away",
+        (f"{_REPLACE}::test_rollback_leaves_what_changed_since",),
+    ),
+    Mutant(
+        "moved-before-it-is-published", "ingest/target.py",
+        "        moved, stayed = replacements.move(db, self._find(db), document)\n",
+        "        moved, stayed = replacements.move(db, self._find(db), document)\n"
+        '        db.execute("COMMIT")\n'
+        '        db.execute("BEGIN IMMEDIATE")\n',
+        "references are committed to files that a power cut takes",
+        (f"{_REPLACE}::test_a_version_that_cannot_be_published_moves_nobody",),
+    ),
+)  # fmt: skip
