@@ -27,7 +27,7 @@ from docstore import (
 from docstore.lifecycle import expire
 from docstore.testing import HashEmbedder
 from tests.clock import Clock
-from tests.folders import execute, files, problems, query
+from tests.folders import execute, files, hash_of, problems, query
 
 NOTE = b"The store room key hangs behind the door."
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -457,3 +457,49 @@ def test_where_bytes_are_demanded_an_expired_workspace_shows_nothing(expired: Pa
         assert not store.workspace("mallory").add(NOTE).reused
         infos: list[WorkspaceInfo] = [store.workspace("mallory").info()]
         assert infos[0].documents == 1
+
+
+# -- what hangs on a workspace ------------------------------------------------------------------------------------
+
+
+def test_what_an_expired_workspace_lent_is_not_covered_until_it_is_back(
+    store: DocStore, alice: Workspace, chat: Workspace, clock: Clock
+) -> None:
+    alice.include(chat)
+    assert alice.search("key")
+    clock.advance(HOUR + LATE)
+    expire_now(store)
+    assert alice.search("key") == []
+    store.undelete("chat")
+    assert alice.search("key")[0].name == "note.txt"
+
+
+def test_what_was_said_in_an_expired_workspace_comes_back_with_it(
+    store: DocStore, chat: Workspace, clock: Clock
+) -> None:
+    talk = chat.conversation("talk")
+    talk.append("assistant", "Behind the door.", hits=chat.search("key"))
+    clock.advance(HOUR + LATE)
+    expire_now(store)
+    for use in (talk.messages, talk.export, lambda: talk.append("user", "Still there?")):
+        with pytest.raises(WorkspaceNotFound, match="expired"):
+            use()
+    (message,) = store.undelete("chat").conversation("talk").messages()
+    assert message.sources[0].text == NOTE.decode()
+    assert talk.messages() == [message]
+
+
+def test_talking_is_a_use(store: DocStore, chat: Workspace, clock: Clock) -> None:
+    talk = chat.conversation("talk")
+    for _ in range(3):
+        clock.advance(HOUR - LATE)
+        talk.append("user", "Is this kept?")
+        assert expire_now(store) == ((), ())
+
+
+def test_an_expired_workspace_gets_new_versions_too(store: DocStore, chat: Workspace, clock: Clock) -> None:
+    clock.advance(HOUR + LATE)
+    expire_now(store)
+    done = store.replace(hash_of(NOTE), b"The store room key is lost.")
+    assert done.moved == ("chat (expired)",)
+    assert store.undelete("chat").search("key")[0].text == "The store room key is lost."

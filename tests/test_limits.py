@@ -471,3 +471,31 @@ def test_what_does_not_fit_the_store_is_not_embedded(folder: Path) -> None:
         report = alice.add_many([b"Large. " * 2000, b"Another small note."])
     assert len(report.added) == 1 and reasons(report.failed) == ["physical_bytes"]
     assert not any("Large" in text for text in embedder.texts)
+
+
+# -- new versions -------------------------------------------------------------------------------------------------
+
+
+def test_a_new_version_is_in_place_of_the_old_one_in_a_full_workspace_too(
+    store: DocStore, alice: Workspace, bob: Workspace
+) -> None:
+    old, new = b"The door is green.", b"The door is red, and has been for a while."
+    first = alice.add(old)
+    bob.link(first.hash)
+    alice.limit(documents=1, logical_bytes=first.size)
+    done = store.replace(first.hash, new)
+    assert done.moved == ("alice", "bob")
+    assert alice.quota().logical_bytes == len(new)
+    with pytest.raises(QuotaExceeded):
+        alice.add(b"One more.")
+    assert store.rollback(done.new).moved == ("alice", "bob")
+    assert alice.quota().logical_bytes == len(old)
+    assert query(store._parts.folder, "SELECT lifted FROM limits") == [(0,)]
+
+
+def test_a_full_store_takes_no_new_version(store: DocStore, alice: Workspace) -> None:
+    old = alice.add(b"The door is green.")
+    store.limit(physical_bytes=1)
+    with pytest.raises(QuotaExceeded):
+        store.replace(old.hash, b"The door is red.")
+    assert [each.hash for each in alice.documents()] == [old.hash]

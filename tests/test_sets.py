@@ -207,3 +207,13 @@ def test_what_is_no_list_of_hashes_changes_nothing(store: DocStore, folder: Path
         demanding.workspace("bob").link_many([document.hash])
     with DocStore(folder, embedder=HashEmbedder(), readonly=True) as reader, pytest.raises(StoreReadOnly):
         reader.workspace("bob").link_many([document.hash])
+
+
+def test_a_set_keeps_its_documents_when_they_are_replaced(store: DocStore, alice: Workspace) -> None:
+    """Its name says which they are."""
+    old, new = b"The door is green.", b"The door is red."
+    alice.include(store.workspace_for([old]))
+    done = store.replace(hash_of(old), new)
+    assert done.moved == ()
+    assert alice.search("door")[0].text == "The door is green."
+    assert store.workspace_for([old]).name == store.workspace_for([old]).name != store.workspace_for([new]).name

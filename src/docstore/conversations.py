@@ -11,10 +11,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
-from docstore import messages, passages, refcount, search
+from docstore import messages, moments, passages, refcount, search
 from docstore.database import Database, records, row
 from docstore.durable import storage_errors
 from docstore.errors import (
@@ -125,10 +125,11 @@ class Conversation:
         if sources:
             sources = _located(self._parts, self._workspace, sources)
         stored = messages.encode_sources(sources)
+        self._parts.accesses.note(self._workspace)
         with self._parts.database.write(grows=True) as db:
             self._require(db)
             number = messages.last_number(db, self._id) + 1
-            now = spelled(datetime.now(UTC))
+            now = spelled(moments.now())
             message = MessageRow(self._id, number, role, now, encoded, stored, content)
             messages.append(db, message)
         texts = {_place(source): hit.text for source, hit in zip(sources, hits) if source.text is not None}
@@ -158,6 +159,7 @@ class Conversation:
             InvalidArgument: the workspace has another of that name.
         """
         check_name(name, "The conversation's name")
+        self._parts.accesses.note(self._workspace)
         with self._parts.database.write() as db:
             self._require(db)
             other = find(db, self._workspace, name)
@@ -172,6 +174,7 @@ class Conversation:
         Raises:
             ConversationNotFound: it was deleted already.
         """
+        self._parts.accesses.note(self._workspace)
         self._parts.free_space(self._delete)
 
     def _delete(self) -> None:
