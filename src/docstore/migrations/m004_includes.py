@@ -1,4 +1,4 @@
-"""Release 0.3: a workspace may let another's searches cover its documents."""
+"""Release 0.2: a workspace may let another's searches cover its documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Release 0.3: what was said in a workspace."""
+"""Release 0.2: what was said in a workspace."""
 
 from __future__ import annotations
 
