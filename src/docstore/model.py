@@ -114,7 +114,7 @@ class StorageStats:
     embeddings_computed: int
     """Vectors ever computed by this store."""
     embeddings_avoided: int
-    """Vectors that were there already: those that references asked for, and those that were copied from equal chunks."""
+    """Vectors that were there already: what references asked for, and what was copied from equal chunks."""
 
 
 @dataclass(frozen=True, slots=True)
