@@ -72,7 +72,7 @@ class AddReport:
     """What became of every source given to `add_many`, each list in the order of the sources."""
 
     added: tuple[Document, ...]
-    """Embedded by this call."""
+    """Cut into chunks by this call, and embedded where an equal chunk was not."""
     reused: tuple[Document, ...]
     """Referenced without embedding anything."""
     failed: tuple[Failure, ...]
@@ -117,7 +117,7 @@ class StorageStats:
     embeddings_computed: int
     """Vectors ever computed by this store."""
     embeddings_avoided: int
-    """Vectors that references asked for and that were there already."""
+    """Vectors that were there already: what references asked for, and what was copied from equal chunks."""
 
 
 @dataclass(frozen=True, slots=True)
