@@ -103,7 +103,7 @@ def test_every_table_and_column_is_explained_in_the_schema_itself(folder: Path, 
         lines = sql.splitlines()
         assert lines[1].strip().startswith("--"), f"{table} does not say what it is"
         columns = [row[1] for row in query(folder, f"PRAGMA table_info({table})")]
-        documented = r"^\s+{0} .*--|^, {0} [^/]*/\*"  # beside it, or with the migration that added it
+        documented = r"^\s+{0} .*--|(^|\*/), {0} [^/]*/\*"  # beside it, or with the migration that added it
         undocumented = [each for each in columns if not re.search(documented.format(each), sql, re.MULTILINE)]
         assert undocumented == [], f"{table}: columns without a comment"
 
