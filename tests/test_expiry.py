@@ -360,23 +360,6 @@ def test_accesses_only_grow(store: DocStore, alice: Workspace, folder: Path, clo
     assert written(folder) == [later]
 
 
-def test_many_are_written_together(store: DocStore, clock: Clock, folder: Path) -> None:
-    some = [store.workspace(f"chat {number}") for number in range(5)]
-    for each in some:
-        each.search("key")
-    clock.advance(timedelta(minutes=2))
-    for each in some:
-        each.search("key")
-    clock.advance(timedelta(seconds=30))
-    before = written(folder)
-    for each in some:
-        each.search("key")
-    assert written(folder) == before
-    clock.advance(timedelta(seconds=31))
-    some[0].search("key")
-    assert all(new > old for new, old in zip(written(folder), before, strict=True))
-
-
 def test_what_another_process_searched_a_minute_ago_stays(folder: Path, clock: Clock) -> None:
     using = DocStore(folder, embedder=HashEmbedder())
     chat = using.workspace("chat", ttl=HOUR)

@@ -22,14 +22,16 @@ MERCY = _EVERY + timedelta(seconds=30)
 
 
 class Accesses:
-    """The accesses of one open store. Safe for threads; a race between two costs a note, which is soon made again."""
+    """The accesses of one open store. Safe for threads; a race between two costs a note, which is soon made again.
+
+    Each workspace's note is written by itself, by its own users: what others do must not show in the time they take.
+    """
 
     def __init__(self, database: CatalogDatabase, *, readonly: bool) -> None:
         self._database = database
         self._readonly = readonly
         self._noted: dict[int, datetime] = {}
-        self._due: dict[int, datetime] = {}  # when each workspace's note is to be written
-        self._blocked: datetime | None = None  # until when nobody tries
+        self._due: dict[int, datetime] = {}  # when each workspace's next note is written at once
 
     def note(self, workspace: int) -> None:
         """The workspace is used now."""
@@ -38,31 +40,22 @@ class Accesses:
         now = moments.now()
         self._noted[workspace] = now
         due = self._due.get(workspace)
-        if (due is None or due <= now) and (self._blocked is None or self._blocked <= now):
-            self.write()
-
-    def write(self, timeout: float = 0) -> None:
-        """Writes what is noted, unless the catalog stays locked. Whoever searches must not fail for a note."""
-        noted = dict(self._noted)
-        if not noted:
-            return
-        now = moments.now()
-        self._blocked = now + _RETRY
-        with suppress(DocStoreError):
-            with self._database.write(timeout=timeout) as db:
-                lifetimes.note(db, noted)
-            self._blocked = None
-            self._forget(noted, now)
-
-    def _forget(self, written: dict[int, datetime], now: datetime) -> None:
-        for workspace, moment in written.items():
-            self._due[workspace] = now + _EVERY
-            if self._noted.get(workspace) == moment:
-                self._noted.pop(workspace, None)
-        for workspace, due in list(self._due.items()):
-            if due <= now:
-                self._due.pop(workspace, None)
+        if due is None or due <= now:
+            written = self._write({workspace: now}, timeout=0)
+            self._due[workspace] = now + (_EVERY if written else _RETRY)
 
     def flush(self) -> None:
         """Writes what is noted, with some patience."""
-        self.write(_PATIENCE_SECONDS)
+        if noted := dict(self._noted):
+            self._write(noted, _PATIENCE_SECONDS)
+
+    def _write(self, noted: dict[int, datetime], timeout: float) -> bool:
+        # Whoever searches must not fail for a note.
+        with suppress(DocStoreError):
+            with self._database.write(timeout=timeout) as db:
+                lifetimes.note(db, noted)
+            for workspace, moment in noted.items():
+                if self._noted.get(workspace) == moment:
+                    self._noted.pop(workspace, None)
+            return True
+        return False
