@@ -453,7 +453,9 @@ def test_what_an_expired_workspace_lent_is_not_covered_until_it_is_back(
     clock.advance(HOUR + LATE)
     expire_now(store)
     assert alice.search("key") == []
+    assert alice.includes() == []
     store.undelete("chat")
+    assert alice.includes() == ["chat"]
     assert alice.search("key")[0].name == "note.txt"
 
 
@@ -486,3 +488,11 @@ def test_an_expired_workspace_gets_new_versions_too(store: DocStore, chat: Works
     done = store.replace(hash_of(NOTE), b"The store room key is lost.")
     assert done.moved == ("chat (expired)",)
     assert store.undelete("chat").search("key")[0].text == "The store room key is lost."
+
+
+def test_what_others_search_is_in_use(store: DocStore, alice: Workspace, chat: Workspace, clock: Clock) -> None:
+    alice.include(chat)
+    for _ in range(3):
+        clock.advance(HOUR - LATE)
+        alice.search("key")
+        assert expire_now(store) == ((), ())

@@ -32,5 +32,5 @@ def names(db: Database, workspace: int) -> list[str]:
     """What a workspace includes, in the order in which they lend their names: the one that was made first, first."""
     refcount.require_workspace(db, workspace)
     query = """SELECT w.name FROM includes i JOIN workspaces w ON w.id = i.included_id
-               WHERE i.workspace_id = ? ORDER BY i.included_id"""
+               WHERE i.workspace_id = ? AND w.expired_at IS NULL ORDER BY i.included_id"""
     return [name for (name,) in records(db, ("name",), query, workspace)]

@@ -217,6 +217,8 @@ class _Moment:
 def _with_view(parts: Parts, workspace: int, with_metadata: bool, use: Callable[[View], _T]) -> _T:
     while True:
         moment = _look(parts, workspace, with_metadata)
+        for included, _ in moment.versions[1:]:
+            parts.accesses.note(included)  # in use, whoever searches it
         try:
             with storage_errors("reading a stored document"):
                 try:

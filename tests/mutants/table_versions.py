@@ -17,7 +17,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "vectors-of-others", "ingest/target.py",
-        "return self._workspace if self._demands else None",
+        "return self.workspace if self._demands else None",
         "return None",
         "how fast an add is tells what others hold, where bytes are demanded",
         (f"{_REUSE}::test_bytes_that_are_demanded_take_no_vector_of_another_workspace",),
