@@ -40,6 +40,8 @@ bench-full: $(VENV)/benchmarks
 	$(ONE_THREAD) $(BIN)/python benchmarks/recall.py measure --vectors bench/real.npy
 	$(ONE_THREAD) $(BIN)/python benchmarks/sublinear.py --vectors bench/real.npy
 	$(BIN)/python benchmarks/storage.py --docs "$(DOCS)"
+	rm -rf bench/reuse
+	$(BIN)/python benchmarks/reuse.py measure --documents "$(DOCS)" --folder bench/reuse
 
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 

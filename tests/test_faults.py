@@ -47,11 +47,11 @@ def test_a_spoiled_call_gives_a_clear_error_and_changes_nothing(what: str) -> No
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB."""
+    """A file system of 6 MB."""
     if not sys.platform.startswith("linux") or os.getuid() != 0:
         pytest.skip("only root can mount")
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", tmp_path], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", tmp_path], capture_output=True, check=False
     )
     if mounted.returncode:
         pytest.skip(f"cannot mount: {mounted.stderr.decode()}")

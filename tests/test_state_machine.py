@@ -183,6 +183,7 @@ class Histories(RuleBasedStateMachine):
         for hash in map(hash_of, batch):
             names.setdefault(hash, "untitled")
             self._expect_stored(hash)
+            self.pins.add((made, hash))
         assert made == self.store.workspace_for(sorted(batch, reverse=True)).name
 
     @rule(workspace=workspaces, name=CHATS, asked=st.sampled_from(["lorem store", "vector hash count"]))

@@ -158,7 +158,15 @@ def _workspace(seen: Exploration, store: DocStore, name: str, hashes: list[str])
     seen.try_("search_many", lambda: workspace.search_many(["lorem", "dolor"], k=10_000))
     seen.try_("search_vector", lambda: workspace.search_vector(_QUERY, where={"n": 1}))
     seen.try_("search, documents=", lambda: workspace.search("lorem", documents=hashes[:1]))
+    for each in (workspace.includes, workspace.pinned, workspace.quota, workspace.info):
+        seen.try_(each.__name__, each)
+    for info in (seen.try_("conversations", workspace.conversations) or [])[:_MOST]:
+        conversation = seen.try_("conversation", workspace.conversation, info.name)
+        if conversation is not None:
+            seen.try_("messages", conversation.messages)
+            seen.try_("export", conversation.export)
     for hash in [*[each.hash for each in documents][:_MOST], *hashes[:_MOST]]:
+        seen.try_("history", store.history, hash)
         seen.try_("document", store.document, hash)
         seen.try_("refcount", store.refcount, hash)
         seen.try_("read", _read, store, hash)
@@ -182,6 +190,26 @@ def _changes(seen: Exploration, store: DocStore, names: list[str], hashes: list[
         seen.try_("add what is there", lambda: new.add(b"lorem ipsum 0 \n" * 60))
         seen.try_("add_many", lambda: new.add_many([b"one of several", b"", b"another of several"]))
     seen.try_("search the new", lambda: new.search("note"))
+    seen.try_("say", lambda: new.conversation("talk").append("user", "what?", hits=new.search("note")))
+    for name in names[:_MOST]:
+        seen.try_("include", lambda name=name: new.include(store.workspace(name)))
+        seen.try_("say more", lambda name=name: store.workspace(name).conversation("talk").append("user", "more"))
+        seen.try_("rename a talk", lambda name=name: store.workspace(name).conversation("talk").rename("other"))
+        seen.try_("delete a talk", lambda name=name: store.workspace(name).conversation("other").delete())
+    seen.try_("search what is included", lambda: new.search("lorem"))
+    seen.try_("limit", lambda: new.limit(documents=100))
+    seen.try_("limit of the store", lambda: store.limit(physical_bytes=1 << 40))
+    seen.try_("quota of the store", store.quota)
+    seen.try_("expired", store.expired)
+    seen.try_("undelete", store.undelete, "gone")
+    seen.try_("expire", store.expire)
+    for hash in hashes[:_MOST]:
+        seen.try_("pin", new.pin, hash)
+        seen.try_("rollback", store.rollback, hash)
+        if adds:
+            seen.try_("replace", store.replace, hash, b"A new version of " + hash.encode())
+    if adds:
+        seen.try_("workspace_for", lambda: store.workspace_for([b"one of a set", b"another of it"]))
     for hash in hashes[:_MOST]:
         seen.try_("remove", new.remove, hash)
     for name in names[:1]:

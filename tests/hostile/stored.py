@@ -6,13 +6,17 @@ import shutil
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
-from docstore import DocStore
+from docstore import DocStore, moments
 from docstore.testing import HashEmbedder
 from tests.folders import files, hash_of
 
 DOCUMENTS = [b"lorem ipsum %d \n" % number * 60 for number in range(3)] + [b"<html><p>dolor sit amet</html>"]
+
+VERSIONS = (b"The first version.", b"The second version.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Victim:
             store.workspace("bob").link(victim.hashes[0])
             store.workspace("carol").add(b"nobody has this one any more")
             store.delete_workspace("carol")
+            _sessions(store, victim.hashes)
         with sqlite3.connect(victim.folder / "catalog.db") as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
@@ -88,6 +93,20 @@ class Victim:
             if path.name.endswith(name):
                 (self.folder / path).write_bytes(data)
         self.execute(*_rehashed(name, data))
+
+
+def _sessions(store: DocStore, hashes: list[str]) -> None:
+    """What applications keep beside documents."""
+    alice, bob = store.workspace("alice"), store.workspace("bob")
+    bob.include(alice)
+    bob.conversation("talk").append("assistant", "It is lorem.", hits=bob.search("lorem", k=2), metadata={"n": 1})
+    alice.pin(hashes[1])
+    alice.limit(documents=10)
+    alice.expire_after(timedelta(days=1))
+    store.replace(store.workspace("dora").add(VERSIONS[0]).hash, VERSIONS[1])
+    store.workspace("gone", ttl=timedelta(seconds=1), sliding=False).link(hashes[0])
+    with patch.object(moments, "now", lambda: datetime.now(UTC) + timedelta(minutes=1)):
+        assert store.expire().expired == ("gone",)
 
 
 def _rehashed(name: str, data: bytes) -> Iterable[str]:

@@ -48,8 +48,15 @@ def sql() -> Iterator[tuple[str, list[str]]]:
                         ("huge", "'{\"n\":\"' || hex(zeroblob(1000000)) || '\"}'"), ("number keys", "'{\"n\":1e999}'"),
                         ("not UTF-8", "cast(x'7b226e223a22ff227d' AS TEXT)")]:  # fmt: skip
         yield f"refs.metadata {name}", [f"UPDATE refs SET metadata = {value}"]
+        yield f"messages.metadata {name}", [f"UPDATE messages SET metadata = {value}"]
+        yield f"messages.sources {name}", [f"UPDATE messages SET sources = {value}"]
     for table, column in [("refs", "name"), ("workspaces", "name"), ("refs", "added_at"), ("documents", "stored_at"),
-                          ("documents", "unreferenced_at"), ("pipelines", "description")]:  # fmt: skip
+                          ("documents", "unreferenced_at"), ("pipelines", "description"), ("conversations", "name"),
+                          ("conversations", "created_at"), ("messages", "role"), ("messages", "content"),
+                          ("messages", "said_at"), ("messages", "checksum"), ("includes", "granted_at"),
+                          ("workspaces", "accessed_at"), ("workspaces", "lives_from"), ("workspaces", "expired_at"),
+                          ("replacements", "old_hash"), ("replacements", "new_hash"), ("replacements", "replaced_at"),
+                          ("replacements", "rolled_back_at"), ("moved", "name"), ("moved", "metadata")]:  # fmt: skip
         for name, value in [("NUL", "'a' || char(0) || 'b'"), ("empty", "''"), ("not UTF-8", "cast(x'ff' AS TEXT)"),
                             ("half a pair", "cast(x'eda080' AS TEXT)"), ("future", "'9999-99-99T99:99:99Z'"),
                             ("huge", "hex(zeroblob(1000000))"), ("no zone", "'2024-01-01'")]:  # fmt: skip
@@ -68,7 +75,14 @@ def _numbers() -> Iterator[tuple[str, list[str]]]:
                           ("subindexes", "pipeline_id"), ("refs", "document_id"), ("refs", "workspace_id"),
                           ("refs", "avoided"), ("workspaces", "version"), ("workspaces", "refs"), ("totals", "refs"),
                           ("totals", "sweeps_wanted"), ("totals", "sweeps_done"),
-                          ("totals", "file_bytes")]:  # fmt: skip
+                          ("totals", "file_bytes"), ("includes", "included_id"), ("conversations", "workspace_id"),
+                          ("messages", "number"), ("messages", "conversation_id"), ("workspaces", "ttl"),
+                          ("workspaces", "sliding"), ("workspaces", "bytes"), ("workspaces", "most_documents"),
+                          ("workspaces", "most_bytes"), ("workspaces", "warn_at"), ("limits", "physical_bytes"),
+                          ("limits", "keep_free"), ("limits", "warn_at"), ("limits", "lifted"), ("pins", "document_id"),
+                          ("moved", "replacement_id"), ("moved", "workspace_id"), ("moved", "had_new"),
+                          ("chunks", "text_id"), ("chunks", "chunk"), ("chunks", "digest"), ("copies", "vectors"),
+                          ("totals", "expired")]:  # fmt: skip
         for value in (-1, 0, 1, 2**62, -(2**63)):
             yield f"{table}.{column} = {value}", [f"UPDATE OR REPLACE {table} SET {column} = {value}"]
 
@@ -82,6 +96,15 @@ def _tables() -> Iterator[tuple[str, list[str]]]:
         "pipelines",
         "workspaces",
         "refs",
+        "includes",
+        "conversations",
+        "messages",
+        "pins",
+        "replacements",
+        "moved",
+        "chunks",
+        "copies",
+        "limits",
         "_sqlite_migrations",
     ):
         yield f"nothing in {table}", [f"DELETE FROM {table}"]
