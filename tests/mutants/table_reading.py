@@ -194,8 +194,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "view-under-a-later-version", "search.py",
-        "parts.views.build(moment.plan, moment.versions,",
-        "parts.views.build(moment.plan, versions(parts, workspace),",
+        "        parts.views.put(workspace, view)\n",
+        "        view.versions = versions(parts, workspace)\n        parts.views.put(workspace, view)\n",
         "a document added meanwhile is never found",
         (f"{_FORCED_RACES}::test_a_document_added_while_a_view_is_built_is_found_by_the_next_search",),
     ),
