@@ -41,7 +41,8 @@ def test_no_image_of_a_short_history_breaks_a_promise() -> None:
         run.work(chain(plan([("light", 2)], seed=0), ((Task(sequence, 3), "light", 0) for sequence in COLLECTING)))
         run.work((Task(sequence, 3), "light", 0) for sequence in REPLACED)
         run.work((Task(sequence, 1), "light", 0) for sequence in PACKED)
-        run.work((Task(sequence, 2), "light", 0) for sequence in SESSIONS + EXPIRING)
+        run.work((Task(sequence, 3), "light", 0) for sequence in SESSIONS)
+        run.work((Task(sequence, 2), "light", 0) for sequence in EXPIRING)
     finally:
         run.close()
     assert run.complete
