@@ -35,7 +35,7 @@ from docstore import DocStore
 from docstore.archive import Archive
 from docstore.durable import Publication, Staged, stage
 from docstore.ingest.extractor import CONCURRENCY
-from docstore.workspace import _GROUP_DOCUMENTS
+from docstore.workspace import GROUP_DOCUMENTS
 
 _RESULTS = Path(__file__).parent / "results"
 _SMALL = 10_000
@@ -135,9 +135,9 @@ def pieces_alone(folder: Path, documents: list[bytes]) -> float:
     folder.mkdir(parents=True)
     with closing(Archive(folder, readonly=False, timeout=60)) as archive:
         began = time.perf_counter()
-        for first in range(0, len(documents), _GROUP_DOCUMENTS):
+        for first in range(0, len(documents), GROUP_DOCUMENTS):
             staged: list[tuple[Staged, str]] = []
-            for number, data in enumerate(documents[first : first + _GROUP_DOCUMENTS], first):
+            for number, data in enumerate(documents[first : first + GROUP_DOCUMENTS], first):
                 hash, chunks = blake3(data).hexdigest(), 1 + number % _CHUNKS
                 shard = f"{hash[:2]}/{hash}"
                 contents = {

@@ -73,20 +73,21 @@ class User:
 
     def __init__(self, store: DocStore, name: str, known: Known, generator: random.Random) -> None:
         self.store, self.name, self.known, self.random = store, name, known, generator
-        self.chats = 0
+        self.chats = self.steps = 0
         self.own = store.workspace(name)
         self.own.limit(documents=MOST)
         known.families[name], known.pinned[name] = [], []
 
     def step(self) -> None:
-        """One random operation."""
+        """One operation: each once, and then at random."""
         operations: list[tuple[int, Callable[[], None]]] = [
             (5, self._add), (2, self._remove), (2, self._pin), (6, self._chat), (3, self._look), (3, self._update),
             (1, self._roll_back), (3, self._share), (4, self._brief_chat), (2, self._expire), (2, self._collect),
             (1, self._verify), (2, self._set),
         ]  # fmt: skip
         weights, choices = zip(*operations, strict=True)
-        (operation,) = self.random.choices(choices, weights)
+        (operation,) = choices[self.steps : self.steps + 1] or self.random.choices(choices, weights)
+        self.steps += 1
         operation()
         self.known.done[operation.__name__.strip("_")] += 1
 

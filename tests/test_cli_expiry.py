@@ -54,6 +54,21 @@ def test_expire_and_undelete_say_what_they_did(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.usefixtures("filled")
+def test_the_name_of_what_expired_cannot_command_the_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from datetime import timedelta
+
+    from tests.clock import Clock
+
+    clock = Clock(monkeypatch)
+    with DocStore(folder / "data", embedder=HashEmbedder()) as store:
+        store.workspace("evil \x1b[2J", ttl=timedelta(hours=1), sliding=False)
+    clock.advance(timedelta(hours=1))
+    for words in (["expire", "--dry-run"], ["expire"], ["undelete"]):
+        shown = Run(*words).out
+        assert "evil" in shown and "\x1b" not in shown, words
+
+
+@pytest.mark.usefixtures("filled")
 def test_limits_that_are_not_given_stay(folder: Path) -> None:
     for words in (["--bytes", "1MB"], ["--documents", "5"], ["--warn-at", "0.5"], ["--keep-free", "0.01"],
                   ["--workspace-bytes", "7kB"]):  # fmt: skip

@@ -141,7 +141,8 @@ def show(as_json: bool, value: object, *for_people: RenderableType) -> None:
         console.out(json.dumps(value, default=_jsonable, indent=2), highlight=False)
         return
     for each in for_people:
-        console.print(each if not isinstance(each, str) else Text(each))
+        # Line by line: names and texts in them must not command the terminal, and lines stay lines.
+        console.print(Text("\n".join(map(harmless, each.split("\n")))) if isinstance(each, str) else each)
 
 
 def fields_of(report: DataclassInstance) -> dict[str, Any]:
@@ -292,11 +293,11 @@ def conversation_lines(conversation: Conversation) -> Iterator[RenderableType]:
     last = 0
     while page := conversation.messages(after=last):
         for each in page:
-            yield harmless(f"{each.number}. {each.role}, {local(each.at)}")
-            yield from map(harmless, each.content.split("\n"))
+            yield f"{each.number}. {each.role}, {local(each.at)}"
+            yield each.content
             for source in each.sources:
                 where = "" if source.page is None else f", page {source.page:,}"
-                yield harmless(f"  from {source.name}{where}: {excerpt(source.text or '')}".removesuffix(": "))
+                yield f"  from {source.name}{where}: {excerpt(source.text or '')}".removesuffix(": ")
             last = each.number
 
 

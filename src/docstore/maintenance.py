@@ -20,7 +20,6 @@ class Maintained:
     """A whole store, to look after."""
 
     _parts: Parts
-    _readonly: bool
 
     def stats(self) -> StorageStats:
         """What the store holds and what sharing saves."""
@@ -147,7 +146,7 @@ class Maintained:
         """
         from docstore.lifecycle.verify import verify
 
-        return verify(self._parts, self._readonly, bytes_per_second, duration, dry_run, progress)
+        return verify(self._parts, bytes_per_second, duration, dry_run, progress)
 
     def repair(self, *, dry_run: bool = False, progress: Callable[[Progress], object] | None = None) -> RepairReport:
         """Verifies, restores what can be restored, and sets aside what cannot.
@@ -163,4 +162,4 @@ class Maintained:
         """
         from docstore.lifecycle.repair import repair
 
-        return repair(self._parts, self._readonly, dry_run, progress)
+        return repair(self._parts, dry_run, progress)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterable
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +24,13 @@ from docstore.errors import (
     IntegrityError,
     InvalidArgument,
     LinkForbidden,
+    QuotaWarning,
     StoreReadOnly,
     WorkspaceNotFound,
 )
 from docstore.parts import Parts
 from docstore.scratch import Scratch
+from docstore.workspace import GROUP_BYTES, GROUP_DOCUMENTS
 
 if TYPE_CHECKING:
     from docstore.ingest.source import AnySource, Source
@@ -90,13 +94,46 @@ def _filled(parts: Parts, members: dict[str, Source], open: Callable[[str], Work
     try:
         # Each attempt is an operation of its own: what a failed one may have left is known by its dead owner.
         with Scratch(parts.tmp) as scratch:
-            workspace.add_hashed(lacking, scratch)
+            _add(parts, name, lacking, scratch)
     except BaseException:
         if is_new:
             with suppress(DocStoreError):  # what went wrong first is what the caller must know
                 _leave(parts, name, members)
         raise
     return workspace
+
+
+def _add(parts: Parts, name: str, sources: list[Source], scratch: Scratch) -> None:
+    """Raises the first failure, once its group is done."""
+    from docstore.ingest.add import Addition
+    from docstore.ingest.incoming import Incoming
+    from docstore.ingest.target import ForWorkspace
+
+    with parts.database.read() as db:
+        id = refcount.workspace_id(db, name)
+    if id is None:
+        raise WorkspaceNotFound("The workspace of the set was deleted while it was filled.")
+    for group in _groups(sources):
+        items = [Incoming(each.hash, each, each.name, each.label) for each in group]
+        addition = Addition(parts, ForWorkspace(parts, id), scratch, lambda _item, _chunks: parts.accesses.note(id))
+        addition.run(items)
+        for each in addition.warnings:
+            warnings.warn(each, QuotaWarning, stacklevel=5)  # whoever asked the store for the set
+        for item in items:
+            if isinstance(item.outcome, DocStoreError):
+                raise item.outcome
+
+
+def _groups(sources: Iterable[Source]) -> Iterator[list[Source]]:
+    """As many at once as `add_many` takes. Copies: what a group stages is gone from memory with it."""
+    group: list[Source] = []
+    for each in sources:
+        group.append(replace(each))
+        if len(group) == GROUP_DOCUMENTS or sum(some.size for some in group) >= GROUP_BYTES:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _pinned(parts: Parts, name: str, members: Collection[str]) -> bool:

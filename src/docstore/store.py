@@ -106,7 +106,6 @@ class DocStore(Maintained, Versioned):
             refuse_network(root)
         _prepare_folder(root, readonly)
         pipeline = Pipeline(embedder or SentenceTransformerEmbedder(), codec, chunk_size, chunk_overlap)
-        self._readonly = readonly
         reserve = Reserve(root, readonly=readonly)
         database = reserve.lend(lambda: CatalogDatabase(root / CATALOG, readonly=readonly, timeout=timeout))
         reserve.fill()
@@ -161,12 +160,12 @@ class DocStore(Maintained, Versioned):
         lifetime = Lifetime.of(ttl, sliding) if ttl is not None else self._lifetime
         with self._parts.database.read() as db:
             id = refcount.workspace_id(db, name)
-        if id is None and self._readonly:
+        if id is None and self._parts.readonly:
             raise WorkspaceNotFound(f"There is no workspace {name!r}, and a read-only store cannot create one.")
         if id is None:
             with self._parts.database.write() as db:
                 id = refcount.create_workspace(db, name, lifetime)
-        return Workspace(self._parts, id, name, self._readonly)
+        return Workspace(self._parts, id, name)
 
     def workspace_for(self, documents: Iterable[AnySource]) -> Workspace:
         """The workspace of a set of documents: the same for the same set, in any order, whoever asks.
@@ -227,7 +226,7 @@ class DocStore(Maintained, Versioned):
         from docstore.lifecycle.expire import undelete
 
         wanted = new_name or name
-        return Workspace(self._parts, undelete(self._parts, name, wanted), wanted, self._readonly)
+        return Workspace(self._parts, undelete(self._parts, name, wanted), wanted)
 
     def expired(self) -> list[WorkspaceInfo]:
         """The workspaces that `undelete` can bring back, the first that expired first."""

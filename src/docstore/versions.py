@@ -22,7 +22,6 @@ class Versioned:
     """A whole store, whose documents change."""
 
     _parts: Parts
-    _readonly: bool
 
     def replace(
         self, old: str, document: AnySource, *, progress: Callable[[Progress], object] | None = None
@@ -53,7 +52,7 @@ class Versioned:
         from docstore.ingest.target import InPlaceOf
 
         check_hash(old)
-        if self._readonly:
+        if self._parts.readonly:
             raise StoreReadOnly("The store was opened with readonly=True. Open it without to replace documents.")
         done = 0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -33,19 +32,18 @@ from docstore.searching import Searchable
 if TYPE_CHECKING:
     from docstore.conversations import Conversation, ConversationInfo
     from docstore.ingest.incoming import Incoming
-    from docstore.ingest.source import AnySource, Source
+    from docstore.ingest.source import AnySource
 
-_GROUP_DOCUMENTS = 512  # documents that share transactions, directory syncs and the embedder's batches
-_GROUP_BYTES = 64 << 20  # and what they may weigh together, so that memory stays bounded
+GROUP_DOCUMENTS = 512  # documents that share transactions, directory syncs and the embedder's batches
+GROUP_BYTES = 64 << 20  # and what they may weigh together, so that memory stays bounded
 
 
 class Workspace(Searchable, Lending, Bounded):
     """A named set of references to documents. Get one from `DocStore.workspace`. Safe for threads."""
 
-    def __init__(self, parts: Parts, id: int, name: str, readonly: bool) -> None:
+    def __init__(self, parts: Parts, id: int, name: str) -> None:
         self._parts = parts
         self._id = id
-        self._readonly = readonly
         self.name = name
 
     def __repr__(self) -> str:
@@ -126,14 +124,12 @@ class Workspace(Searchable, Lending, Bounded):
         self, remaining: Iterator[AnySource], metadata: str | None, counter: _Counter
     ) -> list[tuple[str, Document | DocStoreError]]:
         from docstore.ingest import source
-        from docstore.ingest.add import Addition
         from docstore.ingest.incoming import Incoming
-        from docstore.ingest.target import ForWorkspace
 
         outcomes: list[tuple[str, Incoming | DocStoreError]] = []
         with self._scratch() as scratch:
             weight = 0
-            for given in islice(remaining, _GROUP_DOCUMENTS):
+            for given in islice(remaining, GROUP_DOCUMENTS):
                 label = ""
                 try:
                     label = source.label_of(given)
@@ -143,12 +139,10 @@ class Workspace(Searchable, Lending, Bounded):
                 except (UnreadableDocument, InvalidArgument) as error:
                     outcomes.append((label or type(given).__name__, error))
                     counter.step(label, 1, 0)
-                if weight >= _GROUP_BYTES:
+                if weight >= GROUP_BYTES:
                     break
             items = [each for _, each in outcomes if isinstance(each, Incoming)]
-            addition = Addition(self._parts, ForWorkspace(self._parts, self._id), scratch, counter.report)
-            addition.run(items)
-            counter.warnings += addition.warnings
+            counter.warnings += self._run_all(items, scratch, counter.report)
         return [(label, _finished(each)) for label, each in outcomes]
 
     def link(self, hash: str, *, name: str | None = None, metadata: Mapping[str, Any] | None = None) -> Document:
@@ -190,7 +184,7 @@ class Workspace(Searchable, Lending, Bounded):
         self._require_linking(hash for hash, _ in named)
         items = [Incoming(hash, None, name or hash, hash) for hash, name in named]
         with self._scratch() as scratch:
-            near_limits = self._run_all(items, scratch)
+            near_limits = self._run_all(items, scratch, self._note)
         for each in near_limits:
             warnings.warn(each, QuotaWarning, stacklevel=2)
         return _report([(each.label, _finished(each)) for each in items])
@@ -270,41 +264,32 @@ class Workspace(Searchable, Lending, Bounded):
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _run(self, incoming: Incoming, scratch: Scratch) -> Document:
-        for each in self._run_all([incoming], scratch):
+        for each in self._run_all([incoming], scratch, self._note):
             warnings.warn(each, QuotaWarning, stacklevel=3)
         outcome = _finished(incoming)
         if isinstance(outcome, DocStoreError):
             raise outcome
         return outcome
 
-    def _run_all(self, items: list[Incoming], scratch: Scratch) -> list[str]:
+    def _run_all(self, items: list[Incoming], scratch: Scratch, report: Callable[[Incoming, int], None]) -> list[str]:
         """Adds them. Returns what to warn of."""
         from docstore.ingest.add import Addition
         from docstore.ingest.target import ForWorkspace
 
         target = ForWorkspace(self._parts, self._id)
         near_limits: list[str] = []
-        for start in range(0, len(items), _GROUP_DOCUMENTS):
-            addition = Addition(self._parts, target, scratch, lambda _item, _chunks: self._use())
-            addition.run(items[start : start + _GROUP_DOCUMENTS])
+        for start in range(0, len(items), GROUP_DOCUMENTS):
+            addition = Addition(self._parts, target, scratch, report)
+            addition.run(items[start : start + GROUP_DOCUMENTS])
             near_limits += addition.warnings
         return near_limits
+
+    def _note(self, _item: Incoming, _chunks: int) -> None:
+        self._use()
 
     def _use(self) -> None:
         """It must not expire while something is done with it."""
         self._parts.accesses.note(self._id)
-
-    def add_hashed(self, sources: Iterable[Source], scratch: Scratch) -> None:
-        """Adds sources that were hashed, in groups. For `sets`; raises the first failure, once its group is done."""
-        from docstore.ingest.incoming import Incoming
-
-        for group in _groups(sources):
-            items = [Incoming(each.hash, each, each.name, each.label) for each in group]
-            for near_limit in self._run_all(items, scratch):
-                warnings.warn(near_limit, QuotaWarning, stacklevel=5)  # whoever asked the store for the set
-            for each in items:
-                if isinstance(each.outcome, DocStoreError):
-                    raise each.outcome
 
     def _require_linking(self, hashes: Iterable[str]) -> None:
         for hash in hashes:
@@ -313,7 +298,7 @@ class Workspace(Searchable, Lending, Bounded):
             raise LinkForbidden("This store was opened with demand_bytes=True: add the document itself.")
 
     def _scratch(self) -> Scratch:
-        if self._readonly:
+        if self._parts.readonly:
             raise StoreReadOnly("The store was opened with readonly=True. Open it without to add documents.")
         self._use()
         return Scratch(self._parts.tmp)
@@ -343,18 +328,6 @@ class _Counter:
         self._use()
         if self._callback is not None:
             self._callback(Progress(self._done, self._total, self._chunks, label))
-
-
-def _groups(sources: Iterable[Source]) -> Iterator[list[Source]]:
-    """As many at once as `add_many` takes. Copies: what a group stages is gone from memory with it."""
-    group: list[Source] = []
-    for each in sources:
-        group.append(replace(each))
-        if len(group) == _GROUP_DOCUMENTS or sum(some.size for some in group) >= _GROUP_BYTES:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 def _report(outcomes: list[tuple[str, Document | DocStoreError]]) -> AddReport:

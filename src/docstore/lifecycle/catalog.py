@@ -253,9 +253,10 @@ def _damaged_messages(db: Database) -> list[Problem]:
     try:
         for conversation, number in messages.damaged(db):
             owner = row(db, query, conversation) or {"workspace": "", "conversation": conversation}
-            detail = (f"message {number} of conversation {owner['conversation']} of workspace {owner['workspace']} is "
-                      "not what was written: restore a backup, or delete the conversation")  # fmt: skip
-            found.append(Problem("damaged", "messages", detail, (str(owner["workspace"]),)))
+            workspace = shown(str(owner["workspace"]))
+            detail = (f"message {number} of conversation {owner['conversation']} of workspace {workspace} is not what "
+                      "was written: restore a backup, or delete the conversation")  # fmt: skip
+            found.append(Problem("damaged", "messages", detail, (workspace,)))
     except (sqlite3.DatabaseError, IntegrityError) as error:
         found.append(Problem("catalog", "messages", f"cannot be read: {error}", ()))
     return found

@@ -52,11 +52,11 @@ class _Restored:
         return [*([self.text] if self.text else ()), *(self.subindex.staged if self.subindex else ())]
 
 
-def repair(parts: Parts, readonly: bool, dry_run: bool, progress: Callable[[Progress], object] | None) -> RepairReport:
+def repair(parts: Parts, dry_run: bool, progress: Callable[[Progress], object] | None) -> RepairReport:
     """See `DocStore.repair`."""
-    if readonly and not dry_run:
+    if parts.readonly and not dry_run:
         raise StoreReadOnly(f"{parts.folder} was opened with readonly=True. Open it without to repair it.")
-    repairs = _repair_catalog(parts, dry_run, readonly)
+    repairs = _repair_catalog(parts, dry_run)
     with parts.database.read(tampered=True) as db:
         if schema.is_tampered(db):
             return RepairReport(tuple(repairs))  # its rows mean nothing until that is corrected
@@ -77,12 +77,12 @@ def _as_repair(action: str, problem: Problem, advice: str) -> Repair:
 # -- the catalog ------------------------------------------------------------------------------------------------------
 
 
-def _repair_catalog(parts: Parts, dry_run: bool, readonly: bool) -> list[Repair]:
+def _repair_catalog(parts: Parts, dry_run: bool) -> list[Repair]:
     with parts.database.read(tampered=True) as db:
         found = catalog.problems(db)
     if not found:
         return []  # an intact store is not even locked
-    if readonly:
+    if parts.readonly:
         return [_as_repair("unrepaired", each, "The store was opened with readonly=True.") for each in found]
     corrections: list[Correction] = []
     try:

@@ -83,7 +83,6 @@ class Reading:
 
 def verify(
     parts: Parts,
-    readonly: bool,
     bytes_per_second: float | None,
     duration: timedelta | None,
     dry_run: bool,
@@ -94,7 +93,7 @@ def verify(
     with parts.database.read(tampered=True) as db:
         problems = catalog.problems(db)
     reading = Reading()
-    findings = damaged(parts, reading, pace, note=not (readonly or dry_run), read=not dry_run, progress=progress)
+    findings = damaged(parts, reading, pace, note=not (parts.readonly or dry_run), read=not dry_run, progress=progress)
     problems += [each.problem for each in findings] + reading.problems
     remaining = max(0, reading.total - reading.documents)
     leftovers = 0
@@ -104,7 +103,7 @@ def verify(
         problems += foreign
         if not dry_run:
             problems += [Problem("damaged", ARCHIVE, each, ()) for each in parts.archive.problems()]
-    if leftovers and not readonly and not dry_run:
+    if leftovers and not parts.readonly and not dry_run:
         # A full disk or a busy store must not cost the report.
         with contextlib.suppress(StorageError, StoreLocked), parts.database.write() as db:
             claims.request_sweep(db)
