@@ -1,12 +1,17 @@
-"""A clock that tests move: the library's times, without waiting."""
+"""A clock that tests move: the library's times, without waiting; and what tests of expiry share."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from docstore import moments
+from docstore import DocStore, accesses, moments
+
+NOTE = b"The store room key hangs behind the door."
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+LATE = accesses.MERCY + timedelta(seconds=1)
 
 
 class Clock:
@@ -23,3 +28,11 @@ class Clock:
     def advance(self, time: timedelta) -> None:
         """Some time goes by."""
         self.ahead += time
+
+
+def expire_now(store: DocStore, **arguments: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Checks the preview on the way."""
+    preview = store.expire(dry_run=True, **arguments)
+    report = store.expire(**arguments)
+    assert preview == report
+    return report.expired, report.deleted

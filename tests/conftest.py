@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from docstore import DocStore, Workspace
 from docstore.testing import HashEmbedder
+from tests.clock import Clock
 from tests.packing import notes, open_store
 
 collect_ignore = ["hostile/guided.py"]  # imports atheris, which is not among the dependencies
@@ -55,3 +56,8 @@ def filled(folder: Path) -> Path:
     with open_store(folder) as store:
         store.workspace("alice").add_many(notes())
     return folder
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)

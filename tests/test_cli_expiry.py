@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from docstore.cli_output import ExitCode
 from docstore.store import DocStore
 from docstore.testing import HashEmbedder
+from tests.clock import Clock
 from tests.test_cli import FOX, TAX, Run, filled, folder
 
 __all__ = ["filled", "folder"]
@@ -29,12 +31,7 @@ def test_ttl_is_shown_and_set() -> None:
 
 
 @pytest.mark.usefixtures("filled")
-def test_expire_and_undelete_say_what_they_did(monkeypatch: pytest.MonkeyPatch) -> None:
-    from datetime import timedelta
-
-    from tests.clock import Clock
-
-    clock = Clock(monkeypatch)
+def test_expire_and_undelete_say_what_they_did(clock: Clock) -> None:
     Run("ttl", "alice", "1h", "--fixed")
     clock.advance(timedelta(hours=1))
     assert Run("expire", "--dry-run", "--json").json == {"expired": ["alice"], "deleted": [], "dry_run": True}
@@ -54,12 +51,7 @@ def test_expire_and_undelete_say_what_they_did(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.usefixtures("filled")
-def test_the_name_of_what_expired_cannot_command_the_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from datetime import timedelta
-
-    from tests.clock import Clock
-
-    clock = Clock(monkeypatch)
+def test_the_name_of_what_expired_cannot_command_the_terminal(folder: Path, clock: Clock) -> None:
     with DocStore(folder / "data", embedder=HashEmbedder()) as store:
         store.workspace("evil \x1b[2J", ttl=timedelta(hours=1), sliding=False)
     clock.advance(timedelta(hours=1))

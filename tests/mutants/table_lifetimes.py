@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
+_ACCESSES = "tests/test_accesses.py"
 _EXPIRY = "tests/test_expiry.py"
 _LIMITS = "tests/test_limits.py"
+_LIMITS_HOLD = "tests/test_limits_hold.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -14,7 +16,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "expires_at <= iif(sliding, :merciful, :now)",
         "expires_at <= iif(sliding, :now, :now)",
         "who searched in another process within the last minute loses the workspace",
-        (f"{_EXPIRY}::test_what_another_process_searched_a_minute_ago_stays",),
+        (f"{_ACCESSES}::test_what_another_process_searched_a_minute_ago_stays",),
     ),
     Mutant(
         "expired-ones-are-found",
@@ -47,7 +49,7 @@ MUTANTS: tuple[Mutant, ...] = (
         " AND coalesce(accessed_at, '') < ?1",
         "",
         "a process whose clock is behind takes others' accesses back",
-        (f"{_EXPIRY}::test_accesses_only_grow",),
+        (f"{_ACCESSES}::test_accesses_only_grow",),
     ),
     Mutant(
         "every-search-writes",
@@ -55,7 +57,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "if due is None or due <= now:",
         "if True:",
         "a commit with every search",
-        (f"{_EXPIRY}::test_accesses_are_written_once_a_minute_and_at_the_end",),
+        (f"{_ACCESSES}::test_accesses_are_written_once_a_minute_and_at_the_end",),
     ),
     Mutant(
         "searches-wait-to-note",
@@ -63,7 +65,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "now}, timeout=0)",
         "now}, timeout=2)",
         "a search waits for whoever holds the write lock",
-        (f"{_EXPIRY}::test_a_search_does_not_wait_to_write_its_access",),
+        (f"{_ACCESSES}::test_a_search_does_not_wait_to_write_its_access",),
     ),
     Mutant(
         "limits-not-asked-before-work",
@@ -79,7 +81,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "        item.outcome = self._admission.publication(db, known, item, document)",
         "        item.outcome = None",
         "adders that work at once exceed a limit of the store, or the database refuses all of their group",
-        (f"{_LIMITS}::test_processes_that_add_at_once_never_exceed_it",),
+        (f"{_LIMITS_HOLD}::test_processes_that_add_at_once_never_exceed_it",),
     ),
     Mutant(
         "nobody-waits-for-a-place",
@@ -111,6 +113,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "(SELECT refs >= most_documents OR",
         "(SELECT 0 * refs >= most_documents + 1 OR",
         "other code exceeds the limit of a workspace",
-        (f"{_LIMITS}::test_the_database_refuses_what_other_code_would_insert",),
+        (f"{_LIMITS_HOLD}::test_the_database_refuses_what_other_code_would_insert",),
     ),
 )

@@ -1,0 +1,109 @@
+"""Accesses: when they are written, that nothing waits for that, and that nobody who is in use expires for it."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from docstore import DocStore, Workspace, accesses
+from docstore.testing import HashEmbedder
+from tests.clock import DAY, HOUR, NOTE, Clock, expire_now
+from tests.folders import query
+
+
+def written(folder: Path) -> list[Any]:
+    return [moment for (moment,) in query(folder, "SELECT accessed_at FROM workspaces ORDER BY id")]
+
+
+def test_accesses_are_written_once_a_minute_and_at_the_end(folder: Path, clock: Clock) -> None:
+    store = DocStore(folder, embedder=HashEmbedder())
+    alice = store.workspace("alice")
+    assert written(folder) == [None]
+    alice.search("key")
+    first = written(folder)
+    assert first != [None]
+    clock.advance(timedelta(seconds=50))
+    alice.search("key")
+    assert written(folder) == first
+    clock.advance(timedelta(seconds=11))
+    alice.search("key")
+    second = written(folder)
+    assert second > first
+    clock.advance(timedelta(seconds=30))
+    alice.search("key")
+    assert written(folder) == second
+    store.close()
+    assert written(folder) > second
+    store.close()
+
+
+def test_a_search_does_not_wait_to_write_its_access(folder: Path, store: DocStore, alice: Workspace) -> None:
+    with closing(sqlite3.connect(folder / "catalog.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert alice.search("key") == []
+        assert written(folder) == [None]
+        other.execute("ROLLBACK")
+    assert alice.search("key") == []
+    assert written(folder) == [None], "not with every search"
+    store.close()
+    assert written(folder) != [None]
+
+
+def test_accesses_only_grow(store: DocStore, alice: Workspace, folder: Path, clock: Clock) -> None:
+    alice.search("key")
+    (later,) = written(folder)
+    clock.advance(-DAY)
+    with DocStore(folder, embedder=HashEmbedder()) as another:
+        another.workspace("alice").search("key")
+    assert written(folder) == [later]
+
+
+def test_what_another_process_searched_a_minute_ago_stays(folder: Path, clock: Clock) -> None:
+    using = DocStore(folder, embedder=HashEmbedder())
+    chat = using.workspace("chat", ttl=HOUR)
+    chat.search("key")
+    clock.advance(timedelta(seconds=59))
+    chat.search("key")
+    with DocStore(folder, embedder=HashEmbedder()) as expiring:
+        clock.advance(HOUR)
+        assert expire_now(expiring) == ((), ())
+    using.close()
+
+
+def test_what_this_process_searched_is_written_before_it_expires(store: DocStore, clock: Clock) -> None:
+    chat = store.workspace("chat", ttl=timedelta(seconds=1))
+    chat.search("key")
+    clock.advance(timedelta(seconds=59))
+    chat.search("key")
+    clock.advance(accesses.MERCY)
+    assert expire_now(store)[0] == ()
+    clock.advance(timedelta(seconds=2))
+    assert store.expire().expired == ("chat",)
+
+
+def test_workspaces_in_use_never_expire(store: DocStore) -> None:
+    """Searches and expiries at once, with a time to live that is always over."""
+    chat = store.workspace("chat", ttl=timedelta(seconds=1))
+    chat.add(NOTE)
+    stop = threading.Event()
+
+    def search() -> int:
+        done = 0
+        while not stop.is_set():
+            assert chat.search("key")
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(3) as pool:
+        searching = [pool.submit(search) for _ in range(2)]
+        try:
+            for _ in range(50):
+                assert store.expire().expired == ()
+        finally:
+            stop.set()
+        assert all(each.result() for each in searching)
