@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from docstore import SentenceTransformerEmbedder
-from docstore.ingest.embed import Embedder
+from docstore import Embedder, SentenceTransformerEmbedder
 from docstore.testing import HashEmbedder
 
 

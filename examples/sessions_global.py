@@ -9,8 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from docstore import DocStore, Workspace
-from docstore.ingest.embed import Embedder
+from docstore import DocStore, Embedder, Workspace
 from examples.embedder import installed_embedder
 
 NOTES = {

@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 from docstore import DocStore, Message
-from docstore.ingest.embed import Embedder
 from examples.embedder import installed_embedder
 
 
