@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from docstore import DocStore, Message
+from docstore import DocStore, Embedder, Message
 from examples.embedder import installed_embedder
 
 
