@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from docstore import schema
 from docstore.archive import ARCHIVE
+from docstore.columns import COLUMN_TYPES
 from docstore.durable import storage_errors, sync_directory
 from docstore.errors import (
     IntegrityError,
@@ -299,9 +300,8 @@ def checked(names: Sequence[str], values: list[tuple[Any, ...]]) -> list[tuple[A
     Raises:
         IntegrityError: a value is not.
     """
-    known = schema.column_types()
     for name, column in zip(names, zip(*values)):
-        types = known.get(name)
+        types = COLUMN_TYPES.get(name)
         if types is not None and not types.issuperset(map(type, column)):
             raise IntegrityError(f"The catalog holds a {name} that is of another type than all are: it is damaged. Run "
                                  "`docstore verify`, or restore a backup.")  # fmt: skip
