@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from docstore import messages, moments, passages, refcount, search
+from docstore import covered, messages, moments, passages, refcount, search
+from docstore.covered import Owner
 from docstore.database import Database, records, row
 from docstore.durable import storage_errors
 from docstore.errors import (
@@ -35,7 +36,6 @@ _MAX_SOURCES = 1 << 20
 _PAGE = 100
 
 _T = TypeVar("_T")
-_Owners = list[tuple[int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class Conversation:
         them."""
         return self._at_one_moment(lambda db, owners: "".join(self._exported(db, owners)))
 
-    def _exported(self, db: Database, owners: _Owners) -> Iterator[str]:
+    def _exported(self, db: Database, owners: list[Owner]) -> Iterator[str]:
         (found,) = records(
             db, ("name", "created_at"), "SELECT name, created_at FROM conversations WHERE id = ?", self._id
         )
@@ -201,19 +201,19 @@ class Conversation:
                 last = each.number
         yield "\n]}"
 
-    def _page(self, db: Database, owners: _Owners, after: int, limit: int) -> list[Message]:
+    def _page(self, db: Database, owners: list[Owner], after: int, limit: int) -> list[Message]:
         page = messages.page(db, self._id, after, limit)
         sources = [messages.decode_sources(each.sources) for each in page]
         texts = _texts(self._parts, self._workspace, db, owners, {each for some in sources for each in some})
         return [_message(each, some, texts) for each, some in zip(page, sources, strict=True)]
 
-    def _at_one_moment(self, read: Callable[[Database, _Owners], _T]) -> _T:
+    def _at_one_moment(self, read: Callable[[Database, list[Owner]], _T]) -> _T:
         """Files of texts may be collected while they are read: then a version has changed, and it is read again."""
         self._parts.accesses.note(self._workspace)
         while True:
             with self._parts.database.read() as db, storage_errors("reading a stored text"):
                 self._require(db)
-                owners = refcount.covered(db, self._workspace)
+                owners = covered.find_owners(db, self._workspace)
                 try:
                     return read(db, owners)
                 except FileNotFoundError as error:
@@ -222,7 +222,7 @@ class Conversation:
                 except IntegrityError as error:
                     failure = error
             with self._parts.database.read() as db:
-                if refcount.covered(db, self._workspace) == owners:
+                if covered.find_owners(db, self._workspace) == owners:
                     raise failure
 
     def _require(self, db: Database) -> None:
@@ -313,8 +313,8 @@ def _sources(hits: Sequence[Hit]) -> list[SourceRow]:
 def _located(parts: Parts, workspace: int, sources: list[SourceRow]) -> list[SourceRow]:
     """Sources with the places of their texts, where the workspace's searches cover the document now."""
     with parts.database.read() as db:
-        owners = refcount.covered(db, workspace)
-        rows = search.rows_of(db, owners, parts.pipeline.fingerprint, {each.document for each in sources})
+        owners = covered.find_owners(db, workspace)
+        rows = covered.rows_of(db, owners, parts.pipeline.fingerprint, {each.document for each in sources})
     spans: dict[str, tuple[str, Spans]] = {}
     for found in rows:
         if found.chunks is not None:
@@ -340,16 +340,18 @@ def _place(source: SourceRow) -> _Place:
     return source.document, source.text or "", source.first_byte, source.last_byte
 
 
-def _texts(parts: Parts, workspace: int, db: Database, owners: _Owners, sources: set[SourceRow]) -> dict[_Place, str]:
+def _texts(
+    parts: Parts, workspace: int, db: Database, owners: list[Owner], sources: set[SourceRow]
+) -> dict[_Place, str]:
     """What is at each place, of documents that the workspace's searches cover."""
-    rows = search.rows_of(db, owners, parts.pipeline.fingerprint, {each.document for each in sources})
-    covered = {(each.document, each.text) for each in rows}
-    there = [place for each in sources if (place := _place(each))[:2] in covered]
+    rows = covered.rows_of(db, owners, parts.pipeline.fingerprint, {each.document for each in sources})
+    there = {(each.document, each.text) for each in rows}
+    places = [place for each in sources if (place := _place(each))[:2] in there]
     wanted: dict[str, set[passages.Span]] = {}
-    for _, text, *span in there:
+    for _, text, *span in places:
         wanted.setdefault(text, set()).add((span[0], span[1]))
     pieces = search.read_passages(parts, parts.scope(workspace), wanted)
-    return {place: pieces[place[1:]] for place in there}
+    return {place: pieces[place[1:]] for place in places}
 
 
 def _message(row: MessageRow, sources: Sequence[SourceRow], texts: Mapping[_Place, str]) -> Message:

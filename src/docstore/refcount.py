@@ -6,8 +6,7 @@ Plain functions on a transaction; what changes anything wants one from `CatalogD
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from docstore import lifetimes, moments
@@ -108,21 +107,6 @@ def require_workspace(db: Database, workspace: int) -> tuple[int, int]:
     return state
 
 
-def covered(db: Database, workspace: int) -> list[tuple[int, int, int]]:
-    """(id, version, number of references) of a workspace and of what it includes, its own first, then by id. Nothing
-    when the workspace was deleted or is expired."""
-    found = records(
-        db, ("id", "version", "refs"),
-        """SELECT id, version, refs FROM workspaces WHERE id = ?1 AND expired_at IS NULL UNION ALL
-           SELECT w.id, w.version, w.refs FROM includes i JOIN workspaces w ON w.id = i.included_id
-           WHERE i.workspace_id = ?1 AND w.expired_at IS NULL""",
-        workspace,
-    )  # fmt: skip
-    if len(found) > 1:
-        found.sort(key=lambda each: (each[0] != workspace, each[0]))
-    return found if found and found[0][0] == workspace else []
-
-
 def refer(
     db: Database,
     workspace: int,
@@ -209,14 +193,6 @@ def metadata_of(db: Database, workspace: int) -> dict[str, Mapping[str, Any]]:
         (workspace,),
     )
     return {document: decode(metadata) for document, metadata in checked(("hash", "metadata"), found.fetchall())}
-
-
-def references_to(db: Database, workspace: int, fingerprint: str, documents: Collection[str]) -> list[ReferenceRow]:
-    """The references of a workspace to some documents."""
-    if not documents:
-        return []
-    some = json.dumps(list(documents))
-    return _references(db, f"{_REFERENCE} AND d.hash IN (SELECT value FROM json_each(?))", fingerprint, workspace, some)
 
 
 def referencing_workspaces(db: Database, document: DocumentRow) -> list[str]:

@@ -15,8 +15,8 @@ from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
-from docstore import lifetimes, passages, refcount
-from docstore.database import Database
+from docstore import covered, passages, refcount
+from docstore.covered import CoveredRow, Owner
 from docstore.durable import storage_errors
 from docstore.errors import (
     DocumentNotFound,
@@ -28,7 +28,6 @@ from docstore.ingest.pipeline import normalise
 from docstore.metadata import encode
 from docstore.model import Hit
 from docstore.parts import Parts
-from docstore.refcount import ReferenceRow
 from docstore.segments import Addition, Codes, Key, Spans
 from docstore.vectors import (
     INDEX_SUFFIX,
@@ -40,7 +39,6 @@ from docstore.vectors import (
 )
 from docstore.views import Found, Plan, Versions, View
 
-_K = TypeVar("_K")
 _T = TypeVar("_T")
 
 
@@ -208,7 +206,7 @@ class _Moment:
     """The view last used, of these or other versions."""
     plan: Plan | None
     """What the next view is made of, when the old one is not of these versions."""
-    unread: Mapping[Key, ReferenceRow]
+    unread: Mapping[Key, CoveredRow]
     """What of it is to be read from files."""
     metadata: Mapping[str, Mapping[str, Any]] | None
     """By document, when a filter asks for it."""
@@ -241,68 +239,38 @@ def versions(parts: Parts, workspace: int) -> Versions:
         WorkspaceNotFound: it was deleted.
     """
     with parts.database.read() as db:
-        return _versions(covered(db, workspace))
+        return _versions(covered.owners_of(db, workspace))
 
 
-def covered(db: Database, workspace: int) -> list[tuple[int, int, int]]:
-    """As `refcount.covered`.
-
-    Raises:
-        WorkspaceNotFound: the workspace was deleted, or is expired.
-    """
-    found = refcount.covered(db, workspace)
-    if not found:
-        raise lifetimes.gone(db, workspace)
-    return found
-
-
-def _versions(covered: list[tuple[int, int, int]]) -> Versions:
-    return tuple([each[:2] for each in covered])
+def _versions(owners: list[Owner]) -> Versions:
+    return tuple([each[:2] for each in owners])
 
 
 def _look(parts: Parts, workspace: int, with_metadata: bool) -> _Moment:
     with parts.database.read() as db:
-        owners = covered(db, workspace)
+        owners = covered.owners_of(db, workspace)
         versions = _versions(owners)
         old = parts.views.get(workspace)
         is_current = old is not None and old.versions == versions
         metadata = None
         if with_metadata and (old is None or not is_current or old.metadata is None):
-            metadata = _first_of(owners, partial(refcount.metadata_of, db))
+            metadata = covered.first_of(owners, partial(refcount.metadata_of, db))
         if is_current:
             return _Moment(versions, old, None, {}, metadata)
-        wanted = _first_of(owners, partial(refcount.referenced_texts, db))
-        plan = parts.views.plan(parts.scope(workspace), wanted, old)
-        unread = {key[0] for key in plan.lacking if old is None or old.addition(key) is None}
-        rows = rows_of(db, owners, parts.pipeline.fingerprint, unread)
-        _require_vectors(rows, len(wanted))
+        scope, fingerprint = parts.scope(workspace), parts.pipeline.fingerprint
+        if parts.views.has_any(scope):
+            wanted = covered.first_of(owners, partial(refcount.referenced_texts, db))
+            plan = parts.views.plan(scope, wanted, old)
+            unread = {key[0] for key in plan.lacking if old is None or old.addition(key) is None}
+            rows = covered.rows_of(db, owners, fingerprint, unread)
+        else:  # as in a new process: all must be read, and one query says what, and what it is called
+            rows = covered.all_rows(db, owners, fingerprint)
+            plan = parts.views.plan(scope, {(each.document, each.text): each.name for each in rows}, old)
+        _require_vectors(rows, len(plan.wanted))
         return _Moment(versions, old, plan, {(each.document, each.text): each for each in rows}, metadata)
 
 
-def _first_of(owners: list[tuple[int, int, int]], read: Callable[[int], dict[_K, _T]]) -> dict[_K, _T]:
-    """What each workspace says, by document; of two, what the first says."""
-    found = read(owners[-1][0])
-    for id, _, _ in owners[-2::-1]:
-        found.update(read(id))
-    return found
-
-
-def rows_of(
-    db: Database, owners: list[tuple[int, int, int]], fingerprint: str, documents: set[str]
-) -> list[ReferenceRow]:
-    """What is referenced of some documents, each once, by the first of the workspaces that `covered` gave."""
-    found: dict[str, ReferenceRow] = {}
-    for id, _, references in owners:
-        wanted = documents - found.keys()
-        if len(wanted) >= references:  # in one pass over them, which takes half of the time that looking up each does
-            rows = refcount.references(db, id, fingerprint)
-        else:
-            rows = refcount.references_to(db, id, fingerprint, wanted)
-        found.update((each.document, each) for each in rows if each.document in wanted)
-    return list(found.values())
-
-
-def _require_vectors(read: list[ReferenceRow], documents: int) -> None:
+def _require_vectors(read: list[CoveredRow], documents: int) -> None:
     lacking = [each for each in read if each.chunks is None]
     if lacking:
         raise PipelineMismatch(
@@ -340,7 +308,7 @@ def _addition(parts: Parts, moment: _Moment, key: Key) -> Addition:
 # The hashes are those of the reference's row, and the check is on the bytes that are decoded (invariant 10).
 
 
-def _read_codes(parts: Parts, reference: ReferenceRow) -> Codes:
+def _read_codes(parts: Parts, reference: CoveredRow) -> Codes:
     assert reference.index_hash is not None and reference.index_size is not None
     files = parts.embeddings(parts.pipeline.fingerprint)
     index = files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash, reference.index_size)
@@ -349,7 +317,7 @@ def _read_codes(parts: Parts, reference: ReferenceRow) -> Codes:
     return codes
 
 
-def read_spans(parts: Parts, reference: ReferenceRow) -> Spans:
+def read_spans(parts: Parts, reference: CoveredRow) -> Spans:
     """Where the chunks of a reference's text lie, once the file was found to be what was published."""
     assert reference.spans_hash is not None and reference.spans_size is not None
     files = parts.embeddings(parts.pipeline.fingerprint)
@@ -358,7 +326,7 @@ def read_spans(parts: Parts, reference: ReferenceRow) -> Spans:
     return spans
 
 
-def _require_count(reference: ReferenceRow, what: str, count: int) -> None:
+def _require_count(reference: CoveredRow, what: str, count: int) -> None:
     if count != reference.chunks:
         raise IntegrityError(f"The index of text {reference.text} has {count} {what} and a row that says "
                              f"{reference.chunks}. Run `docstore verify`.")  # fmt: skip

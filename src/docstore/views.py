@@ -202,6 +202,13 @@ class Views:
         """Forgets the view of a workspace that is gone."""
         self._memory.drop(("view", workspace))
 
+    def has_any(self, scope: int) -> bool:
+        """Whether there is a segment that the next view of a workspace could use."""
+        return any(each.scope == scope for each in self._living())
+
+    def _living(self) -> list[Segment]:
+        return [segment for each in self._bases.valuerefs() if (segment := each()) is not None]
+
     def plan(self, scope: int, wanted: Mapping[Key, str], old: View | None) -> Plan:
         """Which segments the next view of a workspace goes on with, and what they lack.
 
@@ -220,8 +227,7 @@ class Views:
 
     def _base(self, scope: int, wanted: Mapping[Key, str], old: View | None) -> Segment | None:
         mine = [part.segment for part in old.parts[:1]] if old is not None else []
-        living = (each() for each in self._bases.valuerefs())
-        others = [each for each in living if each is not None and each.scope == scope]
+        others = [each for each in self._living() if each.scope == scope]
         some = list(islice(wanted, _SAMPLE))
         for segment in mine + others:
             if 2 * len(segment.lacking(some)) > len(some):
