@@ -16,7 +16,7 @@ import numpy.typing as npt
 from benchmarks.storage_disk import Usage, walk
 from benchmarks.storage_workload import Workload
 from docstore import DocStore
-from docstore.model import StorageStats
+from docstore.reports import StorageStats
 from docstore.texts import decompress
 
 

@@ -32,23 +32,23 @@ if TYPE_CHECKING:
     from docstore.ingest.embed import SentenceTransformerEmbedder as SentenceTransformerEmbedder
     from docstore.ingest.limits import Limits as Limits
     from docstore.lifetimes import WorkspaceInfo as WorkspaceInfo
-    from docstore.model import AddReport as AddReport
-    from docstore.model import CollectReport as CollectReport
     from docstore.model import Document as Document
-    from docstore.model import ExpireReport as ExpireReport
-    from docstore.model import Failure as Failure
     from docstore.model import Hit as Hit
-    from docstore.model import Problem as Problem
-    from docstore.model import Progress as Progress
-    from docstore.model import Repair as Repair
-    from docstore.model import RepairReport as RepairReport
-    from docstore.model import StorageStats as StorageStats
-    from docstore.model import VerifyReport as VerifyReport
     from docstore.quotas import StoreQuota as StoreQuota
     from docstore.quotas import WorkspaceQuota as WorkspaceQuota
     from docstore.replacements import Replacement as Replacement
     from docstore.replacements import Rollback as Rollback
     from docstore.replacements import Version as Version
+    from docstore.reports import AddReport as AddReport
+    from docstore.reports import CollectReport as CollectReport
+    from docstore.reports import ExpireReport as ExpireReport
+    from docstore.reports import Failure as Failure
+    from docstore.reports import Problem as Problem
+    from docstore.reports import Progress as Progress
+    from docstore.reports import Repair as Repair
+    from docstore.reports import RepairReport as RepairReport
+    from docstore.reports import StorageStats as StorageStats
+    from docstore.reports import VerifyReport as VerifyReport
     from docstore.store import DocStore as DocStore
     from docstore.workspace import Workspace as Workspace
 
@@ -66,12 +66,13 @@ _HOMES = {
     "docstore.ingest.embed": ("Embedder", "SentenceTransformerEmbedder"),
     "docstore.ingest.limits": ("Limits",),
     "docstore.lifetimes": ("WorkspaceInfo",),
-    "docstore.model": (
-        "AddReport", "CollectReport", "Document", "ExpireReport", "Failure", "Hit", "Problem", "Progress", "Repair",
-        "RepairReport", "StorageStats", "VerifyReport",
-    ),
+    "docstore.model": ("Document", "Hit"),
     "docstore.quotas": ("StoreQuota", "WorkspaceQuota"),
     "docstore.replacements": ("Replacement", "Rollback", "Version"),
+    "docstore.reports": (
+        "AddReport", "CollectReport", "ExpireReport", "Failure", "Problem", "Progress", "Repair", "RepairReport",
+        "StorageStats", "VerifyReport",
+    ),
     "docstore.store": ("DocStore",),
     "docstore.workspace": ("Workspace",),
 }  # fmt: skip

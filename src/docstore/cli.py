@@ -19,7 +19,8 @@ from docstore.cli_layout import count
 from docstore.cli_output import ExitCode, confirmed, errors_shown, fields_of, progress_bar, show, show_error
 from docstore.cli_store import Access, Settings, existing, opened
 from docstore.errors import InvalidArgument, WorkspaceNotFound
-from docstore.model import AddReport, Document
+from docstore.model import Document
+from docstore.reports import AddReport
 
 if TYPE_CHECKING:  # imported where used: `--help` and usage errors need neither FAISS nor SQLite
     from docstore.lifetimes import WorkspaceInfo

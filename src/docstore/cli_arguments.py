@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from docstore.errors import DocumentNotFound, InvalidArgument, UnreadableDocument
-from docstore.model import Document, Failure
+from docstore.model import Document
+from docstore.reports import Failure
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and errors as JSON too.")]
 WorkspaceName = Annotated[str, typer.Argument(metavar="WORKSPACE", help="Name of the workspace.", show_default=False)]

@@ -11,7 +11,7 @@ from docstore.cli_layout import count, local
 from docstore.cli_output import errors_shown, fields_of, show
 from docstore.cli_store import existing, opened
 from docstore.errors import InvalidArgument
-from docstore.model import ExpireReport
+from docstore.reports import ExpireReport
 
 if TYPE_CHECKING:  # imported where used: see cli.py
     from docstore.lifetimes import WorkspaceInfo

@@ -36,12 +36,11 @@ from docstore.cli_layout import (
     wide,
 )
 from docstore.errors import DocStoreError, QuotaWarning
-from docstore.model import (
+from docstore.model import Document, Hit
+from docstore.reports import (
     AddReport,
     CollectReport,
-    Document,
     Failure,
-    Hit,
     Problem,
     Progress,
     Repair,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from docstore import quotas
 from docstore.database import BESIDE, CATALOG, row
 from docstore.durable import storage_errors
 from docstore.errors import IntegrityError
-from docstore.model import CollectReport, ExpireReport, Progress, RepairReport, StorageStats, VerifyReport
 from docstore.parts import Parts
 from docstore.quotas import StoreQuota
+
+if TYPE_CHECKING:
+    from docstore.reports import CollectReport, ExpireReport, Progress, RepairReport, StorageStats, VerifyReport
 
 # The work itself is imported where it is used: a process that only searches answers sooner without it.
 
@@ -23,6 +26,8 @@ class Maintained:
 
     def stats(self) -> StorageStats:
         """What the store holds and what sharing saves."""
+        from docstore.reports import StorageStats
+
         with self._parts.database.read() as db:
             totals = row(
                 db,

@@ -12,8 +12,6 @@ import fcntl
 import itertools
 import os
 import re
-import secrets
-import shutil
 import threading
 from pathlib import Path
 
@@ -75,16 +73,20 @@ class Scratch:
         # be removed, the next collection sweeps; no failure here may hide what the operation itself ended with.
         try:
             with contextlib.suppress(OSError):
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
                 lock.unlink(missing_ok=True)
         finally:
             with contextlib.suppress(OSError):
                 os.close(fd)  # else the claims would seem alive, and whoever wants the same would wait for ever
 
 
+def _new_token() -> str:
+    return os.urandom(16).hex()  # as `secrets.token_hex`, whose module takes as long to import as opening a store takes
+
+
 def _new_lock(tmp: Path) -> tuple[int, Path]:
     while True:
-        path = tmp / (secrets.token_hex(16) + _LOCK)
+        path = tmp / (_new_token() + _LOCK)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -148,8 +150,14 @@ def _remove_dead(tmp: Path, token: str) -> int:
         return 0
     else:
         removed = len(_files(folder))
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         lock.unlink(missing_ok=True)
         return removed
     finally:
         os.close(fd)
+
+
+def _remove(folder: Path) -> None:
+    import shutil  # who only searches removes nothing
+
+    shutil.rmtree(folder, ignore_errors=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +19,13 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
-from pyzstd import CParameter, ZstdCompressor, ZstdDecompressor, ZstdError
 
 from docstore.errors import IntegrityError
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import CompressionParameter, ZstdCompressor, ZstdDecompressor, ZstdError
+else:
+    from backports.zstd import CompressionParameter, ZstdCompressor, ZstdDecompressor, ZstdError
 
 SUFFIX = ".zst"
 PAGE_BREAK = "\f"
@@ -32,9 +37,9 @@ _FOOTER = struct.Struct("<IBI")  # after the entries: frames, flags, magic numbe
 _MAGIC, _SKIPPABLE, _HAS_CHECKSUMS = 0x8F92EAB1, 0x184D2A5E, 0x80
 _SMALL = 64 * 1024  # bytes of a file; larger ones are read in parts
 _LONGEST_SPAN = 16 << 20  # bytes; more is no chunk but a damaged span, which must not fill the memory
-_OPTIONS: dict[int, int] = {CParameter.compressionLevel: 9, CParameter.checksumFlag: 1}
+_OPTIONS: dict[int, int] = {CompressionParameter.compression_level: 9, CompressionParameter.checksum_flag: 1}
 _SHORT = 4096  # bytes of a text that level 9 makes no smaller than level 3 does, in five times as long
-_FOR_SHORT: dict[int, int] = _OPTIONS | {CParameter.compressionLevel: 3}
+_FOR_SHORT: dict[int, int] = _OPTIONS | {CompressionParameter.compression_level: 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ def compress(text: Text) -> bytes:
     """
     data = text.content.encode()
     blocks = [data[first : first + BLOCK] for first in range(0, len(data), BLOCK)]
-    compressor = ZstdCompressor(_FOR_SHORT if len(data) < _SHORT else _OPTIONS)
+    compressor = ZstdCompressor(options=_FOR_SHORT if len(data) < _SHORT else _OPTIONS)
     frames = [compressor.compress(block, ZstdCompressor.FLUSH_FRAME) for block in blocks]
     table = b"".join(_ENTRY.pack(len(frame), len(block)) for frame, block in zip(frames, blocks))
     head = struct.pack("<II", _SKIPPABLE, len(table) + _FOOTER.size)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from docstore import replacements
 from docstore.errors import DocStoreError, DocumentNotFound, InvalidArgument, QuotaWarning, StoreReadOnly
-from docstore.model import Progress
 from docstore.names import check_hash
 from docstore.parts import Parts
 from docstore.replacements import Replacement, Rollback, Version
@@ -16,6 +15,7 @@ from docstore.scratch import Scratch
 
 if TYPE_CHECKING:
     from docstore.ingest.source import AnySource
+    from docstore.reports import Progress
 
 
 class Versioned:
@@ -60,6 +60,8 @@ class Versioned:
             nonlocal done
             done += chunks
             if progress is not None:
+                from docstore.reports import Progress
+
                 progress(Progress(0 if item.outcome is None else 1, 1, done, item.fallback_name))
 
         with Scratch(self._parts.tmp) as scratch:

@@ -22,7 +22,7 @@ from docstore.errors import (
 )
 from docstore.lending import Lending
 from docstore.metadata import encode
-from docstore.model import AddReport, Document, Failure, Progress
+from docstore.model import Document
 from docstore.names import check_hash, check_name
 from docstore.parts import Parts
 from docstore.scratch import Scratch
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from docstore.conversations import Conversation, ConversationInfo
     from docstore.ingest.incoming import Incoming
     from docstore.ingest.source import AnySource
+    from docstore.reports import AddReport, Progress
 
 GROUP_DOCUMENTS = 512  # documents that share transactions, directory syncs and the embedder's batches
 GROUP_BYTES = 64 << 20  # and what they may weigh together, so that memory stays bounded
@@ -327,10 +328,14 @@ class _Counter:
         self._chunks += chunks
         self._use()
         if self._callback is not None:
+            from docstore.reports import Progress
+
             self._callback(Progress(self._done, self._total, self._chunks, label))
 
 
 def _report(outcomes: list[tuple[str, Document | DocStoreError]]) -> AddReport:
+    from docstore.reports import AddReport, Failure
+
     return AddReport(
         added=tuple(each for _, each in outcomes if isinstance(each, Document) and not each.reused),
         reused=tuple(each for _, each in outcomes if isinstance(each, Document) and each.reused),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from docstore import DocStore
+from docstore import DocStore, scratch
 from docstore.ingest import prepare
 from docstore.testing import HashEmbedder
 from tests.crash.workers import Workers
@@ -339,7 +338,7 @@ def record(sequence: tuple[str, ...], calls: Interposer, root: Path, workers: Wo
     try:
         # Two threads prepare the documents of a group in files of their own; which goes first is all that is fixed.
         with (
-            replaced(secrets, "token_hex", lambda size: f"{next(tokens):0{2 * size}x}"),
+            replaced(scratch, "_new_token", lambda: f"{next(tokens):032x}"),
             replaced(prepare, "CONCURRENCY", 1),
         ):
             for number, (operation, call) in enumerate(calls_of(sequence)):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 atheris: Any = importlib.import_module("atheris")
-with atheris.instrument_imports(include=["docstore", "json", "numpy.lib", "pyzstd"]):
+with atheris.instrument_imports(include=["docstore", "json", "numpy.lib", "backports.zstd"]):
     from docstore import DocStoreError
     from docstore.ingest.chunk import Chunker
     from docstore.metadata import encode

@@ -213,10 +213,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "leaving-unlinks-the-lock-first", "scratch.py",
-        "                shutil.rmtree(folder, ignore_errors=True)\n"
-        "                lock.unlink(missing_ok=True)\n",
-        "                lock.unlink(missing_ok=True)\n"
-        "                shutil.rmtree(folder, ignore_errors=True)\n",
+        "                _remove(folder)\n                lock.unlink(missing_ok=True)\n",
+        "                lock.unlink(missing_ok=True)\n                _remove(folder)\n",
         "a living operation's files pass for a crash's",
         (f"{_SCRATCH}::test_a_folder_that_is_being_left_is_not_a_dead_ones",),
     ),
@@ -230,12 +228,8 @@ MUTANTS: tuple[Mutant, ...] = (
 
     Mutant(
         "sweep-unlinks-the-lock-first", "scratch.py",
-        "        shutil.rmtree(folder, ignore_errors=True)\n"
-        "        lock.unlink(missing_ok=True)\n"
-        "        return removed",
-        "        lock.unlink(missing_ok=True)\n"
-        "        shutil.rmtree(folder, ignore_errors=True)\n"
-        "        return removed",
+        "        _remove(folder)\n        lock.unlink(missing_ok=True)\n        return removed",
+        "        lock.unlink(missing_ok=True)\n        _remove(folder)\n        return removed",
         "two sweepers remove the same folder, and count it twice",
         (f"{_SCRATCH}::test_one_sweeper_has_a_dead_folder",),
     ),

@@ -11,15 +11,15 @@ _CONVERSATIONS = "tests/test_conversations.py"
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "views-do-not-look-at-what-is-included", "search.py",
-        "    return tuple([each[:2] for each in covered])",
-        "    return tuple([each[:2] for each in covered[:1]])",
+        "    return tuple([each[:2] for each in owners])",
+        "    return tuple([each[:2] for each in owners[:1]])",
         "searches go on covering what a grant no longer lends",
         (f"{_INCLUDES}::test_searches_cover_what_is_included_while_the_grant_lasts",),
     ),
     Mutant(
-        "included-names-before-ones-own", "search.py",
-        "    found = read(owners[-1][0])\n    for id, _, _ in owners[-2::-1]:",
-        "    found = read(owners[0][0])\n    for id, _, _ in owners[1:]:",
+        "included-names-before-ones-own", "covered.py",
+        "    found = read(owners[-1].id)\n    for owner in owners[-2::-1]:",
+        "    found = read(owners[0].id)\n    for owner in owners[1:]:",
         "somebody else decides what a workspace calls its documents",
         (f"{_INCLUDES}::test_ones_own_name_and_metadata_come_first_then_the_older_workspaces",),
     ),
@@ -46,8 +46,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "sources-show-what-is-no-longer-covered", "conversations.py",
-        "    there = [place for each in sources if (place := _place(each))[:2] in covered]",
-        "    there = [place for each in sources if covered is not None and (place := _place(each))[1]]",
+        "    places = [place for each in sources if (place := _place(each))[:2] in there]",
+        "    places = [place for each in sources if there is not None and (place := _place(each))[1]]",
         "a document's text is shown to who has lost it",
         (f"{_CONVERSATIONS}::test_a_source_that_is_included_shows_while_the_grant_lasts",),
     ),

@@ -15,16 +15,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
-from semantic_text_splitter import TextSplitter
 
 from docstore.errors import InvalidArgument
 from docstore.texts import PAGE_BREAK, byte_offsets, page_numbers
 from docstore.vectors import SPAN
+
+if TYPE_CHECKING:
+    from semantic_text_splitter import TextSplitter
 
 REVISION = 1
 """Grows when chunks of before must not stand beside new ones. Part of the pipeline's fingerprint.
@@ -65,7 +69,13 @@ class Chunker:
         self._max_tokens = max_tokens
         # Without a tokenizer there is still a safe bound: no tokenizer makes more than one token of a byte.
         self._count_tokens = count_tokens or (lambda text: len(text.encode()) + 2)
-        self._splitter = TextSplitter.from_callback(self._measure, size, overlap, trim=False)
+        self._overlap = overlap
+
+    @cached_property
+    def _splitter(self) -> TextSplitter:
+        from semantic_text_splitter import TextSplitter  # takes a while, and who only searches cuts nothing
+
+        return TextSplitter.from_callback(self._measure, self._size, self._overlap, trim=False)
 
     def _measure(self, text: str) -> int:
         if self._max_tokens is None or len(text) > self._size:

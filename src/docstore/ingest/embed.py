@@ -8,7 +8,6 @@ those of float32 to mix with them.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import threading
@@ -194,6 +193,8 @@ def _default_folder() -> Path:
 
         wanted = ["*.json", "*.txt", "model.safetensors", "1_Pooling/*"]
         folder = Path(snapshot_download(DEFAULT_MODEL, allow_patterns=wanted))
+    import hashlib  # by few: it takes as long as opening a store
+
     with open(folder / "model.safetensors", "rb") as weights:
         found = hashlib.file_digest(weights, "sha256").hexdigest()
     if found != DEFAULT_MODEL_SHA256:

@@ -14,9 +14,9 @@ from typing import Any
 from docstore import claims, messages, schema
 from docstore.database import Database, row, rows
 from docstore.errors import IntegrityError
-from docstore.model import Problem
 from docstore.moments import NOW
 from docstore.names import shown
+from docstore.reports import Problem
 
 _REFERENCES = "(SELECT count(*) FROM refs WHERE document_id = documents.id)"
 _MEMBERS = "(SELECT count(*) FROM refs WHERE workspace_id = workspaces.id)"

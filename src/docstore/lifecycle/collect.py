@@ -19,8 +19,8 @@ from docstore.contents import DocumentRow, TextRow
 from docstore.database import Database
 from docstore.durable import prune, prune_below, storage_errors, sync_entries, unlink
 from docstore.ingest.pipeline import is_fingerprint
-from docstore.model import CollectReport, Progress
 from docstore.parts import Parts
+from docstore.reports import CollectReport, Progress
 from docstore.texts import SUFFIX
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 

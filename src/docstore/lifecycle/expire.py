@@ -14,8 +14,8 @@ from docstore import lifetimes, moments, refcount
 from docstore.accesses import MERCY
 from docstore.durable import storage_errors
 from docstore.errors import WorkspaceExists, WorkspaceNotFound
-from docstore.model import ExpireReport
 from docstore.parts import Parts
+from docstore.reports import ExpireReport
 
 _BATCH = 64  # workspaces a transaction takes away
 _HOLD_SECONDS = 0.01  # and how long it deletes at most, since writers wait for it

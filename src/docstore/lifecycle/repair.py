@@ -25,8 +25,8 @@ from docstore.lifecycle.catalog import Correction
 from docstore.lifecycle.pace import Pace
 from docstore.lifecycle.salvage import free, salvage
 from docstore.lifecycle.verify import Expected, Finding, Reading, damaged, expected_files, fault
-from docstore.model import Problem, Progress, Repair, RepairReport
 from docstore.parts import QUARANTINE, Parts
+from docstore.reports import Problem, Progress, Repair, RepairReport
 from docstore.scratch import Scratch
 from docstore.texts import SUFFIX, Text
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX

@@ -17,8 +17,8 @@ from docstore.database import Database, rows
 from docstore.durable import storage_errors, sync_directory
 from docstore.errors import IntegrityError
 from docstore.lifecycle.verify import Expected, expected_files
-from docstore.model import Repair
 from docstore.parts import QUARANTINE, Parts
+from docstore.reports import Repair
 from docstore.scratch import Scratch
 
 _PORTION = 1 << 24  # bytes a transaction writes: what is not committed is in memory

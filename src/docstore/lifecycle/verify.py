@@ -26,9 +26,9 @@ from docstore.errors import IntegrityError, InvalidArgument, StorageError, Store
 from docstore.lifecycle import catalog
 from docstore.lifecycle.collect import content_stores, orphans, packed_orphans
 from docstore.lifecycle.pace import Pace
-from docstore.model import Problem, Progress, VerifyReport
 from docstore.moments import NOW
 from docstore.parts import Parts
+from docstore.reports import Problem, Progress, VerifyReport
 from docstore.texts import SUFFIX
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
