@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from docstore import DocStore, Workspace, accesses
+import pytest
+
+from docstore import DocStore, DocumentNotFound, Workspace, accesses
+from docstore.database import CatalogDatabase, Database
 from docstore.testing import HashEmbedder
 from tests.clock import DAY, HOUR, NOTE, Clock, expire_now
-from tests.folders import query
+from tests.folders import hash_of, query
 
 
 def written(folder: Path) -> list[Any]:
@@ -40,6 +44,40 @@ def test_accesses_are_written_once_a_minute_and_at_the_end(folder: Path, clock: 
     store.close()
     assert written(folder) > second
     store.close()
+
+
+def test_a_change_is_an_access_in_one_commit(
+    store: DocStore, alice: Workspace, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits: list[object] = []
+    write = CatalogDatabase.write
+
+    def counted(database: CatalogDatabase, **options: Any) -> AbstractContextManager[Database]:
+        commits.append(database)
+        return write(database, **options)
+
+    monkeypatch.setattr(CatalogDatabase, "write", counted)
+    hash = store.workspace("bob").add(NOTE).hash
+    changes: list[Callable[[], object]] = [
+        lambda: alice.link(hash),
+        lambda: alice.pin(hash),
+        lambda: alice.remove(hash),
+    ]
+    for change in changes:
+        clock.advance(HOUR)
+        before = written(folder)[0]
+        commits.clear()
+        change()
+        assert written(folder)[0] != before
+        assert len(commits) == 1
+
+
+def test_a_change_that_fails_is_no_access(store: DocStore, alice: Workspace, folder: Path) -> None:
+    with pytest.raises(DocumentNotFound):
+        alice.remove(hash_of(NOTE))
+    assert written(folder) == [None]
+    alice.search("key")
+    assert written(folder) != [None]
 
 
 def test_a_search_does_not_wait_to_write_its_access(folder: Path, store: DocStore, alice: Workspace) -> None:

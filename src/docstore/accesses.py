@@ -6,11 +6,12 @@ it is not waited for: what is written is late then, which `expire` allows for. A
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
 from docstore import lifetimes, moments
-from docstore.database import CatalogDatabase
+from docstore.database import CatalogDatabase, Database
 from docstore.errors import DocStoreError
 
 _EVERY = timedelta(minutes=1)
@@ -39,10 +40,28 @@ class Accesses:
             return
         now = moments.now()
         self._noted[workspace] = now
-        due = self._due.get(workspace)
-        if due is None or due <= now:
+        if self._is_due(workspace, now):
             written = self._write({workspace: now}, timeout=0)
             self._due[workspace] = now + (_EVERY if written else _RETRY)
+
+    @contextmanager
+    def change(self, workspace: int, *, grows: bool = False) -> Iterator[Database]:
+        """A write transaction for a change of the workspace, which is an access too: where its note is due, it is
+        written in the same commit."""
+        now = moments.now()
+        with self._database.write(grows=grows) as db:
+            is_due = self._is_due(workspace, now)
+            if is_due:
+                lifetimes.note(db, {workspace: now})
+            yield db
+        if is_due:
+            self._due[workspace] = now + _EVERY
+        else:
+            self._noted[workspace] = now
+
+    def _is_due(self, workspace: int, now: datetime) -> bool:
+        due = self._due.get(workspace)
+        return due is None or due <= now
 
     def flush(self) -> None:
         """Writes what is noted, with some patience."""

@@ -125,8 +125,7 @@ class Conversation:
         if sources:
             sources = _located(self._parts, self._workspace, sources)
         stored = messages.encode_sources(sources)
-        self._parts.accesses.note(self._workspace)
-        with self._parts.database.write(grows=True) as db:
+        with self._parts.accesses.change(self._workspace, grows=True) as db:
             self._require(db)
             number = messages.last_number(db, self._id) + 1
             now = spelled(moments.now())
@@ -159,8 +158,7 @@ class Conversation:
             InvalidArgument: the workspace has another of that name.
         """
         check_name(name, "The conversation's name")
-        self._parts.accesses.note(self._workspace)
-        with self._parts.database.write() as db:
+        with self._parts.accesses.change(self._workspace) as db:
             self._require(db)
             other = find(db, self._workspace, name)
             if other not in (None, self._id):
@@ -174,11 +172,10 @@ class Conversation:
         Raises:
             ConversationNotFound: it was deleted already.
         """
-        self._parts.accesses.note(self._workspace)
         self._parts.free_space(self._delete)
 
     def _delete(self) -> None:
-        with self._parts.database.write() as db:
+        with self._parts.accesses.change(self._workspace) as db:
             self._require(db)
             db.execute("DELETE FROM conversations WHERE id = ?", (self._id,))
 
@@ -347,10 +344,7 @@ def _texts(
     rows = covered.rows_of(db, owners, parts.pipeline.fingerprint, {each.document for each in sources})
     there = {(each.document, each.text) for each in rows}
     places = [place for each in sources if (place := _place(each))[:2] in there]
-    wanted: dict[str, set[passages.Span]] = {}
-    for _, text, *span in places:
-        wanted.setdefault(text, set()).add((span[0], span[1]))
-    pieces = search.read_passages(parts, parts.scope(workspace), wanted)
+    pieces = passages.read(parts.texts, parts.memory, parts.scope(workspace), (place[1:] for place in places))
     return {place: pieces[place[1:]] for place in places}
 
 

@@ -85,6 +85,8 @@ class Workspace(Searchable, Lending, Bounded):
         if name is not None:
             check_name(name, "name")
         encoded = encode(metadata)
+        if not isinstance(document, str | bytes | os.PathLike):
+            self._use()  # reading it may take long, and the workspace must not expire meanwhile
         with self._scratch() as scratch:
             read = source.read(document, scratch, name)
             incoming = Incoming(read.hash, read, read.name, read.label, name, encoded)
@@ -128,6 +130,7 @@ class Workspace(Searchable, Lending, Bounded):
         from docstore.ingest.incoming import Incoming
 
         outcomes: list[tuple[str, Incoming | DocStoreError]] = []
+        self._use()  # as in `add`
         with self._scratch() as scratch:
             weight = 0
             for given in islice(remaining, GROUP_DOCUMENTS):
@@ -197,11 +200,10 @@ class Workspace(Searchable, Lending, Bounded):
             DocumentNotFound: this workspace does not reference it.
         """
         check_hash(hash)
-        self._use()
         self._parts.free_space(lambda: self._unrefer(hash))
 
     def _unrefer(self, hash: str) -> None:
-        with self._parts.database.write() as db:
+        with self._parts.accesses.change(self._id) as db:
             refcount.require_workspace(db, self._id)
             if not refcount.unrefer(db, self._id, hash):
                 raise DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")
@@ -224,8 +226,7 @@ class Workspace(Searchable, Lending, Bounded):
 
     def _pin(self, hash: str, *, keep: bool) -> None:
         check_hash(hash)
-        self._use()
-        with self._parts.database.write() as db:
+        with self._parts.accesses.change(self._id) as db:
             refcount.require_workspace(db, self._id)
             if not replacements.pin(db, self._id, hash, keep=keep):
                 raise DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")
@@ -301,7 +302,6 @@ class Workspace(Searchable, Lending, Bounded):
     def _scratch(self) -> Scratch:
         if self._parts.readonly:
             raise StoreReadOnly("The store was opened with readonly=True. Open it without to add documents.")
-        self._use()
         return Scratch(self._parts.tmp)
 
 

@@ -73,10 +73,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "planning-for-a-deleted-workspace", "ingest/add.py",
-        "        with self._parts.database.write() as db, self._parts.archive.reading():\n"
-        "            self._target.require(db)\n"
-        "            self._admission",
-        "        with self._parts.database.write() as db, self._parts.archive.reading():\n            self._admission",
+        ", self._parts.archive.reading():\n            self._target.require(db)\n            self._admission",
+        ", self._parts.archive.reading():\n            self._admission",
         "an error that says the catalog is damaged",
         (f"{_DOCUMENTS}::test_a_deleted_workspace_is_gone_for_its_handles",),
     ),

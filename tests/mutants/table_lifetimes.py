@@ -54,10 +54,18 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "every-search-writes",
         "accesses.py",
-        "if due is None or due <= now:",
-        "if True:",
+        "        return due is None or due <= now",
+        "        return True",
         "a commit with every search",
         (f"{_ACCESSES}::test_accesses_are_written_once_a_minute_and_at_the_end",),
+    ),
+    Mutant(
+        "changes-commit-twice",
+        "accesses.py",
+        "        if is_due:\n            self._due[workspace] = now + _EVERY",
+        "        if False:\n            self._due[workspace] = now + _EVERY",
+        "every change writes its access once more, in a commit of its own",
+        (f"{_ACCESSES}::test_a_change_is_an_access_in_one_commit",),
     ),
     Mutant(
         "searches-wait-to-note",

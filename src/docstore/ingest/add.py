@@ -143,7 +143,7 @@ class Addition:
     # -- first transaction: what is there, what is claimed --------------------------------------------------------
 
     def _plan(self, pending: list[Incoming]) -> list[Step]:
-        with self._parts.database.write() as db, self._parts.archive.reading():
+        with self._parts.accesses.change(self._target.workspace) as db, self._parts.archive.reading():
             self._target.require(db)
             self._admission.look(db, self._target.workspace, self._incoming)
             alone = {item for item in pending if self._target.must_bring(db, item.hash)}
