@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -130,16 +130,17 @@ def test_a_document_that_is_collected_while_its_text_is_read(
     read = passages.read
     calls: list[int] = []
 
-    def then_gone(*arguments: Any) -> list[str]:
-        calls.append(1)
+    def then_gone(files: Any, memory: Any, scope: int, places: Iterable[passages.Place]) -> dict[passages.Place, str]:
+        wanted = list(places)
+        calls.append(len(wanted))
         if len(calls) == 1:
             alice.remove(hash_of(SNOW))
             store.collect()
-        return read(*arguments)
+        return read(files, memory, scope, wanted)
 
     monkeypatch.setattr(passages, "read", then_gone)
     assert [each.name for each in chat.messages()[0].sources] == ["was snow.txt"]
-    assert len(calls) == 1
+    assert calls == [1, 0]
 
 
 def test_a_lost_text_is_damage_and_no_gap(store: DocStore, folder: Path, alice: Workspace, chat: Conversation) -> None:

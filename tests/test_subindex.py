@@ -13,7 +13,7 @@ import pytest
 from docstore import DocStore, EmbeddingError, IntegrityError, InvalidArgument, PipelineMismatch, Workspace
 from docstore.ingest import pipeline
 from docstore.testing import HashEmbedder
-from docstore.vectors import decode_index, decode_spans, encode, encode_index
+from docstore.vectors import decode, decode_index, decode_spans, empty_index, encode, encode_index
 from tests.folders import execute, files, hash_of
 from tests.oracle import chunks_of
 
@@ -220,3 +220,19 @@ def test_an_embedder_is_not_trusted(folder: Path, vectors: object, message: str)
 def test_what_is_no_embedder(folder: Path) -> None:
     with pytest.raises(InvalidArgument, match="needs fingerprint, dimension"):
         DocStore(folder, embedder=object())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("subnormals_count", [True, False])
+def test_halves_are_decoded_as_faiss_decodes_them(subnormals_count: bool) -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16)
+    halves = halves[np.isfinite(halves.view(np.float16))]
+    codes = halves.view(np.uint8).reshape(-1, 2 * len(halves) // 64)
+    faisss = empty_index(codes.shape[1] // 2, "float16").sa_decode(codes)
+    torch = pytest.importorskip("torch")
+    assert subnormals_count or torch.set_flush_denormal(True), "this processor cannot take them for zero"
+    try:
+        ours = decode(codes, codes.shape[1] // 2, "float16")
+    finally:
+        torch.set_flush_denormal(False)
+    assert np.array_equal(ours.view(np.int32), faisss.view(np.int32))
+    assert np.count_nonzero(ours) == len(halves) - 2, "all but the two zeros"

@@ -22,7 +22,7 @@ _MANY = 16  # queries for which decoding all rows for a matrix product pays
 _WORTH = 1_000  # rows, of fewer than which a scan takes no longer than scoring what the product found
 _RESCORED = 8  # queries whose candidates are scored together
 _TOGETHER = 256  # queries in one product
-_BLOCK = 4096  # rows in one product: they and their scores stay in the processor's cache
+_BLOCK = 2048  # rows in one product: they and their scores stay in the processor's cache
 _GROUP = 16  # rows, far from one another, of which the best sets what the others must reach
 _MOST = 1 << 22  # rows kept before their exact scores are known: more means that nearly all rows score the same
 

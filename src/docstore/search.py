@@ -163,7 +163,8 @@ def _find(parts: Parts, scope: int, queries: Vectors, filter: Filter, wanted: Wa
         answers = view.nearest(queries, wanted.k, keep, wanted.candidates)
     else:
         answers = [_diversified(view, query, wanted, wanted.diversity, keep) for query in queries]
-    pieces = _read_passages(parts, scope, answers)
+    places = ((found.text, found.first_byte, found.last_byte) for found in chain.from_iterable(answers))
+    pieces = passages.read(parts.texts, parts.memory, scope, places)
     return [[_hit(found, pieces[found.text, found.first_byte, found.last_byte]) for found in answer]
             for answer in answers]  # fmt: skip
 
@@ -174,23 +175,6 @@ def _diversified(
     near, vectors = view.nearest_with_vectors(query, max(wanted.k, diversity.fetch_k), keep, wanted.candidates)
     picked = maximal_marginal_relevance(query, vectors, wanted.k, diversity.lambda_mult)
     return [near[position] for position in picked]
-
-
-def _read_passages(parts: Parts, scope: int, answers: list[list[Found]]) -> dict[tuple[str, int, int], str]:
-    """The texts of what was found, by text and span."""
-    spans: dict[str, set[passages.Span]] = {}
-    for found in chain.from_iterable(answers):
-        spans.setdefault(found.text, set()).add((found.first_byte, found.last_byte))
-    return read_passages(parts, scope, spans)
-
-
-def read_passages(parts: Parts, scope: int, spans: Mapping[str, set[passages.Span]]) -> dict[tuple[str, int, int], str]:
-    """Pieces of texts, by text and span. Each stored text is opened once at most."""
-    pieces: dict[tuple[str, int, int], str] = {}
-    for text, wanted in spans.items():
-        read = passages.read(parts.texts, parts.memory, scope, text, list(wanted))
-        pieces.update(((text, *span), piece) for span, piece in zip(wanted, read, strict=True))
-    return pieces
 
 
 def _hit(found: Found, text: str) -> Hit:

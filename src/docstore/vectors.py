@@ -30,6 +30,10 @@ SPANS_SUFFIX = "/chunks.npy"
 SPAN = np.dtype([("start", "<u4"), ("end", "<u4"), ("first_byte", "<u4"), ("last_byte", "<u4"), ("page", "<u4")])
 """One chunk: offsets in characters and in UTF-8 bytes, ends exclusive; page from 1."""
 
+_SIGN_AND_VALUE = np.uint32(0x8FFFE000).view(np.int32)  # of a half's bits, shifted to where those of a single are
+_BIASES = np.float32(2.0 ** (127 - 15))  # between the exponents of single and half
+_SUBNORMAL = np.float32(2.0**-140)
+
 _BYTES: Final = {"float16": 2, "float32": 4}  # a dimension of a code takes
 
 # From 128,000 queries on FAISS 1.15 multiplies matrices, and the last bit of a score then depends on the rest of the
@@ -138,9 +142,21 @@ def index_in(buffer: npt.NDArray[np.uint8], count: int, dimension: int, codec: C
 
 
 def decode(codes: npt.NDArray[np.uint8], dimension: int, codec: Codec) -> Vectors:
-    """The vectors of some codes, shape (n, dimension) float32."""
-    vectors: Vectors = empty_index(dimension, codec).sa_decode(np.ascontiguousarray(codes))
-    return vectors
+    """The vectors of some codes, shape (n, dimension) float32: as FAISS decodes them, bit for bit.
+
+    Of float16 in a quarter of FAISS's time: the bits of a half are those of a single after a shift, but for the sign,
+    which spreads, and the bias of the exponent, which a product with a power of two makes up for. Where the processor
+    takes subnormal numbers for zero (some libraries set it so) the product would lose small components.
+    """
+    codes = np.ascontiguousarray(codes)
+    if codec == "float32" or _SUBNORMAL * np.float32(1) == 0:
+        decoded: Vectors = empty_index(dimension, codec).sa_decode(codes)
+        return decoded
+    bits = codes.view("<i2").astype(np.int32)  # 16 times the sign, and 15 bits
+    np.left_shift(bits, 13, out=bits)
+    np.bitwise_and(bits, _SIGN_AND_VALUE, out=bits)
+    vectors = bits.view(np.float32)
+    return np.multiply(vectors, _BIASES, out=vectors)
 
 
 def scan(

@@ -226,4 +226,10 @@ MUTANTS: tuple[Mutant, ...] = (
         "a document that is going is given out",
         (f"{_COLLECT}::test_a_doomed_document_is_a_miss",),
     ),
+    Mutant(
+        "subnormal-components-are-lost", "vectors.py",
+        'if codec == "float32" or _SUBNORMAL * np.float32(1) == 0:', 'if codec == "float32":',
+        "where the processor takes subnormal numbers for zero, rows are ranked by other vectors",
+        ("tests/test_subindex.py::test_halves_are_decoded_as_faiss_decodes_them",),
+    ),
 )  # fmt: skip

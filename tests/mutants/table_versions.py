@@ -10,7 +10,7 @@ _REUSE = "tests/test_reuse.py"
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a-digest-is-believed", "ingest/reuse.py",
-        " if stored == chunk}",
+        " if said[place] == chunk}",
         "}",
         "chunks whose digests are equal get one another's vector",
         (f"{_REUSE}::test_chunks_of_one_digest_are_told_apart",),

@@ -136,7 +136,7 @@ LINES: dict[str, tuple[Line, ...]] = {
         Line(_COLLECT, "collect", "claims.sweep_done(db, wanted + requested)"),
         Line("claims.py", "sweep_done", "SET sweeps_done = sweeps_wanted WHERE sweeps_wanted = ?"),
     ),
-    "search: look": (Line("search.py", "_look", "owners = covered(db, workspace)"),),
+    "search: look": (Line("search.py", "_look", "owners = covered.owners_of(db, workspace)"),),
     "search: read a file": (
         Line("search.py", "_read_codes", "files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash"),
         Line("passages.py", "read", "with files.open(text, texts.SUFFIX) as file:"),

@@ -85,8 +85,8 @@ def _copied(parts: Parts, scope: int, text: str, row: SubindexRow, wanted: Mappi
         codes = decode_index(index, parts.pipeline.dimension, parts.pipeline.codec)
         spans = decode_spans(files.read_checked(text, SPANS_SUFFIX, row.spans_hash, row.spans_size))
         there = {chunk: at for chunk, at in wanted.items() if 0 <= at < min(len(codes), len(spans))}
-        bytes_of = [(int(spans[at]["first_byte"]), int(spans[at]["last_byte"])) for at in there.values()]
-        said = passages.read(parts.texts, parts.memory, scope, text, bytes_of)
+        places = [(text, int(spans[at]["first_byte"]), int(spans[at]["last_byte"])) for at in there.values()]
+        said = passages.read(parts.texts, parts.memory, scope, places)
     except (DocStoreError, OSError):
         return {}
-    return {chunk: codes[at] for (chunk, at), stored in zip(there.items(), said, strict=True) if stored == chunk}
+    return {chunk: codes[at] for (chunk, at), place in zip(there.items(), places, strict=True) if said[place] == chunk}
