@@ -14,7 +14,7 @@ import shlex
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -198,8 +198,9 @@ def in_turns(ours: Callable[[], object], theirs: Callable[[], object], times: in
     return found
 
 
-def stored(folder: Path, size: int, times: int) -> Row:
-    """Adding a file that the store has already, to one workspace after the other; beside reading and hashing it."""
+def stored(folder: Path, size: int, times: int) -> Iterator[Row]:
+    """Adding a file that the store has already, to one workspace after the other; beside reading and hashing it, and
+    beside that and a commit, which no reference can do without."""
     path = folder / "large.txt"
     path.write_bytes((document(0) * (size // len(document(0)) + 1))[:size])
 
@@ -209,24 +210,44 @@ def stored(folder: Path, size: int, times: int) -> Row:
             while block := file.read(_READ):
                 hasher.update(block)
 
-    with DocStore(folder / "store", embedder=ReadyVectors()) as store:
+    what = f"adding a stored file of {size / 1e6:g} MB"
+    reading = "reading it and hashing it with BLAKE3"
+    with (
+        DocStore(folder / "store", embedder=ReadyVectors()) as store,
+        closing(_one_table(folder / "after hashing.db")) as catalog,
+    ):
         store.workspace("first").add(path)
-        others = iter([store.workspace(f"other {number}") for number in range(times + 1)])
-        found = in_turns(lambda: next(others).add(path), hashed, times)
-    return Row(f"adding a stored file of {size / 1e6:g} MB", "ms", *found, "reading it and hashing it with BLAKE3")
+        others = iter([store.workspace(f"other {number}") for number in range(2 * (times + 1))])
+
+        def added() -> None:
+            next(others).add(path)
+
+        def hashed_and_committed() -> None:
+            hashed()
+            catalog.execute("INSERT INTO links VALUES ('a')")
+
+        yield Row(what, "ms", *in_turns(added, hashed, times), reading)
+        committing = f"{reading}, and committing one row with SQLite"
+        yield Row(what, "ms", *in_turns(added, hashed_and_committed, times), committing)
+
+
+def _one_table(path: Path) -> sqlite3.Connection:
+    """A database as durable as the catalog."""
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("CREATE TABLE IF NOT EXISTS links (hash TEXT)")
+    return database
 
 
 def linked(folder: Path, times: int) -> Row:
     """Linking a stored document, to one workspace after the other; beside a commit of one row."""
     with (
         DocStore(folder / "store", embedder=ReadyVectors()) as store,
-        closing(sqlite3.connect(folder / "row.db", isolation_level=None)) as catalog,
+        closing(_one_table(folder / "row.db")) as catalog,
     ):
         hash = store.workspace("linked").add(document(1)).hash
         others = iter([store.workspace(f"linking {number}") for number in range(times + 1)])
-        catalog.execute("PRAGMA journal_mode = WAL")
-        catalog.execute("PRAGMA synchronous = FULL")
-        catalog.execute("CREATE TABLE IF NOT EXISTS links (hash TEXT)")
         found = in_turns(
             lambda: next(others).link(hash), lambda: catalog.execute("INSERT INTO links VALUES (?)", (hash,)), times
         )
@@ -270,7 +291,7 @@ def measure(
     """Measures adding, beside doing the least that is as durable."""
     folder.mkdir(parents=True)
     rows = many(folder, 1000 if quick else _SMALL, 2 if quick else _ROUNDS)
-    rows.append(stored(folder, _LARGE, 20 if quick else _TIMES))
+    rows += stored(folder, _LARGE, 20 if quick else _TIMES)
     rows.append(linked(folder, 20 if quick else _TIMES))
     print(report(rows))
     if results is not None or not quick:

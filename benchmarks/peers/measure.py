@@ -99,6 +99,7 @@ def _step(step: str, entry: Entry, folder: Path) -> dict[str, Any]:
         result = Path(results) / "result.json"
         command = [sys.executable, "-m", "benchmarks.peers.child", step, entry.name, str(folder), str(result)]
         environment = {**os.environ, **_ONE_THREAD}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # modules are compiled once, as pip does when it installs them
         done = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
