@@ -162,7 +162,7 @@ def test_two_stages_pass_over_what_is_gone_or_came_later(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("rows", [100_000, 1_000_000, 10**8])
 def test_candidates_grow_with_rows_and_k(rows: int) -> None:
-    assert nearest.candidates_for(rows, 10) == max(rows // 500, 400)
+    assert nearest.candidates_for(rows, 10) == max(rows // 350, 400)
     assert nearest.candidates_for(rows, 10**6) >= 10**6
 
 

@@ -46,7 +46,7 @@ class Searchable:
             fetch_k: candidates for mmr.
             lambda_mult: mmr's weight of relevance, from 0 (diversity alone) to 1 (relevance alone).
             candidates: how many chunks of 100,000 or more are scored exactly: more find more, and take longer; as many
-                as there are make the search exact. None: a 500th, and more where scores lie close together.
+                as there are make the search exact. None: a 350th, and more where scores lie close together.
 
         Raises:
             InvalidArgument: an empty query, k below 1, or parameters out of range.
