@@ -7,11 +7,12 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from docstore import IntegrityError, StoreVersionError, schema
-from docstore.archive import ARCHIVE, JOURNAL
+from docstore.archive import ARCHIVE, JOURNAL, Archive
 from docstore.migrations import MIGRATIONS
 from tests.folders import execute, hash_of, packed
 from tests.packing import MANY, change, notes, open_store
@@ -97,6 +98,22 @@ def test_damaged_texts_and_vectors_are_restored(filled: Path) -> None:
 
 
 LONG = os.environ.get("DOCSTORE_TESTS") == "long"
+
+
+@pytest.mark.parametrize("failing", range(3))
+def test_a_look_that_fails_once_is_no_damage(filled: Path, failing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that the system failed looks to SQLite like a malformed file."""
+    looks = iter(range(100))
+    rows = Archive._rows
+
+    def failing_once(archive: Archive, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
+        if next(looks) == failing:
+            raise IntegrityError("The archive refused: database disk image is malformed.")
+        return rows(archive, sql, *arguments)
+
+    with open_store(filled) as store, monkeypatch.context() as patched:
+        patched.setattr(Archive, "_rows", failing_once)
+        assert store._parts.archive.problems() == []
 
 
 def test_every_byte_of_the_archive(filled: Path) -> None:

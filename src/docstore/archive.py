@@ -153,9 +153,12 @@ class Archive:
 
     def problems(self) -> list[str]:
         """What is wrong with the file as a whole. Reads it to its end; who commits to it waits meanwhile."""
+        # Twice, since a call that failed looks like damage, and may have been the moment's fault.
+        return self._damage() and self._damage()
+
+    def _damage(self) -> list[str]:
         try:
-            # Twice, since a read that failed looks like damage, and may have been the moment's fault.
-            found = self._damage() and self._damage()
+            found = [str(detail) for (detail,) in self._rows("PRAGMA integrity_check") if detail != "ok"]
             entries = self._rows(sqlar.ENTRIES)
             if not found and entries and not sqlar.is_ours(entries, sqlar.EXPECTED):
                 found = ["its schema is not the one that docstore makes"]
@@ -164,9 +167,6 @@ class Archive:
         except IntegrityError as error:
             found = [str(error)]
         return found
-
-    def _damage(self) -> list[str]:
-        return [str(detail) for (detail,) in self._rows("PRAGMA integrity_check") if detail != "ok"]
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

@@ -297,6 +297,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_ARCHIVE}::test_what_is_collected_leaves_no_byte",),
     ),
     Mutant(
+        "archive-damage-is-believed-at-once", "archive.py",
+        "        return self._damage() and self._damage()", "        return self._damage()",
+        "an archive is made anew because the system failed one call",
+        ("tests/test_archive_damage.py::test_a_look_that_fails_once_is_no_damage",),
+    ),
+    Mutant(
         "archive-never-shrinks", "archive.py",
         '                    writer.execute("PRAGMA auto_vacuum = FULL")\n',
         "                    pass\n",
