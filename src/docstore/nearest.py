@@ -35,8 +35,8 @@ _WIDEN = 2  # times as many candidates, when they were too few
 def candidates_for(rows: int, k: int) -> int:
     """How many rows are scored exactly at first, of so many, for the k best.
 
-    A 350th: to score it takes a tenth of what the scan of the sketches takes. A 500th takes as much less, and a third of
-    the searches of 250,000 rows then has to look twice. See docs/benchmarks.md for the recall.
+    A 350th: to score it takes a tenth of what the scan of the sketches takes. With a 500th, a third of the searches of
+    250,000 rows has to look twice. See docs/benchmarks.md for the recall.
     """
     return max(rows // 350, 20 * k, 400)
 
