@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import pytest
 from docstore import DocStore, DocumentNotFound, Workspace, accesses
 from docstore.database import CatalogDatabase, Database
 from docstore.testing import HashEmbedder
-from tests.clock import DAY, HOUR, NOTE, Clock, expire_now
+from tests.clock import DAY, HOUR, LATE, NOTE, Clock, expire_now
 from tests.folders import hash_of, query
 
 
@@ -145,3 +146,22 @@ def test_workspaces_in_use_never_expire(store: DocStore) -> None:
         finally:
             stop.set()
         assert all(each.result() for each in searching)
+
+
+def test_a_workspace_does_not_expire_while_what_is_added_is_read(store: DocStore, clock: Clock) -> None:
+    chat = store.workspace("chat", ttl=HOUR)
+
+    class Slow(io.RawIOBase):
+        name = "slow.txt"
+
+        def readable(self) -> bool:
+            return True
+
+        def read(self, size: int = -1) -> bytes:
+            clock.advance(timedelta(seconds=1))
+            assert store.expire().expired == ()
+            return next(pieces, b"")
+
+    pieces = iter([NOTE, b" and more"])
+    clock.advance(LATE)
+    assert chat.add(Slow()).chunks == 1  # type: ignore[arg-type]

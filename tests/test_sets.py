@@ -20,7 +20,9 @@ from docstore import (
     StoreReadOnly,
     UnreadableDocument,
     Workspace,
+    sets,
 )
+from docstore.scratch import Scratch
 from docstore.testing import HashEmbedder
 from tests.folders import files, hash_of, problems
 
@@ -131,6 +133,23 @@ def test_a_failure_of_one_does_not_take_it_from_another(store: DocStore, embedde
     embedder.embed = and_delete  # type: ignore[method-assign]
     workspace = store.workspace_for(PAGES)
     assert len(workspace) == len(PAGES) and deleted == [workspace.name]
+
+
+def test_a_set_that_is_deleted_and_made_again_is_another(store: DocStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between opening the workspace and filling it: the documents must not go to one that we have no handle of."""
+    made_again: list[str] = []
+
+    class Late(Scratch):
+        def __enter__(self) -> Scratch:
+            if not made_again and store.workspaces():
+                made_again.extend(store.workspaces())
+                store.delete_workspace(made_again[0])
+                store.workspace(made_again[0])
+            return super().__enter__()
+
+    monkeypatch.setattr(sets, "Scratch", Late)
+    workspace = store.workspace_for(PAGES)
+    assert len(workspace) == len(PAGES) and made_again == [workspace.name]
 
 
 def test_what_makes_no_set_is_refused(store: DocStore, paths: list[Path]) -> None:

@@ -47,16 +47,21 @@ class Accesses:
     @contextmanager
     def change(self, workspace: int, *, grows: bool = False) -> Iterator[Database]:
         """A write transaction for a change of the workspace, which is an access too: where its note is due, it is
-        written in the same commit."""
-        now = moments.now()
+        written in the same commit.
+
+        Args:
+            workspace: 0 where no workspace is changed by its own users: nobody's access is noted.
+        """
         with self._database.write(grows=grows) as db:
-            is_due = self._is_due(workspace, now)
+            now = moments.now()
+            is_due = workspace != 0 and self._is_due(workspace, now)
             if is_due:
                 lifetimes.note(db, {workspace: now})
             yield db
         if is_due:
             self._due[workspace] = now + _EVERY
-        else:
+            self._forget(workspace, now)
+        elif workspace != 0:
             self._noted[workspace] = now
 
     def _is_due(self, workspace: int, now: datetime) -> bool:
@@ -74,7 +79,11 @@ class Accesses:
             with self._database.write(timeout=timeout) as db:
                 lifetimes.note(db, noted)
             for workspace, moment in noted.items():
-                if self._noted.get(workspace) == moment:
-                    self._noted.pop(workspace, None)
+                self._forget(workspace, moment)
             return True
         return False
+
+    def _forget(self, workspace: int, written: datetime) -> None:
+        moment = self._noted.get(workspace)
+        if moment is not None and moment <= written:
+            self._noted.pop(workspace, None)

@@ -140,8 +140,8 @@ def show(as_json: bool, value: object, *for_people: RenderableType) -> None:
         console.out(json.dumps(value, default=_jsonable, indent=2), highlight=False)
         return
     for each in for_people:
-        # Line by line: names and texts in them must not command the terminal, and lines stay lines.
-        console.print(Text("\n".join(map(harmless, each.split("\n")))) if isinstance(each, str) else each)
+        # A sentence is one line: names in it must not command the terminal, nor look like lines of ours.
+        console.print(Text(harmless(each)) if isinstance(each, str) else each)
 
 
 def fields_of(report: DataclassInstance) -> dict[str, Any]:
@@ -293,7 +293,7 @@ def conversation_lines(conversation: Conversation) -> Iterator[RenderableType]:
     while page := conversation.messages(after=last):
         for each in page:
             yield f"{each.number}. {each.role}, {local(each.at)}"
-            yield each.content
+            yield from each.content.split("\n")
             for source in each.sources:
                 where = "" if source.page is None else f", page {source.page:,}"
                 yield f"  from {source.name}{where}: {excerpt(source.text or '')}".removesuffix(": ")

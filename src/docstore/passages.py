@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import chain
 
 from docstore import texts
 from docstore.cas import ContentStore
@@ -27,18 +28,23 @@ def read(files: ContentStore, memory: Memory, scope: int, places: Iterable[Place
         FileNotFoundError: there is no such text.
         IntegrityError: it is damaged, or the places are.
     """
-    wanted = {place: texts.blocks_of(*place) for place in places}
-    keys = {(text, number) for (text, _, _), numbers in wanted.items() for number in numbers}
-    blocks = {key: memory.get((scope, *key)) for key in keys}
-    lacking: dict[str, list[int]] = defaultdict(list)
-    for text, number in sorted(key for key, block in blocks.items() if block is None):
-        lacking[text].append(number)
-    for text, numbers in lacking.items():
+    by_text: dict[str, dict[Place, range]] = defaultdict(dict)
+    for place in places:
+        by_text[place[0]][place] = texts.blocks_of(*place)
+    pieces: dict[Place, str] = {}
+    for text, wanted in by_text.items():  # one after the other: many texts may hold more than memory may keep
+        blocks = _blocks(files, memory, scope, text, set(chain.from_iterable(wanted.values())))
+        for place, numbers in wanted.items():
+            pieces[place] = texts.cut(text, [blocks[number] for number in numbers], place[1], place[2])
+    return pieces
+
+
+def _blocks(files: ContentStore, memory: Memory, scope: int, text: str, numbers: set[int]) -> dict[int, memoryview]:
+    blocks = {number: memory.get((scope, text, number)) for number in numbers}
+    lacking = sorted(number for number, block in blocks.items() if block is None)
+    if lacking:
         with files.open(text, texts.SUFFIX) as file:
-            for number, block in zip(numbers, texts.read_blocks(file, text, numbers), strict=True):
-                blocks[text, number] = block
+            for number, block in zip(lacking, texts.read_blocks(file, text, lacking), strict=True):
+                blocks[number] = block
                 memory.put((scope, text, number), block)
-    return {
-        (text, first, last): texts.cut(text, [blocks[text, number] for number in numbers], first, last)
-        for (text, first, last), numbers in wanted.items()
-    }
+    return blocks

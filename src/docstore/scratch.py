@@ -72,7 +72,7 @@ class Scratch:
         # The folder goes before its lock, so that no folder is ever without a lock that says whose it is. What cannot
         # be removed, the next collection sweeps; no failure here may hide what the operation itself ended with.
         try:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ImportError):  # of `_remove`, while Python shuts down
                 _remove(folder)
                 lock.unlink(missing_ok=True)
         finally:

@@ -61,7 +61,7 @@ def workspace_for(parts: Parts, sources: Iterable[AnySource], open: Callable[[st
         for _ in range(_MOST_VAIN):
             try:
                 workspace = _filled(parts, members, open)
-                if parts.readonly or _pinned(parts, workspace.name, members):
+                if parts.readonly or _pinned(parts, workspace._id, members):
                     return workspace
             except WorkspaceNotFound:
                 if parts.readonly:
@@ -94,7 +94,7 @@ def _filled(parts: Parts, members: dict[str, Source], open: Callable[[str], Work
     try:
         # Each attempt is an operation of its own: what a failed one may have left is known by its dead owner.
         with Scratch(parts.tmp) as scratch:
-            _add(parts, name, lacking, scratch)
+            _add(parts, workspace._id, lacking, scratch)
     except BaseException:
         if is_new:
             with suppress(DocStoreError):  # what went wrong first is what the caller must know
@@ -103,16 +103,12 @@ def _filled(parts: Parts, members: dict[str, Source], open: Callable[[str], Work
     return workspace
 
 
-def _add(parts: Parts, name: str, sources: list[Source], scratch: Scratch) -> None:
+def _add(parts: Parts, id: int, sources: list[Source], scratch: Scratch) -> None:
     """Raises the first failure, once its group is done."""
     from docstore.ingest.add import Addition
     from docstore.ingest.incoming import Incoming
     from docstore.ingest.target import ForWorkspace
 
-    with parts.database.read() as db:
-        id = refcount.workspace_id(db, name)
-    if id is None:
-        raise WorkspaceNotFound("The workspace of the set was deleted while it was filled.")
     for group in _groups(sources):
         items = [Incoming(each.hash, each, each.name, each.label) for each in group]
         addition = Addition(parts, ForWorkspace(parts, id), scratch, lambda _item, _chunks: parts.accesses.note(id))
@@ -136,11 +132,11 @@ def _groups(sources: Iterable[Source]) -> Iterator[list[Source]]:
         yield group
 
 
-def _pinned(parts: Parts, name: str, members: Collection[str]) -> bool:
-    """Keeps new versions out of the set, which is made of these documents. False when it lacks one by now."""
+def _pinned(parts: Parts, id: int, members: Collection[str]) -> bool:
+    """Keeps new versions out of the set, which is made of these documents. False when it lacks one by now, as one does
+    that was deleted meanwhile, and may have been made again."""
     with parts.database.write() as db:
-        id = refcount.workspace_id(db, name)
-        if id is None:
+        if refcount.workspace_state(db, id) is None:
             return False
         replacements.pin_all(db, id)
         return {document for document, _ in refcount.referenced_texts(db, id)}.issuperset(members)

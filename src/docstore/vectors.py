@@ -142,7 +142,7 @@ def index_in(buffer: npt.NDArray[np.uint8], count: int, dimension: int, codec: C
 
 
 def decode(codes: npt.NDArray[np.uint8], dimension: int, codec: Codec) -> Vectors:
-    """The vectors of some codes, shape (n, dimension) float32: as FAISS decodes them, bit for bit.
+    """The vectors of some codes, shape (n, dimension) float32: as FAISS decodes finite numbers, bit for bit.
 
     Of float16 in a quarter of FAISS's time: the bits of a half are those of a single after a shift, but for the sign,
     which spreads, and the bias of the exponent, which a product with a power of two makes up for. Where the processor

@@ -85,8 +85,8 @@ class Workspace(Searchable, Lending, Bounded):
         if name is not None:
             check_name(name, "name")
         encoded = encode(metadata)
-        if not isinstance(document, str | bytes | os.PathLike):
-            self._use()  # reading it may take long, and the workspace must not expire meanwhile
+        if not _is_read_at_once(document):
+            self._use()  # the workspace must not expire meanwhile
         with self._scratch() as scratch:
             read = source.read(document, scratch, name)
             incoming = Incoming(read.hash, read, read.name, read.label, name, encoded)
@@ -130,7 +130,7 @@ class Workspace(Searchable, Lending, Bounded):
         from docstore.ingest.incoming import Incoming
 
         outcomes: list[tuple[str, Incoming | DocStoreError]] = []
-        self._use()  # as in `add`
+        self._use()  # as in `add`: who gives the documents may take long
         with self._scratch() as scratch:
             weight = 0
             for given in islice(remaining, GROUP_DOCUMENTS):
@@ -303,6 +303,15 @@ class Workspace(Searchable, Lending, Bounded):
         if self._parts.readonly:
             raise StoreReadOnly("The store was opened with readonly=True. Open it without to add documents.")
         return Scratch(self._parts.tmp)
+
+
+def _is_read_at_once(document: AnySource) -> bool:
+    """Whether a source is read before anybody could find that the workspace's time is over."""
+    try:
+        # Not of a Path: most are of a file that the store has, and are done in a millisecond.
+        return isinstance(document, bytes) or os.stat(document).st_size < GROUP_BYTES  # type: ignore[arg-type]  # noqa: PTH116
+    except (OSError, TypeError, ValueError):  # no file, or a file object
+        return False
 
 
 class _Counter:
