@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from docstore import lifetimes
 from docstore.database import Database, records
+from docstore.refcount import FROM_REFERENCES
 
 _K = TypeVar("_K")
 _T = TypeVar("_T")
@@ -43,14 +44,9 @@ class CoveredRow(NamedTuple):
 
 
 _NAMES = ("hash", "hash", "name", "pages", "chunks", "index_hash", "index_size", "spans_hash", "spans_size")
-_ROWS = """
+_ROWS = f"""
     SELECT d.hash, t.hash, r.name, d.pages, s.chunks, s.index_hash, s.index_size, s.spans_hash, s.spans_size
-    FROM refs r
-    JOIN documents d ON d.id = r.document_id
-    JOIN texts t ON t.id = d.text_id
-    LEFT JOIN subindexes s ON s.text_id = t.id
-         AND s.pipeline_id = (SELECT id FROM pipelines WHERE fingerprint = ?)
-    WHERE r.workspace_id = ?"""
+    {FROM_REFERENCES}"""
 
 
 def find_owners(db: Database, workspace: int) -> list[Owner]:

@@ -44,15 +44,18 @@ class ReferenceRow(NamedTuple):
 _OWN = "name, metadata, added_at, avoided"
 _NAMES = ("hash", "name", "metadata", "added_at", "avoided", "media_type", "size", "pages", "hash", "chunks",
           "index_hash", "index_size", "spans_hash", "spans_size")  # fmt: skip
-_REFERENCE = """
-    SELECT d.hash, r.name, r.metadata, r.added_at, r.avoided, d.media_type, d.size, d.pages,
-           t.hash, s.chunks, s.index_hash, s.index_size, s.spans_hash, s.spans_size
+FROM_REFERENCES = """
     FROM refs r
     JOIN documents d ON d.id = r.document_id
     JOIN texts t ON t.id = d.text_id
     LEFT JOIN subindexes s ON s.text_id = t.id
          AND s.pipeline_id = (SELECT id FROM pipelines WHERE fingerprint = ?)
     WHERE r.workspace_id = ?"""
+"""What rows of a workspace's references are read from, under one pipeline; its fingerprint and the workspace follow."""
+
+_REFERENCE = f"""
+    SELECT d.hash, r.name, r.metadata, r.added_at, r.avoided, d.media_type, d.size, d.pages,
+           t.hash, s.chunks, s.index_hash, s.index_size, s.spans_hash, s.spans_size {FROM_REFERENCES}"""
 
 
 def workspace_id(db: Database, name: str) -> int | None:
