@@ -7,6 +7,8 @@ import gc
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from docstore import DocStore, StoreLocked, Workspace
+from docstore import DocStore, StoreLocked, Workspace, schema
 from docstore.database import CatalogDatabase
 from docstore.lifecycle import catalog
 from docstore.testing import HashEmbedder
@@ -73,13 +75,16 @@ def test_a_store_that_is_made_while_it_is_opened(folder: Path, monkeypatch: pyte
         assert store.refcount(made[1]) == 1
 
 
-def test_compacting_waits_for_no_writer(folder: Path) -> None:
+@pytest.mark.parametrize("is_new", [False, True], ids=["opened with", "made later"])
+def test_compacting_waits_for_no_writer(folder: Path, is_new: bool) -> None:
     with open_store(folder, timeout=20) as store, contextlib.closing(
         sqlite3.connect(folder / "catalog.db", isolation_level=None)
     ) as other:  # fmt: skip
         for statement in ("CREATE TABLE x (y)", "INSERT INTO x VALUES (zeroblob(200000))", "DROP TABLE x"):
             other.execute(statement)  # leaves pages to give back
         other.execute("BEGIN IMMEDIATE")
+        if is_new:
+            store._parts.database._pool.forget()
         began = time.monotonic()
         store._parts.database.compact()
         assert time.monotonic() - began < 10
@@ -155,21 +160,54 @@ def test_what_failed_is_rolled_back(store: DocStore, alice: Workspace, folder: P
     assert query(folder, "SELECT count(*) FROM workspaces") == [(2,)]
 
 
-def test_after_an_error_a_connection_is_fresh(folder: Path) -> None:
-    with open_store(folder) as other, open_store(folder, timeout=0.05) as store:
-        with other._parts.database.write(), pytest.raises(StoreLocked):
-            store.workspace("alice")
-        with store._parts.database.read() as db:
-            assert db.execute("PRAGMA busy_timeout").fetchone() == (50,)
+_RECOVERING = """
+import fcntl, pathlib, sys
+with open(sys.argv[1], "r+b") as index:
+    fcntl.lockf(index, fcntl.LOCK_EX, 1, 120)  # SQLite's lock for writing, and the one for recovering
+    fcntl.lockf(index, fcntl.LOCK_EX, 1, 122)
+    index.write(bytes(96))  # the header, as it is while it is written
+    index.flush()
+    print("recovering", flush=True)
+    sys.stdin.read()
+"""
+"""Another process that rebuilds the index of the log, as the first does that opens a catalog after a crash."""
 
 
-def test_a_connection_waits_again_after_it_has_written(folder: Path) -> None:
-    with open_store(folder, timeout=7) as store:
-        for change in (lambda: store.workspace("alice"), store._parts.database.compact):
-            change()
-            assert len(store._parts.database._pool._idle) == 1
-            with store._parts.database.read() as db:
-                assert db.execute("PRAGMA busy_timeout").fetchone() == (7000,)
+@pytest.mark.parametrize("act", [DocStore.workspaces, lambda store: store.workspace("alice")])
+def test_who_reads_or_writes_waits_for_who_recovers(folder: Path, act: Callable[[DocStore], object]) -> None:
+    with open_store(folder) as store, open_store(folder, timeout=0.1) as hasty, ThreadPoolExecutor(1) as pool:
+        command = [sys.executable, "-c", _RECOVERING, str(folder / "catalog.db-shm")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdin is not None and other.stdout is not None
+            assert other.stdout.readline() == b"recovering\n"
+            waiting = pool.submit(act, store)
+            with pytest.raises(StoreLocked):
+                act(hasty)
+            assert not waiting.done()
+            other.stdin.close()
+        waiting.result(timeout=10)
+        act(hasty)
+
+
+def test_opening_waits_for_another_who_creates(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.mkdir()
+    look = schema.is_foreign
+    with contextlib.closing(
+        sqlite3.connect(folder / "catalog.db", isolation_level=None, check_same_thread=False)
+    ) as other:
+
+        def while_the_other_creates(connection: sqlite3.Connection) -> bool:
+            monkeypatch.setattr(schema, "is_foreign", look)
+            other.execute("BEGIN EXCLUSIVE")
+            creating = threading.Timer(0.2, other.execute, ["COMMIT"])
+            creating.start()
+            try:
+                return look(connection)
+            finally:
+                creating.join()
+
+        monkeypatch.setattr(schema, "is_foreign", while_the_other_creates)
+        open_store(folder).close()
 
 
 def test_on_a_full_disk_the_log_is_emptied_before_and_after_every_transaction(store: DocStore, folder: Path) -> None:

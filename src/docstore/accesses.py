@@ -44,6 +44,10 @@ class Accesses:
             written = self._write({workspace: now}, timeout=0)
             self._due[workspace] = now + (_EVERY if written else _RETRY)
 
+    def created(self, workspace: int, moment: datetime) -> None:
+        """The workspace was created after this moment, which counts as an access that is written."""
+        self._due[workspace] = moment + _EVERY
+
     @contextmanager
     def change(self, workspace: int, *, grows: bool = False) -> Iterator[Database]:
         """A write transaction for a change of the workspace, which is an access too: where its note is due, it is

@@ -47,10 +47,7 @@ class Bounded:
     def quota(self) -> WorkspaceQuota:
         """How much the workspace references, and may."""
         with self._parts.database.read() as db:
-            quota = quotas.of_workspace(db, self._id)
-            if quota is None:
-                raise lifetimes.gone(db, self._id)
-        return quota
+            return quotas.of_workspace(db, self._id)
 
     def info(self) -> WorkspaceInfo:
         """When it was made and last used, and when it expires."""

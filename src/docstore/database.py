@@ -70,7 +70,7 @@ class CatalogDatabase:
         try:
             if not readonly:
                 self._create()
-            with self._connection() as connection:
+            with self._connection() as connection, self._waiting(connection):
                 self._check_version(connection)
         except BaseException:
             self.close()
@@ -89,7 +89,7 @@ class CatalogDatabase:
             has_documents = any(
                 (self.path.parent / name).exists() for name in ("documents", "texts", "embeddings", ARCHIVE)
             )
-        with self._connection() as connection:
+        with self._connection() as connection, self._waiting(connection):
             if schema.is_foreign(connection):
                 raise StoreVersionError(f"{self.path} is a database of another program. Choose another folder.")
             if has_documents and schema.is_empty(connection):
@@ -133,7 +133,7 @@ class CatalogDatabase:
         with self._connection() as connection:
             connection.execute("BEGIN")
             try:
-                self._require_schema(connection, tampered)
+                self._begun(connection, self._timeout, tampered)
                 yield connection
             finally:
                 if connection.in_transaction:  # SQLite ends it itself where it cannot read
@@ -159,8 +159,8 @@ class CatalogDatabase:
             raise StoreLocked(f"A thread of this process has held {self.path} for {timeout:.0f} s. Try again.")
         try:
             with self._connection() as connection:
-                self._begin(connection, timeout)
-                self._require_schema(connection, tampered)
+                self._patiently(connection, "BEGIN IMMEDIATE", timeout)
+                self._begun(connection, timeout, tampered)
                 yield connection
                 if grows:
                     connection.execute(f"PRAGMA wal_autocheckpoint = {_SHORT_LOG_PAGES}")
@@ -173,26 +173,22 @@ class CatalogDatabase:
         finally:
             self._writing.release()
 
-    def _require_schema(self, connection: sqlite3.Connection, tampered: bool) -> None:
-        if tampered:
-            return
-        # SQLite's own number for the schema: what was looked at once need not be again until somebody changes it.
-        version = connection.execute("PRAGMA schema_version").fetchone()[0]
-        if version != self._schema_version:
+    def _begun(self, connection: sqlite3.Connection, timeout: float, tampered: bool) -> None:
+        # SQLite's own number for the schema: what was looked at once need not be again until somebody changes it. And
+        # the first look at the file: one that waits for a lock, if there is any to wait for.
+        version = self._patiently(connection, "PRAGMA schema_version", timeout).fetchone()[0]
+        if version != self._schema_version and not tampered:
             if schema.is_tampered(connection):
                 raise IntegrityError(f"The schema of {self.path} is not docstore's: it was damaged or changed. Run "
                                      "`docstore repair`, or restore a backup.")  # fmt: skip
             self._schema_version = version
 
-    def _begin(self, connection: sqlite3.Connection, timeout: float) -> None:
-        """Takes the write lock. Our own short waits, not SQLite's: those grow to 100 ms, and whoever writes in many
-        small transactions, as a collection does, would take the lock again before anybody else has woken."""
-        connection.execute("PRAGMA busy_timeout = 0")
-        self._patiently(connection, "BEGIN IMMEDIATE", timeout)
-        connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
-
     def _patiently(self, connection: sqlite3.Connection, statement: str, timeout: float) -> sqlite3.Cursor:
-        """Executes a statement that takes a lock, trying again until the timeout."""
+        """Executes a statement that takes a lock, trying again until the timeout.
+
+        Our own short waits, not SQLite's: those grow to 100 ms, and whoever writes in many small transactions, as a
+        collection does, would take the lock again before anybody else has woken.
+        """
         deadline = time.monotonic() + timeout
         while True:
             try:
@@ -221,20 +217,22 @@ class CatalogDatabase:
         finally:
             self._frugal = False
 
-    def _empty_log(self, connection: sqlite3.Connection) -> None:
-        # Without waiting: readers keep us from it, and must not be waited for.
+    @contextlib.contextmanager
+    def _waiting(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """While a store is opened SQLite waits for locks by itself: any statement may meet one."""
+        connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
+        yield
         connection.execute("PRAGMA busy_timeout = 0")
-        try:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        finally:
-            connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
+
+    def _empty_log(self, connection: sqlite3.Connection) -> None:
+        # Connections do not wait: readers keep us from it, and must not be waited for.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def compact(self) -> None:
         """Gives the catalog's free pages and its write-ahead log back to the file system, as far as others let."""
         # Whoever reads or writes keeps us from it, and must not be made to wait for a convenience; a full disk has no
         # room for the log of it. The next collection tries again.
         with contextlib.suppress(StoreLocked, StorageError), self._connection() as connection:
-            connection.execute("PRAGMA busy_timeout = 0")
             for _ in range(0, int(connection.execute("PRAGMA freelist_count").fetchone()[0]), _VACUUM_PAGES):
                 # executescript, because the pragma frees one page for each step and execute() takes only one. A part
                 # at a time, because writers wait meanwhile.
@@ -266,8 +264,9 @@ class CatalogDatabase:
             check_same_thread=False,
         )
         try:
-            for pragma in _PRAGMAS:
+            for pragma in _PRAGMAS:  # some look at the file, and may have to wait
                 connection.execute(f"PRAGMA {pragma}")
+            connection.execute("PRAGMA busy_timeout = 0")  # see `_patiently`
         except BaseException:
             connection.close()
             raise

@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from docstore import lifetimes
 from docstore.database import Database, row
 from docstore.errors import IntegrityError, InvalidArgument, QuotaExceeded
 
 _MOST = 1 << 60
 _THOUSANDTHS = 1000
+_UNLIMITED = {"physical_bytes": None, "keep_free": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,12 @@ def _crosses(before: int, after: int, most: int | None, warn_at: float) -> bool:
 # -- in the catalog -----------------------------------------------------------------------------------------------
 
 
-def of_workspace(db: Database, workspace: int) -> WorkspaceQuota | None:
-    """What a workspace references and may, or None when it was deleted or is expired."""
+def of_workspace(db: Database, workspace: int) -> WorkspaceQuota:
+    """What a workspace references and may.
+
+    Raises:
+        WorkspaceNotFound: it was deleted, or is expired.
+    """
     found = row(
         db,
         """SELECT refs, bytes, most_documents, most_bytes, warn_at FROM workspaces
@@ -139,9 +145,15 @@ def of_workspace(db: Database, workspace: int) -> WorkspaceQuota | None:
         workspace,
     )
     if found is None:
-        return None
+        raise lifetimes.gone(db, workspace)
     return WorkspaceQuota(found["refs"], found["most_documents"], found["bytes"], found["most_bytes"],
                           found["warn_at"] / _THOUSANDTHS)  # fmt: skip
+
+
+def of_limited_store(db: Database, folder: Path) -> StoreQuota | None:
+    """What the store holds and may, if there is any limit on it: who adds to one without looks no further."""
+    found = row(db, "SELECT physical_bytes, keep_free FROM limits")
+    return None if found == _UNLIMITED else of_store(db, folder)
 
 
 def of_store(db: Database, folder: Path) -> StoreQuota:

@@ -34,7 +34,6 @@ class Scratch:
         self._opening = threading.Lock()
         self._held: tuple[int, Path, Path] | None = None
         """Descriptor and path of the lock, and the folder."""
-        in_child(self._leave_parent)
 
     def _leave_parent(self) -> None:
         # The lock belongs to the open file, which a child shares: it would keep a dead parent's claims alive.
@@ -55,6 +54,7 @@ class Scratch:
         with self._opening:
             if self._held is None:
                 with storage_errors("starting an operation"):
+                    in_child(self._leave_parent)
                     self._tmp.mkdir(exist_ok=True)
                     fd, lock = _new_lock(self._tmp)
                     self._held = fd, lock, self._tmp / lock.name.removesuffix(_LOCK)

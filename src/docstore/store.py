@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from docstore import contents, lifetimes, refcount
+from docstore import contents, lifetimes, moments, refcount
 from docstore.accesses import Accesses
 from docstore.archive import Archive
 from docstore.cas import ContentStore
@@ -158,6 +158,7 @@ class DocStore(Maintained, Versioned):
         """
         check_name(name, "The workspace's name")
         lifetime = Lifetime.of(ttl, sliding) if ttl is not None else self._lifetime
+        began = moments.now()
         with self._parts.database.read() as db:
             id = refcount.workspace_id(db, name)
         if id is None and self._parts.readonly:
@@ -165,6 +166,7 @@ class DocStore(Maintained, Versioned):
         if id is None:
             with self._parts.database.write() as db:
                 id = refcount.create_workspace(db, name, lifetime)
+            self._parts.accesses.created(id, began)
         return Workspace(self._parts, id, name)
 
     def workspace_for(self, documents: Iterable[AnySource]) -> Workspace:

@@ -85,10 +85,8 @@ class Workspace(Searchable, Lending, Bounded):
         if name is not None:
             check_name(name, "name")
         encoded = encode(metadata)
-        if not _is_read_at_once(document):
-            self._use()  # the workspace must not expire meanwhile
         with self._scratch() as scratch:
-            read = source.read(document, scratch, name)
+            read = source.read(document, scratch, name, self._use)  # the workspace must not expire meanwhile
             incoming = Incoming(read.hash, read, read.name, read.label, name, encoded)
             return self._run(incoming, scratch)
 
@@ -286,8 +284,9 @@ class Workspace(Searchable, Lending, Bounded):
             near_limits += addition.warnings
         return near_limits
 
-    def _note(self, _item: Incoming, _chunks: int) -> None:
-        self._use()
+    def _note(self, _item: Incoming, chunks: int) -> None:
+        if chunks:  # what is finished was an access itself
+            self._use()
 
     def _use(self) -> None:
         """It must not expire while something is done with it."""
@@ -303,15 +302,6 @@ class Workspace(Searchable, Lending, Bounded):
         if self._parts.readonly:
             raise StoreReadOnly("The store was opened with readonly=True. Open it without to add documents.")
         return Scratch(self._parts.tmp)
-
-
-def _is_read_at_once(document: AnySource) -> bool:
-    """Whether a source is read before anybody could find that the workspace's time is over."""
-    try:
-        # Not of a Path: most are of a file that the store has, and are done in a millisecond.
-        return isinstance(document, bytes) or os.stat(document).st_size < GROUP_BYTES  # type: ignore[arg-type]  # noqa: PTH116
-    except Exception:  # noqa: BLE001  (no file, a file object, or whatever a caller's path comes up with: reading tells)
-        return False
 
 
 class _Counter:

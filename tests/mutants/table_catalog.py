@@ -102,11 +102,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "reads-are-no-snapshot", "database.py",
         '            connection.execute("BEGIN")\n'
         "            try:\n"
-        "                self._require_schema(connection, tampered)\n"
+        "                self._begun(connection, self._timeout, tampered)\n"
         "                yield connection\n"
         "            finally:",
         "            try:\n"
-        "                self._require_schema(connection, tampered)\n"
+        "                self._begun(connection, self._timeout, tampered)\n"
         "                yield connection\n"
         "            finally:",
         "what is read inside is of several moments",
@@ -203,34 +203,34 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_CATALOG_LOCKS}::test_creating_waits_for_another_who_creates",),
     ),
     Mutant(
-        "impatient-after-writing", "database.py",
-        '        self._patiently(connection, "BEGIN IMMEDIATE", timeout)\n'
-        '        connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")',
-        '        self._patiently(connection, "BEGIN IMMEDIATE", timeout)',
-        "a connection that has written never waits for a reader's lock again",
-        (f"{_CATALOG_LOCKS}::test_a_connection_waits_again_after_it_has_written",),
+        "no-patience-for-reading", "database.py",
+        'self._patiently(connection, "PRAGMA schema_version", timeout)', 'connection.execute("PRAGMA schema_version")',
+        "who reads while another recovers from a crash fails",
+        (f"{_CATALOG_LOCKS}::test_who_reads_or_writes_waits_for_who_recovers",),
     ),
     Mutant(
-        "impatient-after-compacting", "database.py",
-        '        finally:\n            connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")',
-        "        finally:\n            pass",
-        "a connection that has compacted never waits for a reader's lock again",
-        (f"{_CATALOG_LOCKS}::test_a_connection_waits_again_after_it_has_written",),
+        "no-patience-for-opening", "database.py",
+        'connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")', "pass",
+        "of two who create a store, one fails",
+        (f"{_CATALOG_LOCKS}::test_opening_waits_for_another_who_creates",),
     ),
     Mutant(
-        "compacting-waits-for-readers", "database.py",
-        "        with contextlib.suppress(StoreLocked, StorageError), self._connection() as connection:\n"
-        '            connection.execute("PRAGMA busy_timeout = 0")',
-        "        with contextlib.suppress(StoreLocked, StorageError), self._connection() as connection:",
-        "a writer holds up a collection's end",
-        (f"{_CATALOG_LOCKS}::test_compacting_waits_for_no_writer",),
+        "patience-of-sqlites", "database.py",
+        '            connection.execute("PRAGMA busy_timeout = 0")  # see', "            pass  # see",
+        "a writer holds up a collection's end, and a reader every change on a full disk",
+        (
+            f"{_CATALOG_LOCKS}::test_compacting_waits_for_no_writer",
+            f"{_CATALOG_LOCKS}::test_emptying_the_log_waits_for_no_reader",
+        ),
     ),
     Mutant(
-        "emptying-the-log-waits-for-readers", "database.py",
-        '        connection.execute("PRAGMA busy_timeout = 0")\n        try:',
-        "        try:",
-        "a reader holds up every change on a full disk",
-        (f"{_CATALOG_LOCKS}::test_emptying_the_log_waits_for_no_reader",),
+        "patience-of-sqlites-after-opening", "database.py",
+        '        yield\n        connection.execute("PRAGMA busy_timeout = 0")\n', "        yield\n",
+        "the same of the connection that a store was opened with",
+        (
+            f"{_CATALOG_LOCKS}::test_compacting_waits_for_no_writer",
+            f"{_CATALOG_LOCKS}::test_emptying_the_log_waits_for_no_reader",
+        ),
     ),
     Mutant(
         "migrated-outside-a-transaction", "database.py",
@@ -310,8 +310,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "frugal-for-ever", "database.py",
-        "            self._frugal = False\n\n    def _empty_log",
-        "            pass\n\n    def _empty_log",
+        "            self._frugal = False\n\n    @contextlib",
+        "            pass\n\n    @contextlib",
         "every commit waits for a checkpoint",
         _FULL,
     ),

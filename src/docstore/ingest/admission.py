@@ -42,12 +42,19 @@ class Admission:
         """What to warn of."""
 
     def look(self, db: Database, workspace: int, items: list[Incoming]) -> None:
-        """Reads the limits, in the transaction in which they will be asked for."""
+        """Reads the limits, in the transaction in which they will be asked for.
+
+        Args:
+            workspace: 0: none's limits count.
+
+        Raises:
+            WorkspaceNotFound: it was deleted, or is expired.
+        """
         self._workspace = workspace
         self._crossed = []
-        own, store = quotas.of_workspace(db, workspace), quotas.of_store(db, self._parts.folder)
+        own = quotas.of_workspace(db, workspace) if workspace else None
         self._own = own if own is not None and own.is_limited else None
-        self._store = store if store.is_limited else None
+        self._store = quotas.of_limited_store(db, self._parts.folder)
         self._ahead = {}
         if self._is_limited:
             self._ahead = {item.hash: _weight(item) for item in items if item.held and item.outcome is None}

@@ -9,9 +9,9 @@ from __future__ import annotations
 import io
 import os
 import stat
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from docstore.durable import Staged, copy, hash_stream, stage_stream
@@ -19,6 +19,7 @@ from docstore.errors import DocStoreError, InvalidArgument, UnreadableDocument
 from docstore.scratch import Scratch
 
 _MAX_NAME = 255
+_LONG = 64 << 20  # bytes that take some ten milliseconds, or longer
 
 AnySource = str | os.PathLike[str] | bytes | BinaryIO
 
@@ -33,14 +34,21 @@ class Source:
     """What to call it in errors: the caller's name for it, or the path as given."""
     hash: str
     size: int
-    origin: Path | bytes | BinaryIO
+    origin: str | bytes | BinaryIO
+    """A path, what it holds, or what gives it."""
     position: int
     """Where in `origin` it begins."""
     staged: Staged | None = None
 
 
-def read(given: AnySource, scratch: Scratch, name: str | None = None) -> Source:
-    """Hashes a source. `name` is what the caller calls it, if it does.
+def read(
+    given: AnySource, scratch: Scratch, name: str | None = None, before_long: Callable[[], object] = lambda: None
+) -> Source:
+    """Hashes a source.
+
+    Args:
+        name: what the caller calls it, if it does.
+        before_long: called before what may take long.
 
     Raises:
         UnreadableDocument: it is missing, empty, a folder, or reading failed.
@@ -48,20 +56,26 @@ def read(given: AnySource, scratch: Scratch, name: str | None = None) -> Source:
     """
     label = label_of(given) if name is None else name
     name = name_of(given) if name is None else name
-    origin = Path(given) if isinstance(given, str | os.PathLike) else given
     staged = None
     position = 0
     try:
-        if isinstance(origin, Path):
-            _require_file(origin, label)
-        if isinstance(origin, Path | bytes) or _is_seekable(origin):
-            position = 0 if isinstance(origin, Path | bytes) else origin.tell()
+        origin = os.fsdecode(given) if isinstance(given, str | os.PathLike) else given
+        if isinstance(origin, str):
             with _opened(origin) as stream:
+                if _size_of_file(stream, label) >= _LONG:
+                    before_long()
                 hash, size = hash_stream(stream)
+        elif isinstance(origin, bytes):
+            hash, size = hash_stream(io.BytesIO(origin))
         else:
-            path = scratch.file()
-            hash, size = copy(origin, path)
-            staged = Staged(path, hash, size)
+            before_long()
+            if _is_seekable(origin):
+                position = origin.tell()
+                hash, size = hash_stream(origin)
+            else:
+                path = scratch.file()
+                hash, size = copy(origin, path)
+                staged = Staged(path, hash, size)
     except DocStoreError:
         raise
     except Exception as error:  # whatever a caller's path or file object comes up with
@@ -126,31 +140,36 @@ def _readable(path: str | os.PathLike[str]) -> str:
         raise InvalidArgument(f"Cannot add {path!r:.100}: it is no valid path ({error})") from error
 
 
-def _require_file(path: Path, name: str) -> None:
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise UnreadableDocument(name, "unsupported", "it is a folder. Pass its files, for example "
-                                 "workspace.add_many(p for p in folder.rglob('*') if p.is_file()).")  # fmt: skip
-    if not stat.S_ISREG(mode):
+def _size_of_file(stream: BinaryIO, name: str) -> int:
+    found = os.fstat(stream.fileno())
+    if not stat.S_ISREG(found.st_mode):
         raise UnreadableDocument(name, "unsupported", "it is a pipe or device, not a file. Pass an open file object.")
+    return found.st_size
 
 
 def _is_seekable(stream: BinaryIO) -> bool:
     return bool(getattr(stream, "seekable", lambda: False)())
 
 
-def _opened(origin: Path | bytes | BinaryIO, position: int | None = None) -> AbstractContextManager[BinaryIO]:
-    if isinstance(origin, Path):
-        return open(origin, "rb", buffering=0)
+def _opened(origin: str | bytes | BinaryIO, position: int = 0) -> AbstractContextManager[BinaryIO]:
+    if isinstance(origin, str):
+        return open(origin, "rb", buffering=0, opener=_open_without_waiting)
     if isinstance(origin, bytes):
         return io.BytesIO(origin)
-    if position is not None:
-        origin.seek(position)
+    origin.seek(position)
     return nullcontext(origin)  # the caller's own: not ours to close
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # A pipe that nobody writes to would otherwise be waited for.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _unreadable(name: str, error: Exception) -> UnreadableDocument:
     if isinstance(error, FileNotFoundError):
         return UnreadableDocument(name, "missing", "there is no such file. Check the path.")
+    if isinstance(error, IsADirectoryError):
+        return UnreadableDocument(name, "unsupported", "it is a folder. Pass its files, for example "
+                                  "workspace.add_many(p for p in folder.rglob('*') if p.is_file()).")  # fmt: skip
     reason = getattr(error, "strerror", None) or str(error)
     return UnreadableDocument(name, "missing", f"it cannot be read ({reason}). Check the file and its permissions.")

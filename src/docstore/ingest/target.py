@@ -28,7 +28,7 @@ class Target(Protocol):
         """The workspace whose documents alone may give vectors; None: all may."""
 
     def require(self, db: Database) -> None:
-        """Raises if what it is for is gone."""
+        """Raises if what it is for is gone. That the workspace is there, who reads its limits has found."""
 
     def must_bring(self, db: Database, hash: str) -> bool:
         """Whether a document must be treated as if nobody had it."""
@@ -51,8 +51,7 @@ class ForWorkspace:
         return self.workspace if self._demands else None
 
     def require(self, db: Database) -> None:
-        """The workspace must be there."""
-        refcount.require_workspace(db, self.workspace)
+        """Nothing but the workspace."""
 
     def must_bring(self, db: Database, hash: str) -> bool:
         """Where bytes are demanded, and this workspace does not have the document yet."""
