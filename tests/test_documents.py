@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -184,6 +184,12 @@ def test_bad_metadata(alice: Workspace, metadata: Any) -> None:
     with pytest.raises(InvalidArgument, match="metadata"):
         alice.add(NOTE, metadata=metadata)
     assert len(alice) == 0
+
+
+@pytest.mark.parametrize("method", [Workspace.add, Workspace.remove, Workspace.documents, DocStore.workspace_for])
+def test_what_methods_take_can_be_asked_for(method: Callable[..., Any]) -> None:
+    # As frameworks do that make tools for a model of them.
+    assert "return" in get_type_hints(method)
 
 
 def test_add_many_goes_on_past_bad_files(alice: Workspace, tmp_path: Path, embedder: HashEmbedder) -> None:

@@ -1,11 +1,15 @@
-"""A document and a hit, as callers receive them. Frozen, without behaviour beyond what follows from their fields."""
+"""A document as callers give it, and a document and a hit as they receive them: frozen, without behaviour."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, BinaryIO
+
+AnySource = str | os.PathLike[str] | bytes | BinaryIO
+"""A path, bytes or a binary file object."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,12 +28,13 @@ from docstore.errors import (
     StoreReadOnly,
     WorkspaceNotFound,
 )
+from docstore.model import AnySource
 from docstore.parts import Parts
 from docstore.scratch import Scratch
 from docstore.workspace import GROUP_BYTES, GROUP_DOCUMENTS
 
 if TYPE_CHECKING:
-    from docstore.ingest.source import AnySource, Source
+    from docstore.ingest.source import Source
     from docstore.workspace import Workspace
 
 _MOST_VAIN = 50  # times that somebody else's failure, or deletion, took the workspace away while we filled it

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from docstore import contents, lifetimes, moments, refcount
 from docstore.accesses import Accesses
@@ -25,7 +25,7 @@ from docstore.ingest.pipeline import Pipeline
 from docstore.lifetimes import Lifetime, WorkspaceInfo
 from docstore.maintenance import Maintained
 from docstore.memory import Memory
-from docstore.model import Document
+from docstore.model import AnySource, Document
 from docstore.names import check_hash, check_name
 from docstore.parts import Parts
 from docstore.reserve import RESERVE, Reserve
@@ -33,9 +33,6 @@ from docstore.vectors import Codec
 from docstore.versions import Versioned
 from docstore.views import Views
 from docstore.workspace import Workspace
-
-if TYPE_CHECKING:  # imported where used: a process that only searches answers sooner without it
-    from docstore.ingest.source import AnySource
 
 _MOST = 1 << 60
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from docstore import replacements
 from docstore.errors import DocStoreError, DocumentNotFound, InvalidArgument, QuotaWarning, StoreReadOnly
+from docstore.model import AnySource
 from docstore.names import check_hash
 from docstore.parts import Parts
 from docstore.replacements import Replacement, Rollback, Version
 from docstore.scratch import Scratch
 
 if TYPE_CHECKING:
-    from docstore.ingest.source import AnySource
     from docstore.reports import Progress
 
 

@@ -22,7 +22,7 @@ from docstore.errors import (
 )
 from docstore.lending import Lending
 from docstore.metadata import encode
-from docstore.model import Document
+from docstore.model import AnySource, Document
 from docstore.names import check_hash, check_name
 from docstore.parts import Parts
 from docstore.scratch import Scratch
@@ -32,7 +32,6 @@ from docstore.searching import Searchable
 if TYPE_CHECKING:
     from docstore.conversations import Conversation, ConversationInfo
     from docstore.ingest.incoming import Incoming
-    from docstore.ingest.source import AnySource
     from docstore.reports import AddReport, Progress
 
 GROUP_DOCUMENTS = 512  # documents that share transactions, directory syncs and the embedder's batches

@@ -16,12 +16,11 @@ from typing import BinaryIO
 
 from docstore.durable import Staged, copy, hash_stream, stage_stream
 from docstore.errors import DocStoreError, InvalidArgument, UnreadableDocument
+from docstore.model import AnySource
 from docstore.scratch import Scratch
 
 _MAX_NAME = 255
 _LONG = 64 << 20  # bytes that take some ten milliseconds, or longer
-
-AnySource = str | os.PathLike[str] | bytes | BinaryIO
 
 
 @dataclass(slots=True)
