@@ -26,7 +26,7 @@ from benchmarks.comparison import provenance
 from docstore import nearest
 from docstore.ingest.chunk import Chunker
 from docstore.ingest.embed import SentenceTransformerEmbedder
-from docstore.ingest.extract import Unreadable
+from docstore.ingest.extraction import Unreadable
 from docstore.ingest.extractor import Extractor
 from docstore.ingest.limits import Limits
 from docstore.segments import Addition, Segment, Snapshot

@@ -9,17 +9,18 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from docstore import IntegrityError, StoreLocked
+from docstore import IntegrityError, StoreLocked, nearest
 from docstore import archive as archive_module
 from docstore.archive import ARCHIVE
 from docstore.segments import Addition, Codes, Segment, Spans
 from docstore.vectors import SPAN
 from tests.folders import packed, problems
-from tests.packing import MANY, Killed, open_store
+from tests.packing import MANY, Killed, notes, open_store
 
 
 def test_a_store_that_is_read_only_is_not_written(filled: Path) -> None:
@@ -93,7 +94,7 @@ def test_a_child_uses_no_connection_of_its_parent(filled: Path) -> None:
 
 
 def test_a_commit_waits_for_no_more_than_some_looks(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive_module, "_TOGETHER", 2)
+    monkeypatch.setattr(archive_module, "_TOGETHER_SECONDS", 0.2)
     with open_store(filled) as store, open_store(filled, timeout=0.1) as other:
         archive = store._parts.archive
         names = archive.names(f"documents/{archive.below('documents')[0]}")
@@ -101,11 +102,32 @@ def test_a_commit_waits_for_no_more_than_some_looks(filled: Path, monkeypatch: p
             assert archive.size(names[0])
             with pytest.raises(StoreLocked), other._parts.write():
                 other._parts.archive.put("documents/00/x", b"new")
-            assert archive.size(names[0])  # the second look, which ends the transaction
+            time.sleep(0.2)
+            assert archive.size(names[0])  # the last look, which ends the transaction
             with other._parts.write():
                 other._parts.archive.put("documents/00/x", b"new")
             assert archive.size("documents/00/x") == 3
         assert archive.size(names[0])
+
+
+@pytest.mark.parametrize("mmr", [False, True])
+def test_no_search_scans_while_a_commit_waits_for_it(filled: Path, monkeypatch: pytest.MonkeyPatch, mmr: bool) -> None:
+    monkeypatch.setattr(archive_module, "_TOGETHER_SECONDS", 60)
+    with open_store(filled) as store:
+        alice, archive = store.workspace("alice"), store._parts.archive
+        alice.search(notes()[1].decode(), k=1)  # reads nothing of the others yet
+        alice.add(notes(1, 100)[0])
+        held: list[object] = []
+        scan = nearest.nearest
+
+        def scanned(*arguments: Any) -> list[nearest.Best]:
+            reading = archive._local.reading
+            held.append(reading and reading.connection)
+            return scan(*arguments)
+
+        monkeypatch.setattr("docstore.views.nearest", scanned)
+        assert len(alice.search("ships", k=MANY, mmr=mmr)) == MANY
+    assert held == [None, None], "two segments"
 
 
 def test_a_look_that_fails_ends_the_transaction(filled: Path) -> None:

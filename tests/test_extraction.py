@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from docstore import DocStore, Limits, UnreadableDocument, Workspace
-from docstore.ingest.extract import Extraction, Unreadable
+from docstore.ingest.extraction import Extraction, Unreadable
 from docstore.ingest.extractor import Extractor
 from docstore.testing import HashEmbedder
 from tests.folders import files

@@ -35,7 +35,7 @@ ARCHIVE = "small.sqlar"
 JOURNAL = f"{ARCHIVE}-journal"
 """SQLite's own file beside it, empty while nothing is written."""
 
-_TOGETHER = 256  # pieces that are read in one transaction: some milliseconds, for which a commit may have to wait
+_TOGETHER_SECONDS = 0.005  # of reading in one transaction, for which a commit may have to wait
 _FILE = 0o100644  # the mode that unpacking gives a piece
 _HOT = "A crash interrupted a change of it, which reading must undo first. Open the store once without readonly=True."
 
@@ -56,7 +56,8 @@ class _Reading:
     """A thread's looks at the archive in one transaction."""
 
     connection: _Connection | None = None
-    looks: int = 0
+    until: float = 0.0
+    """When, at the next look, the transaction ends."""
     sizes: dict[str, int | None] = field(default_factory=dict)
     """What `look_ahead` found."""
 
@@ -181,7 +182,7 @@ class Archive:
                 self._end(reading)
 
     def _end(self, reading: _Reading) -> None:
-        connection, reading.connection, reading.looks = reading.connection, None, 0
+        connection, reading.connection = reading.connection, None
         if connection is not None:
             connection.execute("COMMIT")
             self._pool.give_back(connection)
@@ -199,7 +200,7 @@ class Archive:
             try:
                 if reading is not None and reading.connection is None:
                     connection.execute("BEGIN")
-                    reading.connection = connection
+                    reading.connection, reading.until = connection, time.monotonic() + _TOGETHER_SECONDS
                 found = connection.execute(sql, arguments).fetchall()
             except BaseException:
                 if reading is not None:
@@ -208,10 +209,8 @@ class Archive:
                 raise
             if reading is None:
                 self._pool.give_back(connection)
-            else:
-                reading.looks += 1
-                if reading.looks >= _TOGETHER:
-                    self._end(reading)
+            elif time.monotonic() > reading.until:
+                self._end(reading)
             return found
 
     def _reader(self) -> _Connection | None:

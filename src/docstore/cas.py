@@ -73,7 +73,7 @@ class ContentStore:
     def open(self, hash: str, suffix: str) -> BinaryIO:
         """The piece, opened for reading. Raises what `durable.open_regular` does."""
         try:
-            return durable.open_regular(self.path(hash, suffix))
+            return durable.open_regular(self._name(hash, suffix))
         except FileNotFoundError:
             data = self._archive.read(self.packed_name(hash, suffix), _LARGEST_PACKED)
             if data is None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from docstore.database import Database, records, row, rows
 from docstore.errors import IntegrityError
-from docstore.ingest.extract import SUFFIXES
+from docstore.ingest.extraction import SUFFIXES
 from docstore.moments import NOW
 
 

@@ -99,7 +99,7 @@ def _all_at_once(sync: Callable[[Path], None], paths: Sequence[Path]) -> None:
         each.result()
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path | str) -> BinaryIO:
     """Opens a published file for reading. Raises what `descriptor` does."""
     return open(descriptor(path), "rb")
 

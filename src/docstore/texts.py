@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import BinaryIO
 
 import numpy as np
@@ -115,8 +116,8 @@ def read_blocks(file: BinaryIO, hash: str, numbers: Iterable[int]) -> list[memor
         return [_read_block(file, frames, number) for number in numbers]
 
 
-def _frames(file: BinaryIO) -> npt.NDArray[np.int64]:
-    """Where each frame begins and ends in the file, and how many bytes it gives: shape (frames, 3)."""
+def _frames(file: BinaryIO) -> list[tuple[int, int, int]]:
+    """Where each frame begins and ends in the file, and how many bytes it gives."""
     size = file.seek(0, io.SEEK_END)
     file.seek(max(size - _FOOTER.size, 0))
     count, flags, magic = _FOOTER.unpack(_exactly(file, _FOOTER.size))
@@ -126,18 +127,20 @@ def _frames(file: BinaryIO) -> npt.NDArray[np.int64]:
         raise EOFError("it has no seek table")
     file.seek(size - table)
     skippable, length = struct.unpack("<II", _exactly(file, 8))
-    entries = np.frombuffer(_exactly(file, entry * count), "<u4").reshape(count, -1).astype(np.int64)
-    ends, gives = np.cumsum(entries[:, 0]), entries[:, 1]
-    full = np.all(gives[:-1] == BLOCK) and 0 < gives[-1] <= BLOCK and np.all(entries[:, 0] <= 2 * BLOCK)
+    # Not with NumPy: most texts have a frame or two, and it would take longer to begin than this to end.
+    numbers = struct.unpack(f"<{entry * count // 4}I", _exactly(file, entry * count))
+    sizes, gives = numbers[:: entry // 4], numbers[1 :: entry // 4]
+    ends = list(accumulate(sizes, initial=0))
+    full = gives[:-1].count(BLOCK) == count - 1 and 0 < gives[-1] <= BLOCK and max(sizes) <= 2 * BLOCK
     if skippable != _SKIPPABLE or length != table - 8 or not full or ends[-1] != size - table:
         raise EOFError("its seek table is not that of its frames")
-    return np.column_stack([ends - entries[:, 0], ends, gives])
+    return list(zip(ends, ends[1:], gives))
 
 
-def _read_block(file: BinaryIO, frames: npt.NDArray[np.int64], number: int) -> memoryview:
+def _read_block(file: BinaryIO, frames: Sequence[tuple[int, int, int]], number: int) -> memoryview:
     if number >= len(frames):
         raise EOFError
-    first, last, size = frames[number].tolist()
+    first, last, size = frames[number]
     file.seek(first)
     decompressor = ZstdDecompressor()
     block = decompressor.decompress(_exactly(file, last - first), BLOCK + 1)

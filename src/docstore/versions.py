@@ -6,15 +6,14 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from docstore import replacements
 from docstore.errors import DocStoreError, DocumentNotFound, InvalidArgument, QuotaWarning, StoreReadOnly
 from docstore.model import AnySource
 from docstore.names import check_hash
 from docstore.parts import Parts
-from docstore.replacements import Replacement, Rollback, Version
 from docstore.scratch import Scratch
 
 if TYPE_CHECKING:
+    from docstore.replacements import Replacement, Rollback, Version
     from docstore.reports import Progress
 
 
@@ -86,6 +85,8 @@ class Versioned:
         Raises:
             DocumentNotFound: the store does not hold it, nor any other version of it.
         """
+        from docstore import replacements
+
         with self._parts.database.read() as db:
             found = replacements.history(db, check_hash(hash))
         if not found:
@@ -105,6 +106,8 @@ class Versioned:
             InvalidArgument: it took no document's place, or was itself replaced since.
             DocumentNotFound: what it replaced was collected.
         """
+        from docstore import replacements
+
         check_hash(new)
         with self._parts.database.write() as db:
             return replacements.move_back(db, new)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from docstore import refcount, replacements
+from docstore import refcount
 from docstore.bounded import Bounded
 from docstore.documents import document_of
 from docstore.errors import (
@@ -222,6 +222,8 @@ class Workspace(Searchable, Lending, Bounded):
         self._pin(hash, keep=False)
 
     def _pin(self, hash: str, *, keep: bool) -> None:
+        from docstore import replacements
+
         check_hash(hash)
         with self._parts.accesses.change(self._id) as db:
             refcount.require_workspace(db, self._id)
@@ -230,6 +232,8 @@ class Workspace(Searchable, Lending, Bounded):
 
     def pinned(self) -> list[str]:
         """Hashes of the documents that it has pinned, sorted."""
+        from docstore import replacements
+
         with self._parts.database.read() as db:
             refcount.require_workspace(db, self._id)
             return replacements.pinned(db, self._id)

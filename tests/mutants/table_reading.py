@@ -156,6 +156,27 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_VIEWS}::test_what_is_no_longer_referenced_leaves_memory",),
     ),
     Mutant(
+        "scans-between-looks", "views.py",
+        "        best = [\n"
+        "            nearest(part.snapshot, queries, k, part.alive, None if keep is None else part.accepted(keep), "
+        "candidates)\n"
+        "            for part in self.parts\n"
+        "        ]\n",
+        "        best = (\n"
+        "            nearest(part.snapshot, queries, k, part.alive, None if keep is None else part.accepted(keep), "
+        "candidates)\n"
+        "            for part in self.parts\n"
+        "        )\n",
+        "a commit waits until a second segment is scanned",
+        ("tests/test_archive_readers.py::test_no_search_scans_while_a_commit_waits_for_it",),
+    ),
+    Mutant(
+        "reads-in-one-transaction-for-ever", "archive.py",
+        "            elif time.monotonic() > reading.until:\n                self._end(reading)\n", "",
+        "a commit waits for all of many looks",
+        ("tests/test_archive_readers.py::test_a_commit_waits_for_no_more_than_some_looks",),
+    ),
+    Mutant(
         "found-in-base-and-tail", "views.py",
         "Part.of(each, plan.wanted, besides=base)",
         "Part.of(each, plan.wanted)",

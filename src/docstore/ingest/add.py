@@ -24,7 +24,7 @@ from docstore.durable import Publication, storage_errors
 from docstore.errors import DocStoreError, DocumentNotFound, IntegrityError
 from docstore.ingest.admission import Admission, Verdict
 from docstore.ingest.build import batches, build
-from docstore.ingest.extract import SUFFIXES
+from docstore.ingest.extraction import SUFFIXES
 from docstore.ingest.incoming import Incoming
 from docstore.ingest.known import Known
 from docstore.ingest.pipeline import StagedSubindex

@@ -11,24 +11,12 @@ import io
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from docstore.errors import UnreadableDocument, UnreadableReason
+from docstore.ingest.extraction import Extraction, Unreadable
 from docstore.ingest.limits import Limits
 from docstore.texts import PAGE_BREAK
-
-REVISION = 1
-"""Grows when what is stored should be extracted and embedded again. Part of the pipeline's description."""
-
-SUFFIXES = {
-    "application/pdf": ".pdf",
-    "text/html": ".html",
-    "text/markdown": ".md",
-    "text/plain": ".txt",
-}
-"""What is stored, and the ending it is stored with."""
 
 _DEEPEST = 1_000_000  # markdown-it drops silently what nests deeper than this: let Python's recursion limit refuse it
 _HEAD = 2048
@@ -54,28 +42,6 @@ _MARKDOWN = tuple(
 _SAMPLE = 65_536  # characters that decide whether a text is Markdown
 _XML_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-
-
-@dataclass(frozen=True, slots=True)
-class Extraction:
-    """What extraction gives."""
-
-    text: str
-    media_type: str
-    pages: int | None
-
-
-class Unreadable(Exception):
-    """Why there is no text. The parent process knows the document's name and makes an `UnreadableDocument` of it."""
-
-    def __init__(self, reason: UnreadableReason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason: UnreadableReason = reason
-        self.detail = detail
-
-    def named(self, name: str) -> UnreadableDocument:
-        """The public error."""
-        return UnreadableDocument(name, self.reason, self.detail)
 
 
 def extract(document: Path | bytes, limits: Limits, media_type: str | None = None) -> Extraction:

@@ -22,7 +22,7 @@ from typing import Any
 
 from docstore.errors import DocStoreError, StorageError, StoreClosed
 from docstore.forking import in_child
-from docstore.ingest.extract import Extraction, Unreadable
+from docstore.ingest.extraction import Extraction, Unreadable
 from docstore.ingest.limits import Limits
 
 CONCURRENCY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from docstore.durable import Staged
 from docstore.errors import DocStoreError
-from docstore.ingest.extract import Extraction
+from docstore.ingest.extraction import Extraction
 from docstore.ingest.pipeline import StagedSubindex
 from docstore.ingest.source import Source
 from docstore.model import Document

@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from docstore.durable import Staged, stage
 from docstore.errors import DocStoreError, EmbeddingError, InvalidArgument
-from docstore.ingest import chunk, extract
+from docstore.ingest import chunk, extraction
 from docstore.ingest.digests import Codes, Find, digest
 from docstore.ingest.embed import Embedder
 from docstore.scratch import Scratch
@@ -102,7 +102,7 @@ class Pipeline:
         if not isinstance(self.embedder.fingerprint, str):
             raise InvalidArgument(f"The embedder's fingerprint is {self.embedder.fingerprint!r}; it must be text")
         return json.dumps({
-            "extractor": extract.REVISION,
+            "extractor": extraction.REVISION,
             "chunker": {"revision": chunk.REVISION, "size": self._size, "overlap": self._overlap,
                         "max_tokens": self.embedder.max_tokens},
             "embedder": {"fingerprint": self.embedder.fingerprint, "dimension": self.dimension},

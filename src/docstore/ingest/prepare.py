@@ -9,7 +9,7 @@ from contextlib import closing
 from docstore import texts
 from docstore.durable import stage as stage_bytes
 from docstore.errors import DocStoreError, StorageError
-from docstore.ingest.extract import Extraction, Unreadable
+from docstore.ingest.extraction import Extraction, Unreadable
 from docstore.ingest.extractor import CONCURRENCY, Extractor
 from docstore.ingest.incoming import Incoming
 from docstore.ingest.source import stage

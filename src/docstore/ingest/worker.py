@@ -19,7 +19,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from docstore.ingest.extract import Unreadable, extract
+from docstore.ingest.extract import extract
+from docstore.ingest.extraction import Unreadable
 from docstore.ingest.limits import Limits
 
 Request = tuple[dict[str, Any], bytes]

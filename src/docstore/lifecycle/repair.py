@@ -18,7 +18,7 @@ from docstore import texts as text_files
 from docstore.contents import DocumentRow, SubindexRow
 from docstore.durable import Publication, Staged, stage, storage_errors
 from docstore.errors import DocStoreError, IntegrityError, StoreReadOnly
-from docstore.ingest.extract import Unreadable
+from docstore.ingest.extraction import Unreadable
 from docstore.ingest.pipeline import StagedSubindex
 from docstore.lifecycle import catalog
 from docstore.lifecycle.catalog import Correction
