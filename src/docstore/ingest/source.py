@@ -60,9 +60,9 @@ def read(
     try:
         origin = os.fsdecode(given) if isinstance(given, str | os.PathLike) else given
         if isinstance(origin, str):
+            if _size_of_file(origin, label) >= _LONG:
+                before_long()
             with _opened(origin) as stream:
-                if _size_of_file(stream, label) >= _LONG:
-                    before_long()
                 hash, size = hash_stream(stream)
         elif isinstance(origin, bytes):
             hash, size = hash_stream(io.BytesIO(origin))
@@ -139,8 +139,13 @@ def _readable(path: str | os.PathLike[str]) -> str:
         raise InvalidArgument(f"Cannot add {path!r:.100}: it is no valid path ({error})") from error
 
 
-def _size_of_file(stream: BinaryIO, name: str) -> int:
-    found = os.fstat(stream.fileno())
+def _size_of_file(path: str, name: str) -> int:
+    # Before it is opened: whoever writes to a pipe would take us for its reader. Not of a Path, which takes as long to
+    # make as to look at.
+    found = os.stat(path)  # noqa: PTH116
+    if stat.S_ISDIR(found.st_mode):
+        raise UnreadableDocument(name, "unsupported", "it is a folder. Pass its files, for example "
+                                 "workspace.add_many(p for p in folder.rglob('*') if p.is_file()).")  # fmt: skip
     if not stat.S_ISREG(found.st_mode):
         raise UnreadableDocument(name, "unsupported", "it is a pipe or device, not a file. Pass an open file object.")
     return found.st_size
@@ -152,23 +157,15 @@ def _is_seekable(stream: BinaryIO) -> bool:
 
 def _opened(origin: str | bytes | BinaryIO, position: int = 0) -> AbstractContextManager[BinaryIO]:
     if isinstance(origin, str):
-        return open(origin, "rb", buffering=0, opener=_open_without_waiting)
+        return open(origin, "rb", buffering=0)
     if isinstance(origin, bytes):
         return io.BytesIO(origin)
     origin.seek(position)
     return nullcontext(origin)  # the caller's own: not ours to close
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
-    # A pipe that nobody writes to would otherwise be waited for.
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
 def _unreadable(name: str, error: Exception) -> UnreadableDocument:
     if isinstance(error, FileNotFoundError):
         return UnreadableDocument(name, "missing", "there is no such file. Check the path.")
-    if isinstance(error, IsADirectoryError):
-        return UnreadableDocument(name, "unsupported", "it is a folder. Pass its files, for example "
-                                  "workspace.add_many(p for p in folder.rglob('*') if p.is_file()).")  # fmt: skip
     reason = getattr(error, "strerror", None) or str(error)
     return UnreadableDocument(name, "missing", f"it cannot be read ({reason}). Check the file and its permissions.")
