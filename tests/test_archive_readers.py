@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from docstore import IntegrityError, StoreLocked, nearest
+from docstore import IntegrityError, StoreLocked, search, texts, views
 from docstore import archive as archive_module
 from docstore.archive import ARCHIVE
 from docstore.segments import Addition, Codes, Segment, Spans
@@ -111,23 +111,32 @@ def test_a_commit_waits_for_no_more_than_some_looks(filled: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("mmr", [False, True])
-def test_no_search_scans_while_a_commit_waits_for_it(filled: Path, monkeypatch: pytest.MonkeyPatch, mmr: bool) -> None:
+def test_a_search_holds_up_no_commit_but_while_it_opens_texts(
+    filled: Path, monkeypatch: pytest.MonkeyPatch, mmr: bool
+) -> None:
     monkeypatch.setattr(archive_module, "_TOGETHER_SECONDS", 60)
     with open_store(filled) as store:
         alice, archive = store.workspace("alice"), store._parts.archive
         alice.search(notes()[1].decode(), k=1)  # reads nothing of the others yet
         alice.add(notes(1, 100)[0])
-        held: list[object] = []
-        scan = nearest.nearest
+        held: list[str] = []
 
-        def scanned(*arguments: Any) -> list[nearest.Best]:
-            reading = archive._local.reading
-            held.append(reading and reading.connection)
-            return scan(*arguments)
+        def spied(module: Any, name: str) -> None:
+            act = getattr(module, name)
 
-        monkeypatch.setattr("docstore.views.nearest", scanned)
+            def watched(*arguments: Any) -> Any:
+                reading = getattr(archive._local, "reading", None)
+                assert reading is None or reading.connection is None
+                held.append(name)
+                return act(*arguments)
+
+            monkeypatch.setattr(module, name, watched)
+
+        for module, name in ((views, "nearest"), (texts, "read_blocks"), (texts, "cut"), (search, "_hit")):
+            spied(module, name)
         assert len(alice.search("ships", k=MANY, mmr=mmr)) == MANY
-    assert held == [None, None], "two segments"
+    assert {name: held.count(name) for name in held}.items() >= {"nearest": 2, "cut": MANY, "_hit": MANY}.items()
+    assert held.count("read_blocks") >= 2
 
 
 def test_a_look_that_fails_ends_the_transaction(filled: Path) -> None:

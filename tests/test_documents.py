@@ -106,6 +106,11 @@ class Failing(io.RawIOBase):
         raise ConnectionResetError("peer is gone")
 
 
+def test_a_path_may_end_with_a_slash(alice: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_bytes(b"A note.")
+    assert alice.add(f"{tmp_path}/note.txt/").name == "note.txt"
+
+
 def test_streams(alice: Workspace, folder: Path) -> None:
     assert alice.add(Unseekable(NOTE)).hash == hash_of(NOTE)  # type: ignore[arg-type]
     assert alice.add(Unseekable(NOTE)).reused  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ class Accesses:
             self._due[workspace] = now + (_EVERY if written else _RETRY)
 
     def created(self, workspace: int, moment: datetime) -> None:
-        """The workspace was created after this moment, which counts as an access that is written."""
+        """The workspace was created at about this moment, which counts as an access that is written."""
         self._due[workspace] = moment + _EVERY
 
     @contextmanager

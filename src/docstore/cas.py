@@ -13,6 +13,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, TypeGuard
 
@@ -69,6 +70,11 @@ class ContentStore:
             return os.stat(self._name(hash, suffix)).st_size == size  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
             return self._archive.size(self.packed_name(hash, suffix)) == size
+
+    def opening(self) -> AbstractContextManager[None]:
+        """Inside, this thread opens pieces in less time: packed ones in one transaction. A commit waits for it, so do
+        nothing else there."""
+        return self._archive.reading()
 
     def open(self, hash: str, suffix: str) -> BinaryIO:
         """The piece, opened for reading. Raises what `durable.open_regular` does."""

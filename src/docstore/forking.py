@@ -1,4 +1,6 @@
-"""What a forked child must do before it uses objects of its parent: locks may be held by threads it does not have."""
+"""What must be done around a fork: by a child before it uses objects of its parent, since locks may be held by threads
+it does not have; and by a parent before it forks, where a child could not put things right.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,35 @@ def in_child(reset: Callable[[], None]) -> None:
     _resets[reset.__self__] = reset.__name__
 
 
+_pauses: weakref.WeakKeyDictionary[object, tuple[str, str]] = weakref.WeakKeyDictionary()
+
+
+def around_fork(pause: Callable[[], None], resume: Callable[[], None]) -> None:
+    """Calls a bound method before every fork while its object lives, and another of the same object after it, in the
+    parent. One pair an object."""
+    assert isinstance(pause, MethodType) and isinstance(resume, MethodType) and pause.__self__ is resume.__self__
+    _pauses[pause.__self__] = pause.__name__, resume.__name__
+
+
+_paused: list[tuple[object, str]] = []  # held, so that none of them goes before it is resumed
+
+
+def _pause_all() -> None:
+    for each, (pause, resume) in list(_pauses.items()):
+        getattr(each, pause)()
+        _paused.append((each, resume))
+
+
+def _resume_all() -> None:
+    while _paused:
+        each, resume = _paused.pop()
+        getattr(each, resume)()
+
+
 def _reset_all() -> None:
+    _paused.clear()
     for each, name in list(_resets.items()):
         getattr(each, name)()
 
 
-os.register_at_fork(after_in_child=_reset_all)
+os.register_at_fork(before=_pause_all, after_in_parent=_resume_all, after_in_child=_reset_all)

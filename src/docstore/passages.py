@@ -7,12 +7,15 @@ kept, and whoever has read a text next is spared both. A block is one frame of t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from itertools import chain, islice
 
 from docstore import texts
 from docstore.cas import ContentStore
 from docstore.memory import Memory
+
+_TOGETHER = 16  # texts that are opened in one go
 
 Place = tuple[str, int, int]
 """Hash of a text; first byte, and one past the last, of a piece of it in UTF-8."""
@@ -32,19 +35,31 @@ def read(files: ContentStore, memory: Memory, scope: int, places: Iterable[Place
     for place in places:
         by_text[place[0]][place] = texts.blocks_of(*place)
     pieces: dict[Place, str] = {}
-    for text, wanted in by_text.items():  # one after the other: many texts may hold more than memory may keep
-        blocks = _blocks(files, memory, scope, text, set(chain.from_iterable(wanted.values())))
-        for place, numbers in wanted.items():
-            pieces[place] = texts.cut(text, [blocks[number] for number in numbers], place[1], place[2])
+    remaining = iter(by_text.items())
+    while some := dict(islice(remaining, _TOGETHER)):  # not all: many texts may hold more than memory may keep
+        blocks = _blocks(files, memory, scope, {text: set(chain(*wanted.values())) for text, wanted in some.items()})
+        for text, wanted in some.items():
+            for place, numbers in wanted.items():
+                pieces[place] = texts.cut(text, [blocks[text, number] for number in numbers], place[1], place[2])
     return pieces
 
 
-def _blocks(files: ContentStore, memory: Memory, scope: int, text: str, numbers: set[int]) -> dict[int, memoryview]:
-    blocks = {number: memory.get((scope, text, number)) for number in numbers}
-    lacking = sorted(number for number, block in blocks.items() if block is None)
-    if lacking:
-        with files.open(text, texts.SUFFIX) as file:
-            for number, block in zip(lacking, texts.read_blocks(file, text, lacking), strict=True):
-                blocks[number] = block
+def _blocks(
+    files: ContentStore, memory: Memory, scope: int, wanted: Mapping[str, set[int]]
+) -> dict[tuple[str, int], memoryview]:
+    """Blocks of texts, by text and number."""
+    blocks = {(text, number): memory.get((scope, text, number)) for text, some in wanted.items() for number in some}
+    lacking: dict[str, list[int]] = defaultdict(list)
+    for (text, number), block in blocks.items():
+        if block is None:
+            lacking[text].append(number)
+    with ExitStack() as opened:
+        found = {}
+        with files.opening():
+            for text in lacking:
+                found[text] = opened.enter_context(files.open(text, texts.SUFFIX))
+        for text, numbers in lacking.items():
+            for number, block in zip(numbers, texts.read_blocks(found[text], text, numbers), strict=True):
+                blocks[text, number] = block
                 memory.put((scope, text, number), block)
     return blocks

@@ -1,8 +1,11 @@
 """Connections to one SQLite file, taken and given back: safe for threads and after fork.
 
 Pooled, not tied to threads: a server's short-lived threads would leak one descriptor each. A connection is never
-carried across `fork`: the child opens its own, and keeps the parent's open but untouched, since closing it could
-checkpoint and delete a write-ahead log under the parent.
+carried across `fork`. SQLite notes once for a process what it has locked of a file: in a child that inherits a
+connection the file seems locked already, and is not, so the last other process deletes the write-ahead log under it.
+Therefore the idle ones are closed before a fork, by the parent. Those that its other threads use meanwhile, the child
+keeps open but untouched, since closing one would change what they are writing: see 'Limits we know of' in
+docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from docstore.errors import StoreClosed
-from docstore.forking import in_child
+from docstore.forking import around_fork, in_child
 
 # A child of fork must not close these: see the module's first lines.
 _inherited: list[sqlite3.Connection] = []
@@ -32,15 +35,24 @@ class Pool:
         self._closed = False
         self._idle: list[sqlite3.Connection] = []
         self._make_lock()
-        in_child(self._leave_parent)
+        in_child(self._make_lock)
+        around_fork(self._pause, self._resume)
 
     def _make_lock(self) -> None:
         self._guard = threading.Lock()
 
-    def _leave_parent(self) -> None:
-        _inherited.extend(self._idle)
-        self._idle = []
-        self._make_lock()
+    def _pause(self) -> None:
+        # Held until the fork is over: no other thread may give a connection back between this and the fork.
+        self._guard.acquire()
+        self._close_idle()
+
+    def _resume(self) -> None:
+        self._guard.release()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            with contextlib.suppress(sqlite3.Error):
+                self._idle.pop().close()
 
     def take(self, connect: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
         """A connection that nobody else uses, an idle one or one that `connect` makes.
@@ -85,12 +97,10 @@ class Pool:
     def forget(self) -> None:
         """Closes what is idle: its file is another one by now."""
         with self._guard:
-            while self._idle:
-                self._idle.pop().close()
+            self._close_idle()
 
     def close(self) -> None:
         """Closes all connections, those in use when they are given back. Later use raises StoreClosed."""
         with self._guard:
             self._closed = True
-            while self._idle:
-                self._idle.pop().close()
+            self._close_idle()

@@ -159,15 +159,12 @@ def _checked(queries: Vectors, dimension: int) -> Vectors:
 
 def _find(parts: Parts, scope: int, queries: Vectors, filter: Filter, wanted: Wanted, view: View) -> list[list[Hit]]:
     keep = filter.keep(view)
-    # In one transaction of the archive, which is a quarter of the time for what nobody has read before. It begins with
-    # the first look, when all is scanned.
-    with parts.archive.reading():
-        if wanted.diversity is None:
-            answers = view.nearest(queries, wanted.k, keep, wanted.candidates)
-        else:  # which is for one query
-            answers = [_diversified(view, queries[0], wanted, wanted.diversity, keep)]
-        places = ((found.text, found.first_byte, found.last_byte) for found in chain.from_iterable(answers))
-        pieces = passages.read(parts.texts, parts.memory, scope, places)
+    if wanted.diversity is None:
+        answers = view.nearest(queries, wanted.k, keep, wanted.candidates)
+    else:
+        answers = [_diversified(view, query, wanted, wanted.diversity, keep) for query in queries]
+    places = ((found.text, found.first_byte, found.last_byte) for found in chain.from_iterable(answers))
+    pieces = passages.read(parts.texts, parts.memory, scope, places)
     return [[_hit(found, pieces[found.text, found.first_byte, found.last_byte]) for found in answer]
             for answer in answers]  # fmt: skip
 

@@ -35,6 +35,7 @@ BLOCK = 32 * 1024
 """Bytes of UTF-8 in a frame. 16 KiB compress 5 % worse; 64 KiB take longer to read a span from."""
 _ENTRY = struct.Struct("<II")  # of the seek table: bytes of a frame, and bytes that it gives
 _FOOTER = struct.Struct("<IBI")  # after the entries: frames, flags, magic number
+_LEAST = 10  # bytes of a frame that gives any: 4 of magic number, 2 of header, 3 and 1 of a block (RFC 8878)
 _MAGIC, _SKIPPABLE, _HAS_CHECKSUMS = 0x8F92EAB1, 0x184D2A5E, 0x80
 _SMALL = 64 * 1024  # bytes of a file; larger ones are read in parts
 _LONGEST_SPAN = 16 << 20  # bytes; more is no chunk but a damaged span, which must not fill the memory
@@ -126,13 +127,15 @@ def _frames(file: BinaryIO) -> list[tuple[int, int, int]]:
     if magic != _MAGIC or flags & ~_HAS_CHECKSUMS or not 0 < count <= size // entry or table > size:
         raise EOFError("it has no seek table")
     file.seek(size - table)
-    skippable, length = struct.unpack("<II", _exactly(file, 8))
+    # A table of more frames than there is room for is not even read.
+    if struct.unpack("<II", _exactly(file, 8)) != (_SKIPPABLE, table - 8) or (count - 1) * _LEAST > size - table:
+        raise EOFError("its seek table is not that of its frames")
     # Not with NumPy: most texts have a frame or two, and it would take longer to begin than this to end.
     numbers = struct.unpack(f"<{entry * count // 4}I", _exactly(file, entry * count))
     sizes, gives = numbers[:: entry // 4], numbers[1 :: entry // 4]
     ends = list(accumulate(sizes, initial=0))
     full = gives[:-1].count(BLOCK) == count - 1 and 0 < gives[-1] <= BLOCK and max(sizes) <= 2 * BLOCK
-    if skippable != _SKIPPABLE or length != table - 8 or not full or ends[-1] != size - table:
+    if not full or ends[-1] != size - table:
         raise EOFError("its seek table is not that of its frames")
     return list(zip(ends, ends[1:], gives))
 

@@ -155,12 +155,9 @@ class View:
         self, queries: Vectors, k: int, keep: Callable[[str], bool] | None, candidates: int | None
     ) -> list[list[tuple[Found, int, Part]]]:
         answers: list[list[tuple[Found, int, Part]]] = [[] for _ in queries]
-        best = [
-            nearest(part.snapshot, queries, k, part.alive, None if keep is None else part.accepted(keep), candidates)
-            for part in self.parts
-        ]
-        # Only now are spans read: who reads may hold up a commit, and should not scan meanwhile.
-        for part, best_of_part in zip(self.parts, best, strict=True):
+        for part in self.parts:
+            allowed = None if keep is None else part.accepted(keep)
+            best_of_part = nearest(part.snapshot, queries, k, part.alive, allowed, candidates)
             for answer, some in zip(answers, part.found(best_of_part), strict=True):
                 answer.extend(some)
         for answer in answers:

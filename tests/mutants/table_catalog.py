@@ -122,26 +122,18 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "connections-carried-over-fork", "pool.py",
-        "        _inherited.extend(self._idle)\n"
-        "        self._idle = []\n",
-        "",
-        "child and parent use one connection",
-        (f"{_CATALOG_LOCKS}::test_a_child_leaves_its_parents_connections_open_and_unused",),
-    ),
-    Mutant(
-        "connections-closed-in-the-child", "pool.py",
-        "        _inherited.extend(self._idle)\n",
-        "",
-        "the child closes its parent's connections",
-        (f"{_CATALOG_LOCKS}::test_a_child_leaves_its_parents_connections_open_and_unused",),
+        "        self._guard.acquire()\n        self._close_idle()", "        self._guard.acquire()",
+        "child and parent use one connection, and what a child commits is lost with its parent's log",
+        (
+            f"{_CATALOG_LOCKS}::test_a_child_has_no_connection_of_its_parent",
+            f"{_CATALOG_LOCKS}::test_what_a_child_commits_outlives_its_parents_store",
+        ),
     ),
     Mutant(
         "locks-carried-over-fork", "pool.py",
-        "        self._idle = []\n"
-        "        self._make_lock()\n",
-        "        self._idle = []\n",
-        "a child forked while a thread writes hangs",
-        (f"{_CATALOG_LOCKS}::test_a_child_forked_while_locks_are_held_can_use_the_store",),
+        "        in_child(self._make_lock)\n", "",
+        "a child's first look at the store hangs",
+        (f"{_CATALOG_LOCKS}::test_a_child_has_no_connection_of_its_parent",),
     ),
     Mutant(
         "pool-taken-from-without-lock", "pool.py",

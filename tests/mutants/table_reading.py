@@ -156,19 +156,10 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_VIEWS}::test_what_is_no_longer_referenced_leaves_memory",),
     ),
     Mutant(
-        "scans-between-looks", "views.py",
-        "        best = [\n"
-        "            nearest(part.snapshot, queries, k, part.alive, None if keep is None else part.accepted(keep), "
-        "candidates)\n"
-        "            for part in self.parts\n"
-        "        ]\n",
-        "        best = (\n"
-        "            nearest(part.snapshot, queries, k, part.alive, None if keep is None else part.accepted(keep), "
-        "candidates)\n"
-        "            for part in self.parts\n"
-        "        )\n",
-        "a commit waits until a second segment is scanned",
-        ("tests/test_archive_readers.py::test_no_search_scans_while_a_commit_waits_for_it",),
+        "decompresses-while-a-commit-waits", "passages.py",
+        "        with files.opening():\n", "        opened.enter_context(files.opening())\n        if True:\n",
+        "a commit waits until what a search found is decompressed",
+        ("tests/test_archive_readers.py::test_a_search_holds_up_no_commit_but_while_it_opens_texts",),
     ),
     Mutant(
         "reads-in-one-transaction-for-ever", "archive.py",

@@ -58,7 +58,7 @@ def read(
     staged = None
     position = 0
     try:
-        origin = os.fsdecode(given) if isinstance(given, str | os.PathLike) else given
+        origin = os.fsdecode(given).rstrip("/") or "/" if isinstance(given, str | os.PathLike) else given
         if isinstance(origin, str):
             if _size_of_file(origin, label) >= _LONG:
                 before_long()
