@@ -1,17 +1,14 @@
-"""The catalog's locks, transactions and snapshots, and what a forked child may use: forced, not waited for."""
+"""The catalog's locks, transactions and snapshots: forced, not waited for."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,9 +17,8 @@ import pytest
 
 from docstore import DocStore, StoreLocked, Workspace, schema
 from docstore.database import CatalogDatabase
-from docstore.lifecycle import catalog
 from docstore.testing import HashEmbedder
-from tests.folders import files, query
+from tests.folders import query
 from tests.races import first
 
 NOTE = b"A note."
@@ -298,172 +294,6 @@ def test_a_connection_in_use_closes_with_the_store(folder: Path) -> None:
         pass
     closing.join()
     assert list(pooled) == []
-
-
-# -- fork -------------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def child(run: Callable[[], bool]) -> Iterator[None]:
-    """Forks, runs something in the child while the block runs here, and expects it to return True within 10 s."""
-    pid = os.fork()
-    if pid == 0:  # pragma: no cover
-        code = 1
-        try:
-            signal.alarm(10)
-            code = 0 if run() else 2
-        finally:
-            os._exit(code)
-    try:
-        yield
-    finally:
-        assert os.waitpid(pid, 0)[1] == 0
-
-
-def open_catalogs() -> list[str]:
-    """The catalogs that this process has open."""
-    targets = []
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            targets.append(str(descriptor.readlink()))
-    return [each for each in targets if each.endswith("catalog.db")]
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="names descriptors through /proc")
-def test_a_child_has_no_connection_of_its_parent(folder: Path) -> None:
-    with open_store(folder) as store:
-        store.workspace("alice")
-        gc.collect()  # what other tests left behind
-        others = [each for each in open_catalogs() if not each.startswith(str(folder))]
-        with child(lambda: open_catalogs() == others and store.workspaces() == ["alice"]):
-            pass
-        assert store.workspaces() == ["alice"]
-
-
-def test_what_a_child_commits_outlives_its_parents_store(folder: Path) -> None:
-    # The parent is the last that SQLite knows to have the catalog open, and takes the log away when it closes it.
-    with open_store(folder) as store:
-        store.workspace("alice").add(NOTE)
-        closed, go_on = os.pipe()[::-1]
-
-        def commit() -> bool:
-            found = store.workspaces() == ["alice"]
-            os.read(go_on, 1)
-            store.workspace("bob").add(b"Another note.")
-            return found
-
-        with child(commit):
-            time.sleep(0.2)
-            store.close()
-            os.write(closed, b"x")
-    with open_store(folder) as store:
-        assert store.workspaces() == ["alice", "bob"]
-        assert len(store.workspace("bob").documents()) == 1
-        assert store.verify().ok
-    os.close(closed)
-    os.close(go_on)
-
-
-def test_a_child_forked_while_locks_are_held_can_use_the_store(folder: Path) -> None:
-    with open_store(folder, timeout=3) as store, open_store(folder, timeout=3, readonly=True) as reader:
-        alice = store.workspace("alice")
-        alice.add(NOTE)
-        frozen = reader._parts.database._frozen
-        assert frozen is not None
-        database = store._parts.database
-        for lock in (database._writing, store._parts.memory._guard, frozen._guard):
-            with lock:
-                pid = child(lambda: bool(store.workspace("bob").name and alice.search("note") and reader.workspaces()))
-                with pid:
-                    pass
-
-
-# -- the schema -------------------------------------------------------------------------------------------------------
-
-
-def test_counts_and_totals_follow_every_change(folder: Path) -> None:
-    def sound(store: DocStore) -> None:
-        with store._parts.database.read() as db:
-            assert catalog.problems(db) == []
-
-    with open_store(folder) as store, DocStore(folder, embedder=HashEmbedder(32)) as second:
-        alice, bob = store.workspace("alice"), store.workspace("bob")
-        sound(store)
-        hash = alice.add(NOTE + b"\n").hash
-        bob.add(NOTE + b"\n")
-        bob.add(NOTE + b"\r\n")
-        sound(store)
-        second.workspace("alice").link(hash)
-        sound(store)
-        with store._parts.database.write() as db:
-            db.execute("UPDATE texts SET file_size = file_size + 7")
-        sound(store)
-        with store._parts.database.write() as db:
-            db.execute("UPDATE texts SET file_size = file_size - 7")
-        alice.remove(hash)
-        sound(store)
-        store.delete_workspace("bob")
-        sound(store)
-        assert store.collect().documents == 2
-        sound(store)
-    assert files(folder) == []
-
-
-@pytest.fixture
-def raw(folder: Path, alice: Workspace) -> Iterator[sqlite3.Connection]:
-    """What any program may open, on a store with two documents."""
-    alice.add_many([NOTE, b"Another note."])
-    connection = sqlite3.connect(folder / "catalog.db", isolation_level=None)
-    connection.execute("PRAGMA foreign_keys = ON")
-    yield connection
-    connection.close()
-
-
-@pytest.mark.parametrize(
-    ("before", "refused"),
-    [
-        ([], "DELETE FROM workspaces"),
-        ([], "DELETE FROM documents"),
-        (["DELETE FROM refs", "DELETE FROM subindexes"], "DELETE FROM texts"),
-        (["DELETE FROM refs", "DELETE FROM documents"], "DELETE FROM texts"),
-        ([], "DELETE FROM pipelines"),
-    ],
-)
-def test_nothing_that_is_pointed_to_can_be_deleted(raw: sqlite3.Connection, before: list[str], refused: str) -> None:
-    for statement in before:
-        raw.execute(statement)
-    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
-        raw.execute(refused)
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE documents SET refcount = 0",
-        "UPDATE documents SET unreferenced_at = '2000-01-01'",
-        "UPDATE documents SET refcount = -1, unreferenced_at = NULL",
-    ],
-)
-def test_a_count_and_its_time_agree(raw: sqlite3.Connection, statement: str) -> None:
-    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-        raw.execute(statement)
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE refs SET document_id = 2 WHERE document_id = 1",
-        "UPDATE refs SET workspace_id = 2",
-        "UPDATE documents SET hash = replace(hash, 'a', 'b')",
-        "UPDATE documents SET text_id = 2 WHERE id = 1",
-        "UPDATE documents SET size = size + 1",
-    ],
-)
-def test_identities_do_not_change(raw: sqlite3.Connection, statement: str) -> None:
-    raw.execute("INSERT INTO workspaces (name, created_at) VALUES ('bob', '')")
-    raw.execute("DELETE FROM refs WHERE document_id = 2")
-    with pytest.raises(sqlite3.IntegrityError, match=r"cannot change|immutable"):
-        raw.execute(statement)
 
 
 def test_a_store_that_was_just_begun_can_be_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

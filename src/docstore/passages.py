@@ -48,7 +48,9 @@ def _blocks(
     files: ContentStore, memory: Memory, scope: int, wanted: Mapping[str, set[int]]
 ) -> dict[tuple[str, int], memoryview]:
     """Blocks of texts, by text and number."""
-    blocks = {(text, number): memory.get((scope, text, number)) for text, some in wanted.items() for number in some}
+    blocks = {
+        (text, number): memory.get((scope, text, number)) for text, some in wanted.items() for number in sorted(some)
+    }
     lacking: dict[str, list[int]] = defaultdict(list)
     for (text, number), block in blocks.items():
         if block is None:

@@ -27,6 +27,8 @@ REST = (
     "tests/test_durability.py",
     "tests/test_forced_races.py",
     "tests/test_catalog_locks.py",
+    "tests/test_forking.py",
+    "tests/test_schema.py",
     "tests/test_claims.py",
     "tests/test_collect.py",
     "tests/test_refcount.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _CATALOG_LOCKS = "tests/test_catalog_locks.py"
+_FORKING = "tests/test_forking.py"
 _CLAIMS = "tests/test_claims.py"
 _DAMAGE = "tests/test_damage.py"
 _DURABILITY = "tests/test_durability.py"
@@ -125,15 +126,15 @@ MUTANTS: tuple[Mutant, ...] = (
         "        self._guard.acquire()\n        self._close_idle()", "        self._guard.acquire()",
         "child and parent use one connection, and what a child commits is lost with its parent's log",
         (
-            f"{_CATALOG_LOCKS}::test_a_child_has_no_connection_of_its_parent",
-            f"{_CATALOG_LOCKS}::test_what_a_child_commits_outlives_its_parents_store",
+            f"{_FORKING}::test_a_child_has_no_connection_of_its_parent",
+            f"{_FORKING}::test_what_a_child_commits_outlives_its_parents_store",
         ),
     ),
     Mutant(
         "locks-carried-over-fork", "pool.py",
         "        in_child(self._make_lock)\n", "",
         "a child's first look at the store hangs",
-        (f"{_CATALOG_LOCKS}::test_a_child_has_no_connection_of_its_parent",),
+        (f"{_FORKING}::test_a_child_has_no_connection_of_its_parent",),
     ),
     Mutant(
         "pool-taken-from-without-lock", "pool.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_CATALOG_LOCKS = "tests/test_catalog_locks.py"
+_FORKING = "tests/test_forking.py"
 _COLLECT = "tests/test_collect.py"
 _DOCUMENTS = "tests/test_documents.py"
 _DURABILITY = "tests/test_durability.py"
@@ -97,7 +97,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "        self._guard = threading.Lock()\n",
         "    def _leave_parent(self) -> None:\n",
         "a child forked while a thread looks hangs",
-        (f"{_CATALOG_LOCKS}::test_a_child_forked_while_locks_are_held_can_use_the_store",),
+        (f"{_FORKING}::test_a_child_forked_while_locks_are_held_can_use_the_store",),
     ),
     Mutant(
         "kept-without-lock", "memory.py",
@@ -179,7 +179,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "        in_child(self._make_lock)\n",
         "",
         "a child forked while a thread searches hangs",
-        (f"{_CATALOG_LOCKS}::test_a_child_forked_while_locks_are_held_can_use_the_store",),
+        (f"{_FORKING}::test_a_child_forked_while_locks_are_held_can_use_the_store",),
     ),
     Mutant(
         "half-a-sub-index-is-intact", "parts.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_CATALOG_LOCKS = "tests/test_catalog_locks.py"
+_SCHEMA = "tests/test_schema.py"
 _REFCOUNT = "tests/test_refcount.py"
 _SEARCH = "tests/test_search.py"
 
@@ -36,28 +36,28 @@ MUTANTS: tuple[Mutant, ...] = (
         "refcount INTEGER NOT NULL DEFAULT 0 CHECK (refcount >= 0),",
         "refcount INTEGER NOT NULL DEFAULT 0,",
         "a count that lies is not refused",
-        (f"{_CATALOG_LOCKS}::test_a_count_and_its_time_agree",),
+        (f"{_SCHEMA}::test_a_count_and_its_time_agree",),
     ),
     Mutant(
         "unreferenced-without-a-time", "migrations/m001_first_release.py",
         "    CHECK ((refcount = 0) = (unreferenced_at IS NOT NULL)),\n",
         "",
         "what is unreferenced is never collected",
-        (f"{_CATALOG_LOCKS}::test_a_count_and_its_time_agree",),
+        (f"{_SCHEMA}::test_a_count_and_its_time_agree",),
     ),
     Mutant(
         "cascade-refs-workspaces", "migrations/m001_first_release.py",
         "workspace_id INTEGER NOT NULL REFERENCES workspaces(id) ON DELETE RESTRICT",
         "workspace_id INTEGER NOT NULL REFERENCES workspaces(id) ON DELETE CASCADE",
         "deleting one row silently deletes those that point to it",
-        (f"{_CATALOG_LOCKS}::test_nothing_that_is_pointed_to_can_be_deleted",),
+        (f"{_SCHEMA}::test_nothing_that_is_pointed_to_can_be_deleted",),
     ),
     Mutant(
         "cascade-refs-documents", "migrations/m001_first_release.py",
         "document_id INTEGER NOT NULL REFERENCES documents(id) ON DELETE RESTRICT",
         "document_id INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE",
         "deleting one row silently deletes those that point to it",
-        (f"{_CATALOG_LOCKS}::test_nothing_that_is_pointed_to_can_be_deleted",),
+        (f"{_SCHEMA}::test_nothing_that_is_pointed_to_can_be_deleted",),
     ),
     Mutant(
         "cascade-documents-texts", "migrations/m001_first_release.py",
@@ -70,21 +70,21 @@ MUTANTS: tuple[Mutant, ...] = (
         "    size INTEGER NOT NULL CHECK (size > 0), -- bytes of the blob\n"
         "    text_id INTEGER NOT NULL REFERENCES texts(id) ON DELETE CASCADE",
         "deleting one row silently deletes those that point to it",
-        (f"{_CATALOG_LOCKS}::test_nothing_that_is_pointed_to_can_be_deleted",),
+        (f"{_SCHEMA}::test_nothing_that_is_pointed_to_can_be_deleted",),
     ),
     Mutant(
         "cascade-subindexes-texts", "migrations/m001_first_release.py",
         "text_id INTEGER NOT NULL REFERENCES texts(id) ON DELETE RESTRICT, -- whose chunks",
         "text_id INTEGER NOT NULL REFERENCES texts(id) ON DELETE CASCADE, -- whose chunks",
         "deleting one row silently deletes those that point to it",
-        (f"{_CATALOG_LOCKS}::test_nothing_that_is_pointed_to_can_be_deleted",),
+        (f"{_SCHEMA}::test_nothing_that_is_pointed_to_can_be_deleted",),
     ),
     Mutant(
         "cascade-subindexes-pipelines", "migrations/m001_first_release.py",
         "REFERENCES pipelines(id) ON DELETE RESTRICT",
         "REFERENCES pipelines(id) ON DELETE CASCADE",
         "deleting one row silently deletes those that point to it",
-        (f"{_CATALOG_LOCKS}::test_nothing_that_is_pointed_to_can_be_deleted",),
+        (f"{_SCHEMA}::test_nothing_that_is_pointed_to_can_be_deleted",),
     ),
     Mutant(
         "references-not-counted", "migrations/m001_first_release.py",
@@ -131,63 +131,63 @@ MUTANTS: tuple[Mutant, ...] = (
         "CREATE TRIGGER refs_identity BEFORE UPDATE OF workspace_id, document_id ON refs\nBEGIN",
         "CREATE TRIGGER refs_identity BEFORE UPDATE OF workspace_id, document_id ON refs\nWHEN 0 BEGIN",
         "a reference changes uncounted",
-        (f"{_CATALOG_LOCKS}::test_identities_do_not_change",),
+        (f"{_SCHEMA}::test_identities_do_not_change",),
     ),
     Mutant(
         "documents-can-change", "migrations/m001_first_release.py",
         "CREATE TRIGGER documents_identity BEFORE UPDATE OF hash, size, text_id ON documents\nBEGIN",
         "CREATE TRIGGER documents_identity BEFORE UPDATE OF hash, size, text_id ON documents\nWHEN 0 BEGIN",
         "a row no longer names its file",
-        (f"{_CATALOG_LOCKS}::test_identities_do_not_change",),
+        (f"{_SCHEMA}::test_identities_do_not_change",),
     ),
     Mutant(
         "uncounted-references", "migrations/m001_first_release.py",
         "UPDATE totals SET refs = refs + 1, avoided = avoided + NEW.avoided",
         "UPDATE totals SET id = 1",
         "totals that nobody can trust",
-        (f"{_CATALOG_LOCKS}::test_counts_and_totals_follow_every_change",),
+        (f"{_SCHEMA}::test_counts_and_totals_follow_every_change",),
     ),
     Mutant(
         "uncounted-lost-references", "migrations/m001_first_release.py",
         "UPDATE totals SET refs = refs - 1",
         "UPDATE totals SET id = 1",
         "totals that nobody can trust",
-        (f"{_CATALOG_LOCKS}::test_counts_and_totals_follow_every_change",),
+        (f"{_SCHEMA}::test_counts_and_totals_follow_every_change",),
     ),
     Mutant(
         "uncounted-logical-bytes", "migrations/m001_first_release.py",
         "UPDATE totals SET logical_bytes = logical_bytes + (NEW.refcount - OLD.refcount) * {_FOOTPRINT}",
         "UPDATE totals SET id = 1",
         "totals that nobody can trust",
-        (f"{_CATALOG_LOCKS}::test_counts_and_totals_follow_every_change",),
+        (f"{_SCHEMA}::test_counts_and_totals_follow_every_change",),
     ),
     Mutant(
         "uncounted-documents", "migrations/m001_first_release.py",
         "UPDATE totals SET documents = documents + 1, file_bytes = file_bytes + NEW.size",
         "UPDATE totals SET id = 1",
         "totals that nobody can trust",
-        (f"{_CATALOG_LOCKS}::test_counts_and_totals_follow_every_change",),
+        (f"{_SCHEMA}::test_counts_and_totals_follow_every_change",),
     ),
     Mutant(
         "uncounted-lost-documents", "migrations/m001_first_release.py",
         "UPDATE totals SET documents = documents - 1, file_bytes = file_bytes - OLD.size",
         "UPDATE totals SET id = 1",
         "totals that nobody can trust",
-        (f"{_CATALOG_LOCKS}::test_counts_and_totals_follow_every_change",),
+        (f"{_SCHEMA}::test_counts_and_totals_follow_every_change",),
     ),
     Mutant(
         "uncounted-texts", "migrations/m001_first_release.py",
         "AFTER INSERT ON texts BEGIN\n    UPDATE totals SET file_bytes = file_bytes + NEW.file_size;",
         "AFTER INSERT ON texts BEGIN\n    UPDATE totals SET id = 1;",
         "totals that nobody can trust",
-        (f"{_CATALOG_LOCKS}::test_counts_and_totals_follow_every_change",),
+        (f"{_SCHEMA}::test_counts_and_totals_follow_every_change",),
     ),
     Mutant(
         "uncounted-lost-texts", "migrations/m001_first_release.py",
         "UPDATE totals SET file_bytes = file_bytes - OLD.file_size",
         "UPDATE totals SET id = 1",
         "totals that nobody can trust",
-        (f"{_CATALOG_LOCKS}::test_counts_and_totals_follow_every_change",),
+        (f"{_SCHEMA}::test_counts_and_totals_follow_every_change",),
     ),
     Mutant(
         "uncounted-rewritten-texts", "migrations/m001_first_release.py",
@@ -196,7 +196,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "            * (SELECT coalesce(sum(refcount), 0) FROM documents WHERE text_id = NEW.id)",
         "UPDATE totals SET id = 1",
         "totals that nobody can trust",
-        (f"{_CATALOG_LOCKS}::test_counts_and_totals_follow_every_change",),
+        (f"{_SCHEMA}::test_counts_and_totals_follow_every_change",),
     ),
     Mutant(
         "uncounted-subindexes", "migrations/m001_first_release.py",
@@ -206,7 +206,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "            * (SELECT coalesce(sum(refcount), 0) FROM documents WHERE text_id = NEW.text_id)",
         "UPDATE totals SET id = 1",
         "totals that nobody can trust",
-        (f"{_CATALOG_LOCKS}::test_counts_and_totals_follow_every_change",),
+        (f"{_SCHEMA}::test_counts_and_totals_follow_every_change",),
     ),
     Mutant(
         "uncounted-lost-subindexes", "migrations/m001_first_release.py",
@@ -216,34 +216,34 @@ MUTANTS: tuple[Mutant, ...] = (
         "            * (SELECT coalesce(sum(refcount), 0) FROM documents WHERE text_id = OLD.text_id)",
         "UPDATE totals SET id = 1",
         "totals that nobody can trust",
-        (f"{_CATALOG_LOCKS}::test_counts_and_totals_follow_every_change",),
+        (f"{_SCHEMA}::test_counts_and_totals_follow_every_change",),
     ),
     Mutant(
         "uncounted-workspaces", "migrations/m002_checked_and_checkable.py",
         "UPDATE totals SET workspaces = workspaces + 1, workspaces_made = workspaces_made + 1",
         "UPDATE totals SET id = 1",
         "totals that nobody can trust",
-        (f"{_CATALOG_LOCKS}::test_counts_and_totals_follow_every_change",),
+        (f"{_SCHEMA}::test_counts_and_totals_follow_every_change",),
     ),
     Mutant(
         "uncounted-lost-workspaces", "migrations/m001_first_release.py",
         "UPDATE totals SET workspaces = workspaces - 1",
         "UPDATE totals SET id = 1",
         "totals that nobody can trust",
-        (f"{_CATALOG_LOCKS}::test_counts_and_totals_follow_every_change",),
+        (f"{_SCHEMA}::test_counts_and_totals_follow_every_change",),
     ),
     Mutant(
         "documents-not-listed-for-checking", "migrations/m002_checked_and_checkable.py",
         "    INSERT INTO checks VALUES (NEW.id, '');",
         "    SELECT 1;",
         "verify passes over new documents",
-        (f"{_CATALOG_LOCKS}::test_counts_and_totals_follow_every_change",),
+        (f"{_SCHEMA}::test_counts_and_totals_follow_every_change",),
     ),
     Mutant(
         "checks-outlive-documents", "migrations/m002_checked_and_checkable.py",
         "    DELETE FROM checks WHERE document_id = OLD.id;",
         "    SELECT 1;",
         "no document can be collected",
-        (f"{_CATALOG_LOCKS}::test_counts_and_totals_follow_every_change",),
+        (f"{_SCHEMA}::test_counts_and_totals_follow_every_change",),
     ),
 )  # fmt: skip

@@ -1,0 +1,92 @@
+"""What a forked child may use of a store that its parent opened, and what becomes of what it commits."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.packing import open_store
+
+NOTE = b"A note."
+
+
+@contextlib.contextmanager
+def child(run: Callable[[], bool]) -> Iterator[None]:
+    """Forks, runs something in the child while the block runs here, and expects it to return True within 10 s."""
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover
+        code = 1
+        try:
+            signal.alarm(10)
+            code = 0 if run() else 2
+        finally:
+            os._exit(code)
+    try:
+        yield
+    finally:
+        assert os.waitpid(pid, 0)[1] == 0
+
+
+def open_catalogs() -> list[str]:
+    """The catalogs that this process has open."""
+    targets = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            targets.append(str(descriptor.readlink()))
+    return [each for each in targets if each.endswith("catalog.db")]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="names descriptors through /proc")
+def test_a_child_has_no_connection_of_its_parent(folder: Path) -> None:
+    with open_store(folder) as store:
+        store.workspace("alice")
+        gc.collect()  # what other tests left behind
+        others = [each for each in open_catalogs() if not each.startswith(str(folder))]
+        with child(lambda: open_catalogs() == others and store.workspaces() == ["alice"]):
+            pass
+        assert store.workspaces() == ["alice"]
+
+
+def test_what_a_child_commits_outlives_its_parents_store(folder: Path) -> None:
+    # The parent is the last that SQLite knows to have the catalog open, and takes the log away when it closes it.
+    with open_store(folder) as store:
+        store.workspace("alice").add(NOTE)
+        closed, go_on = os.pipe()[::-1]
+
+        def commit() -> bool:
+            found = store.workspaces() == ["alice"]
+            os.read(go_on, 1)
+            store.workspace("bob").add(b"Another note.")
+            return found
+
+        with child(commit):
+            time.sleep(0.2)
+            store.close()
+            os.write(closed, b"x")
+    with open_store(folder) as store:
+        assert store.workspaces() == ["alice", "bob"]
+        assert len(store.workspace("bob").documents()) == 1
+        assert store.verify().ok
+    os.close(closed)
+    os.close(go_on)
+
+
+def test_a_child_forked_while_locks_are_held_can_use_the_store(folder: Path) -> None:
+    with open_store(folder, timeout=3) as store, open_store(folder, timeout=3, readonly=True) as reader:
+        alice = store.workspace("alice")
+        alice.add(NOTE)
+        frozen = reader._parts.database._frozen
+        assert frozen is not None
+        database = store._parts.database
+        for lock in (database._writing, store._parts.memory._guard, frozen._guard):
+            with lock:
+                pid = child(lambda: bool(store.workspace("bob").name and alice.search("note") and reader.workspaces()))
+                with pid:
+                    pass
