@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.peers.engine import ENTRIES, Engine, Entry
 
 _CHANGES = 10
-"""Documents attached and detached, each in another workspace."""
+"""Documents attached and detached, and new ones stored, each in another workspace."""
 
 
 def build(entry: Entry, folder: Path) -> dict[str, Any]:
@@ -49,11 +49,13 @@ def warm(entry: Entry, folder: Path) -> dict[str, Any]:
         searches = [_milliseconds(lambda: engine.search(workspace, vector, K))  # noqa: B023
                     for workspace, vectors in enumerate(workload.queries) for vector in vectors]  # fmt: skip
         changes = [_change(engine, workload, workspace) for workspace in range(min(_CHANGES, len(workload.queries)))]
+        new = workload.new_documents(len(changes), after=ENTRIES.index(entry) * len(changes))
+        stored = [_store(engine, workspace, document) for workspace, document in enumerate(new)]
         threads = len(list(Path("/proc/self/task").iterdir()))
     finally:
         engine.close()
     return {"recall": float(np.mean(recalls)), "searches": searches, "attach": [each[0] for each in changes],
-            "detach": [each[1] for each in changes], "threads": threads}  # fmt: skip
+            "detach": [each[1] for each in changes], "store": stored, "threads": threads}  # fmt: skip
 
 
 def _change(engine: Engine, workload: Any, workspace: int) -> tuple[float, float]:
@@ -71,6 +73,19 @@ def _change(engine: Engine, workload: Any, workspace: int) -> tuple[float, float
     if document.texts[0] in found:
         raise RuntimeError("a search after detaching a document finds it")
     return attach, detach
+
+
+def _store(engine: Engine, workspace: int, document: Any) -> float:
+    def then_search() -> list[str]:
+        engine.store(workspace, document)
+        return engine.search(workspace, document.vectors[0], 5)
+
+    found: list[str] = []
+    took = _milliseconds(lambda: found.extend(then_search()))
+    if document.texts[0] not in found:
+        raise RuntimeError("a search after storing a document does not find it")
+    engine.detach(workspace, document)  # others search the same workspaces, and know what must be found there
+    return took
 
 
 def cold(entry: Entry, folder: Path) -> dict[str, Any]:

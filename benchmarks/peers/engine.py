@@ -30,6 +30,9 @@ class Engine(Protocol):
     def detach(self, workspace: int, document: Document) -> None:
         """Removes it again."""
 
+    def store(self, workspace: int, document: Document) -> None:
+        """Stores a document that nobody has, with its vectors, for a workspace. The next search sees it."""
+
     def close(self) -> None:
         """Closes files and stops what was started."""
 

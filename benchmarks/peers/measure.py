@@ -45,6 +45,7 @@ class Measured:
     searches: Sequence[float]
     attach: Sequence[float]
     detach: Sequence[float]
+    store: Sequence[float]
     cold: Sequence[float]
     threads: int
     """Of the process that searched, at its end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,14 +30,17 @@ class Chroma:
     def build(self, workload: Workload) -> int:
         """As in `Engine`."""
         for group in workload.groups():
-            self._chunks.add(
-                ids=[str(chunk) for document in group for chunk in document.chunks],
-                embeddings=np.concatenate([document.vectors for document in group]),
-                documents=[text for document in group for text in document.texts],
-                metadatas=[{"document": document.number} for document in group for _ in document.chunks],
-            )
+            self._add(group)
         self._references.fill(workload.references())
         return len(workload.workspaces)
+
+    def _add(self, documents: Sequence[Document]) -> None:
+        self._chunks.add(
+            ids=[str(chunk) for document in documents for chunk in document.chunks],
+            embeddings=np.concatenate([document.vectors for document in documents]),
+            documents=[text for document in documents for text in document.texts],
+            metadatas=[{"document": document.number} for document in documents for _ in document.chunks],
+        )
 
     def search(self, workspace: int, vector: npt.NDArray[np.float32], k: int) -> list[str]:
         """As in `Engine`."""
@@ -51,6 +55,11 @@ class Chroma:
     def detach(self, workspace: int, document: Document) -> None:
         """As in `Engine`."""
         self._references.remove(workspace, document.number)
+
+    def store(self, workspace: int, document: Document) -> None:
+        """As in `Engine`."""
+        self._add([document])
+        self.attach(workspace, document)
 
     def close(self) -> None:
         """As in `Engine`."""

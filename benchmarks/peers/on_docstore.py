@@ -29,12 +29,23 @@ class _Known(ClusteredEmbedder):
         return self._vectors[[self._rows[hash(text)] for text in texts]]
 
 
+class _Ready(ClusteredEmbedder):
+    """Gives the vectors of one document that it was handed."""
+
+    document: Document
+
+    def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+        positions = {text: position for position, text in enumerate(self.document.texts)}
+        return self.document.vectors[[positions[text] for text in texts]]
+
+
 class Docstore:
     """Workspaces of one store."""
 
     def __init__(self, folder: Path, _mode: str) -> None:
         self._folder = folder
-        self._store = DocStore(folder, embedder=ClusteredEmbedder())
+        self._ready = _Ready()
+        self._store = DocStore(folder, embedder=self._ready)
 
     def build(self, workload: Workload) -> int:
         """Adds all documents once, then each workspace's own: their bytes are hashed, found, and referenced."""
@@ -56,6 +67,11 @@ class Docstore:
     def detach(self, workspace: int, document: Document) -> None:
         """As in `Engine`."""
         self._store.workspace(str(workspace)).remove(blake3(document.content).hexdigest())
+
+    def store(self, workspace: int, document: Document) -> None:
+        """As in `Engine`."""
+        self._ready.document = document
+        self._store.workspace(str(workspace)).add(document.content)
 
     def close(self) -> None:
         """As in `Engine`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,19 +38,22 @@ class DuckDB:
         """As in `Engine`."""
         self._db.execute(_SCHEMA.format(workload.vectors.shape[1]))
         for group in workload.groups():
-            vectors = np.concatenate([document.vectors for document in group])
-            rows = pa.table({
-                "id": [chunk for document in group for chunk in document.chunks],
-                "document": [document.number for document in group for _ in document.chunks],
-                "vector": pa.FixedSizeListArray.from_arrays(vectors.ravel(), vectors.shape[1]),
-                "text": [text for document in group for text in document.texts],
-            })  # fmt: skip
-            self._db.register("rows", rows).execute("INSERT INTO chunks FROM rows")
+            self._insert(group)
         workspaces, documents = zip(*workload.references(), strict=True)
         references = pa.table({"workspace": workspaces, "document": documents})
         self._db.register("rows", references).execute("INSERT INTO refs FROM rows")
         self._db.execute("CHECKPOINT")
         return len(workload.workspaces)
+
+    def _insert(self, documents: Sequence[Document]) -> None:
+        vectors = np.concatenate([document.vectors for document in documents])
+        rows = pa.table({
+            "id": [chunk for document in documents for chunk in document.chunks],
+            "document": [document.number for document in documents for _ in document.chunks],
+            "vector": pa.FixedSizeListArray.from_arrays(vectors.ravel(), vectors.shape[1]),
+            "text": [text for document in documents for text in document.texts],
+        })  # fmt: skip
+        self._db.register("rows", rows).execute("INSERT INTO chunks FROM rows")
 
     def search(self, workspace: int, vector: npt.NDArray[np.float32], k: int) -> list[str]:
         """As in `Engine`."""
@@ -62,6 +66,13 @@ class DuckDB:
     def detach(self, workspace: int, document: Document) -> None:
         """As in `Engine`."""
         self._db.execute("DELETE FROM refs WHERE workspace = ? AND document = ?", [workspace, document.number])
+
+    def store(self, workspace: int, document: Document) -> None:
+        """As in `Engine`."""
+        self._db.begin()
+        self._insert([document])
+        self.attach(workspace, document)
+        self._db.commit()
 
     def close(self) -> None:
         """As in `Engine`."""

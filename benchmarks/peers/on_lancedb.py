@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,15 +32,8 @@ class LanceDB:
         schema = pa.schema({"document": pa.int32(), "vector": pa.list_(pa.float32(), workload.vectors.shape[1]),
                             "text": pa.string()})  # fmt: skip
 
-        def batches() -> Iterator[Any]:
-            for group in workload.groups():
-                numbers = [document.number for document in group for _ in document.chunks]
-                vectors = np.concatenate([document.vectors for document in group]).ravel()
-                texts = [text for document in group for text in document.texts]
-                lists = pa.FixedSizeListArray.from_arrays(vectors, workload.vectors.shape[1])
-                yield pa.record_batch([pa.array(numbers, pa.int32()), lists, pa.array(texts)], schema)
-
-        table = self._db.create_table("chunks", batches(), schema=schema)
+        batches = (_batch(group, schema) for group in workload.groups())
+        table = self._db.create_table("chunks", batches, schema=schema)
         table.create_index("document", config=BTree())
         table.create_index("vector", config=IvfPq(distance_type="dot"))
         self._references.fill(workload.references())
@@ -48,12 +41,16 @@ class LanceDB:
 
     def search(self, workspace: int, vector: npt.NDArray[np.float32], k: int) -> list[str]:
         """As in `Engine`."""
-        self._opened = self._opened or self._db.open_table("chunks")
-        query = self._opened.search(vector).distance_type("dot")
+        query = self._table.search(vector).distance_type("dot")
         query = query.bypass_vector_index() if self._exact else query.refine_factor(10)
         own = ", ".join(map(str, self._references.documents(workspace)))
         found = query.where(f"document IN ({own})").limit(k).select(["text", "_distance"]).to_arrow()
         return list(found["text"].to_pylist())
+
+    @property
+    def _table(self) -> Any:
+        self._opened = self._opened or self._db.open_table("chunks")
+        return self._opened
 
     def attach(self, workspace: int, document: Document) -> None:
         """As in `Engine`."""
@@ -63,6 +60,19 @@ class LanceDB:
         """As in `Engine`."""
         self._references.remove(workspace, document.number)
 
+    def store(self, workspace: int, document: Document) -> None:
+        """As in `Engine`. What is not indexed yet is scanned."""
+        self._table.add(_batch([document], self._table.schema))
+        self.attach(workspace, document)
+
     def close(self) -> None:
         """As in `Engine`."""
         self._references.close()
+
+
+def _batch(documents: Sequence[Document], schema: Any) -> Any:
+    numbers = [document.number for document in documents for _ in document.chunks]
+    vectors = np.concatenate([document.vectors for document in documents])
+    texts = [text for document in documents for text in document.texts]
+    lists = pa.FixedSizeListArray.from_arrays(vectors.ravel(), vectors.shape[1])
+    return pa.record_batch([pa.array(numbers, pa.int32()), lists, pa.array(texts)], schema)

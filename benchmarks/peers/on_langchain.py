@@ -55,6 +55,10 @@ class LangChain:
         self._index(workspace).delete([str(chunk) for chunk in document.chunks])
         self._index(workspace).save_local(str(self._folder / str(workspace)))
 
+    def store(self, workspace: int, document: Document) -> None:
+        """As in `Engine`: whoever else has a document, each workspace has a copy."""
+        self.attach(workspace, document)
+
     def close(self) -> None:
         """As in `Engine`."""
 

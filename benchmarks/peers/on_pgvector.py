@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,18 +57,20 @@ class Pgvector:
     def build(self, workload: Workload) -> int:
         """As in `Engine`."""
         self._db.execute(_SCHEMA.format(workload.vectors.shape[1]))
-        with self._db.cursor().copy("COPY chunks FROM STDIN WITH (FORMAT BINARY)") as copy:
-            copy.set_types(["int4", "int4", "vector", "text"])
-            for group in workload.groups():
-                for document in group:
-                    for row in zip(document.chunks, document.vectors, document.texts, strict=True):
-                        copy.write_row((row[0], document.number, row[1], row[2]))
+        self._insert(document for group in workload.groups() for document in group)
         with self._db.cursor().copy("COPY refs FROM STDIN") as copy:
             for reference in workload.references():
                 copy.write_row(reference)
         self._db.execute(_INDEXES)
         self._db.execute("VACUUM ANALYZE")
         return len(workload.workspaces)
+
+    def _insert(self, documents: Iterable[Document]) -> None:
+        with self._db.cursor().copy("COPY chunks FROM STDIN WITH (FORMAT BINARY)") as copy:
+            copy.set_types(["int4", "int4", "vector", "text"])
+            for document in documents:
+                for row in zip(document.chunks, document.vectors, document.texts, strict=True):
+                    copy.write_row((row[0], document.number, row[1], row[2]))
 
     def search(self, workspace: int, vector: npt.NDArray[np.float32], k: int) -> list[str]:
         """As in `Engine`."""
@@ -80,6 +83,12 @@ class Pgvector:
     def detach(self, workspace: int, document: Document) -> None:
         """As in `Engine`."""
         self._db.execute("DELETE FROM refs WHERE workspace = %s AND document = %s", (workspace, document.number))
+
+    def store(self, workspace: int, document: Document) -> None:
+        """As in `Engine`."""
+        with self._db.transaction():
+            self._insert([document])
+            self.attach(workspace, document)
 
     def close(self) -> None:
         """As in `Engine`."""

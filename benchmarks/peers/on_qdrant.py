@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,16 +49,19 @@ class Qdrant:
         """As in `Engine`."""
         self._shard.update(UpdateOperation.create_field_index("document", PayloadSchemaType.Integer))
         for group in workload.groups():
-            points = [
-                Point(chunk, vector.tolist(), {"document": document.number, "text": text})
-                for document in group
-                for chunk, vector, text in zip(document.chunks, document.vectors, document.texts, strict=True)
-            ]
-            self._shard.update(UpdateOperation.upsert_points(points))
+            self._upsert(group)
         self._shard.optimize()
         self._shard.flush()
         self._references.fill(workload.references())
         return len(workload.workspaces)
+
+    def _upsert(self, documents: Sequence[Document]) -> None:
+        points = [
+            Point(chunk, vector.tolist(), {"document": document.number, "text": text})
+            for document in documents
+            for chunk, vector, text in zip(document.chunks, document.vectors, document.texts, strict=True)
+        ]
+        self._shard.update(UpdateOperation.upsert_points(points))
 
     def search(self, workspace: int, vector: npt.NDArray[np.float32], k: int) -> list[str]:
         """As in `Engine`."""
@@ -74,6 +78,12 @@ class Qdrant:
     def detach(self, workspace: int, document: Document) -> None:
         """As in `Engine`."""
         self._references.remove(workspace, document.number)
+
+    def store(self, workspace: int, document: Document) -> None:
+        """As in `Engine`."""
+        self._upsert([document])
+        self._shard.flush()
+        self.attach(workspace, document)
 
     def close(self) -> None:
         """As in `Engine`."""

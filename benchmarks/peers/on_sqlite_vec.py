@@ -46,15 +46,17 @@ class SqliteVec:
         for group in workload.groups():
             with self._db:
                 for document in group:
-                    self._db.executemany("INSERT INTO chunks VALUES (?, ?)",
-                                         zip(document.chunks, document.texts, strict=True))  # fmt: skip
-                    self._db.executemany("INSERT INTO vectors VALUES (?, ?, ?)", (
-                        (document.number, chunk, vector.tobytes())
-                        for chunk, vector in zip(document.chunks, document.vectors, strict=True)
-                    ))  # fmt: skip
+                    self._insert(document)
         with self._db:
             self._db.executemany("INSERT INTO refs VALUES (?, ?)", workload.references())
         return len(workload.workspaces)
+
+    def _insert(self, document: Document) -> None:
+        self._db.executemany("INSERT INTO chunks VALUES (?, ?)", zip(document.chunks, document.texts, strict=True))
+        self._db.executemany("INSERT INTO vectors VALUES (?, ?, ?)", (
+            (document.number, chunk, vector.tobytes())
+            for chunk, vector in zip(document.chunks, document.vectors, strict=True)
+        ))  # fmt: skip
 
     def search(self, workspace: int, vector: npt.NDArray[np.float32], k: int) -> list[str]:
         """As in `Engine`."""
@@ -67,6 +69,12 @@ class SqliteVec:
     def detach(self, workspace: int, document: Document) -> None:
         """As in `Engine`."""
         self._db.execute("DELETE FROM refs WHERE workspace = ? AND document = ?", (workspace, document.number))
+
+    def store(self, workspace: int, document: Document) -> None:
+        """As in `Engine`."""
+        with self._db:
+            self._insert(document)
+            self.attach(workspace, document)
 
     def close(self) -> None:
         """As in `Engine`."""

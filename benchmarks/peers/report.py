@@ -57,6 +57,7 @@ def _columns(rows: Sequence[Measured], workspaces: int) -> list[_Column]:
         _Column(f"recall@{RECALL_K}", recalls, [f"{recall:.4f}" for recall in recalls], max(recalls)),
         times("attach", [float(np.median(row.attach)) for row in rows]),
         times("detach", [float(np.median(row.detach)) for row in rows]),
+        times("add", [float(np.median(row.store)) for row in rows]),
     ]
 
 
@@ -96,7 +97,8 @@ The best of each column is bold; `~` is extrapolated from the first {size.measur
 - *recall@{RECALL_K}*: of what brute force over the float32 vectors of the workspace finds. docstore keeps float16, and
   is exact over these.
 - *attach*: a document that others have is added to a workspace and found by a search; *detach*: it is removed, and a
-  search does not find it. Both durable, unless said below, and with the time of that search; medians.
+  search does not find it. *add*: a document that nobody has is stored with its vectors, which are there, and found by a
+  search. All durable, unless said below, and with the time of that search; medians.
 
 {how}
 

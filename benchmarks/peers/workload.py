@@ -18,6 +18,7 @@ K = 5
 RECALL_K = 10
 
 _ZIPF = 1.0
+_CHUNKER = Chunker(1000, 200)
 _GROUP = 100  # documents that are embedded, or handed to an engine, at once
 
 
@@ -103,6 +104,11 @@ class Workload:
         own = set(self.workspaces[workspace].tolist())
         return self.document(next(number for number in range(len(self._ends)) if number not in own))
 
+    def new_documents(self, count: int, after: int) -> list[Document]:
+        """Documents that no engine has been given, but `after` others."""
+        first = len(self._ends) + after
+        return [_cut(number, synthetic.document(number))[0] for number in range(first, first + count)]
+
 
 def prepare(folder: Path, size: Size) -> None:
     """Writes the workload to a folder."""
@@ -128,18 +134,23 @@ def _write_documents(
     Returns:
         Where each document ends in the file of all, and where each chunk lies in its document.
     """
-    chunker, embedder = Chunker(1000, 200), ClusteredEmbedder()
     ends, spans = [], []
     with (folder / "contents").open("wb") as file:
         for number, content in enumerate(synthetic.documents(size.documents)):
-            text = content.decode()
-            found = chunker.spans(text)
-            texts = [text[start:end] for start, end in zip(found["start"], found["end"], strict=True)]
-            vectors[number * CHUNKS : (number + 1) * CHUNKS] = embedder.embed(texts)
+            document, found = _cut(number, content)
+            vectors[number * CHUNKS : (number + 1) * CHUNKS] = document.vectors
             file.write(content)
             ends.append(file.tell())
             spans.append(np.stack([found["first_byte"], found["last_byte"]], axis=1))
     return np.array(ends), np.concatenate(spans).astype(np.int64)
+
+
+def _cut(number: int, content: bytes) -> tuple[Document, npt.NDArray[np.void]]:
+    """A document, and where its chunks lie."""
+    text = content.decode()
+    found = _CHUNKER.spans(text)
+    texts = [text[start:end] for start, end in zip(found["start"], found["end"], strict=True)]
+    return Document(number, content, texts, ClusteredEmbedder().embed(texts)), found
 
 
 def _nearest(
