@@ -34,6 +34,8 @@ class Parts:
     """What an open store is made of."""
 
     folder: Path
+    tmp: Path
+    """Where operations keep work in progress."""
     database: CatalogDatabase
     archive: Archive
     documents: ContentStore
@@ -55,11 +57,6 @@ class Parts:
         """What docstore makes in the folder."""
         return {"catalog.db", "catalog.db-wal", "catalog.db-shm", "documents", "texts", "embeddings", "tmp",
                 QUARANTINE, RESERVE, ARCHIVE, JOURNAL}  # fmt: skip
-
-    @property
-    def tmp(self) -> Path:
-        """Where operations keep work in progress."""
-        return self.folder / "tmp"
 
     @contextmanager
     def write(self) -> Iterator[Database]:

@@ -18,7 +18,7 @@ from docstore.errors import IntegrityError, InvalidArgument, QuotaExceeded
 
 _MOST = 1 << 60
 _THOUSANDTHS = 1000
-_UNLIMITED = {"physical_bytes": None, "keep_free": None}
+_UNLIMITED = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +150,33 @@ def of_workspace(db: Database, workspace: int) -> WorkspaceQuota:
                           found["warn_at"] / _THOUSANDTHS)  # fmt: skip
 
 
-def of_limited_store(db: Database, folder: Path) -> StoreQuota | None:
-    """What the store holds and may, if there is any limit on it: who adds to one without looks no further."""
-    found = row(db, "SELECT physical_bytes, keep_free FROM limits")
-    return None if found == _UNLIMITED else of_store(db, folder)
+def of_adder(db: Database, workspace: int, folder: Path) -> tuple[WorkspaceQuota | None, StoreQuota | None]:
+    """What a workspace references and may, and what the store holds and may, each None where it is not limited.
+
+    In one statement where nothing is: every add asks.
+
+    Args:
+        workspace: 0: none's limits count.
+
+    Raises:
+        WorkspaceNotFound: it was deleted, or is expired.
+    """
+    found = row(
+        db,
+        """SELECT w.id IS NOT NULL AS is_there, most_documents, most_bytes, physical_bytes, keep_free
+           FROM limits LEFT JOIN workspaces w ON w.id = ? AND w.expired_at IS NULL""",
+        workspace,
+    )
+    if found is None:
+        raise _lost()
+    if workspace and not found["is_there"]:
+        raise lifetimes.gone(db, workspace)
+    own = found["most_documents"], found["most_bytes"]
+    of_all = found["physical_bytes"], found["keep_free"]
+    return (
+        of_workspace(db, workspace) if own != _UNLIMITED else None,
+        of_store(db, folder) if of_all != _UNLIMITED else None,
+    )
 
 
 def of_store(db: Database, folder: Path) -> StoreQuota:
@@ -164,7 +187,7 @@ def of_store(db: Database, folder: Path) -> StoreQuota:
            FROM limits, totals""",
     )
     if found is None:
-        raise IntegrityError("The catalog has lost its limits or its totals. Run `docstore repair`.")
+        raise _lost()
     disk = os.statvfs(folder)
     kept = found["keep_free"]
     return StoreQuota(
@@ -177,6 +200,10 @@ def of_store(db: Database, folder: Path) -> StoreQuota:
         workspace_logical_bytes=found["workspace_bytes"],
         warn_at=found["warn_at"] / _THOUSANDTHS,
     )
+
+
+def _lost() -> IntegrityError:
+    return IntegrityError("The catalog has lost its limits or its totals. Run `docstore repair`.")
 
 
 @contextmanager

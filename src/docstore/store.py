@@ -110,6 +110,7 @@ class DocStore(Maintained, Versioned):
         archive = Archive(root, readonly=readonly, timeout=timeout)
         self._parts = Parts(
             folder=root,
+            tmp=root / "tmp",
             database=database,
             archive=archive,
             documents=ContentStore(root, "documents", archive),

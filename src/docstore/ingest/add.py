@@ -148,7 +148,8 @@ class Addition:
             self._admission.look(db, self._target.workspace, self._incoming)
             alone = {item for item in pending if self._target.must_bring(db, item.hash)}
             known = Known(db, self._fingerprint, [item for item in pending if item not in alone])
-            self._parts.archive.look_ahead(self._packed_names(known))
+            if len(pending) > 1:  # a document alone has four pieces, which to look for one by one takes no longer
+                self._parts.archive.look_ahead(self._packed_names(known))
             steps = [self._admitted_step(db, known, item, item in alone) for item in pending]
         self._admission.committed()
         return steps

@@ -52,9 +52,7 @@ class Admission:
         """
         self._workspace = workspace
         self._crossed = []
-        own = quotas.of_workspace(db, workspace) if workspace else None
-        self._own = own if own is not None and own.is_limited else None
-        self._store = quotas.of_limited_store(db, self._parts.folder)
+        self._own, self._store = quotas.of_adder(db, workspace, self._parts.folder)
         self._ahead = {}
         if self._is_limited:
             self._ahead = {item.hash: _weight(item) for item in items if item.held and item.outcome is None}
