@@ -249,7 +249,7 @@ def test_a_sweep_happens_under_the_write_lock(folder: Path, events: list[Event])
         events.clear()
         assert store.collect().leftovers == 1
     unlinked = position(events, "unlink", str(orphan))
-    asked = position(events, "sql", "SELECT id, hash, media_type")
+    asked = position(events, "sql", "SELECT d.id, d.hash, d.media_type")
     (transaction,) = [(begin, end) for begin, end in transactions(events) if begin < unlinked < end]
     assert transaction[0] < asked < unlinked
 
@@ -268,7 +268,7 @@ def test_a_sweep_makes_durable_what_others_removed(folder: Path, events: list[Ev
 
 SHARED = [
     ("SELECT owner FROM claims", "UPDATE claims"),
-    ("SELECT id, hash, media_type", "INSERT INTO documents"),
+    ("SELECT d.id, d.hash, d.media_type", "INSERT INTO documents"),
     ("INSERT INTO documents", "INSERT INTO refs"),
     ("SELECT hash FROM documents d", "UPDATE documents SET doomed"),
     ("SELECT hash FROM documents WHERE doomed", "DELETE FROM documents"),
@@ -292,7 +292,7 @@ def test_checks_share_a_transaction_with_what_rests_on_them(
     assert "COMMIT" not in statements[begun:acted] and begun < looked
     if act == "INSERT INTO documents":
         # What decides whether to publish is looked at in this transaction, not in one before.
-        assert any(each.startswith("SELECT refs, bytes") for each in statements[begun:looked])
+        assert any(each.startswith("SELECT w.id IS NOT NULL AS is_there") for each in statements[begun:looked])
 
 
 def damage(path: Path) -> None:
@@ -318,4 +318,4 @@ def test_what_a_repair_places_is_durable_before_its_commit(folder: Path, events:
         assert ("sync", str(target.parent)) in events[at:commit]
         assert ("sync", str(folder)) in events[at:commit]
         if damaged == "documents":
-            assert any(which.startswith("SELECT id, hash, media_type") for _, which in events[begin:at])
+            assert any(which.startswith("SELECT d.id, d.hash, d.media_type") for _, which in events[begin:at])

@@ -13,10 +13,8 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from blake3 import blake3
 
@@ -93,6 +91,8 @@ def _all_at_once(sync: Callable[[Path], None], paths: Sequence[Path]) -> None:
     if len(paths) <= _FEW:
         some(0, 1)
         return
+    from concurrent.futures import ThreadPoolExecutor  # who only searches syncs nothing
+
     with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
         running = [pool.submit(some, first, _SYNCS_AT_ONCE) for first in range(_SYNCS_AT_ONCE)]
     for each in running:
@@ -171,8 +171,7 @@ def _read_block(source: BinaryIO) -> bytes:
     return block
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
+class Staged(NamedTuple):
     """A finished piece that waits to be published, which is what makes it durable."""
 
     path: Path

@@ -13,9 +13,8 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,8 +43,7 @@ _SHORT = 4096  # bytes of a text that level 9 makes no smaller than level 3 does
 _FOR_SHORT: dict[int, int] = _OPTIONS | {CompressionParameter.compression_level: 3}
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """What extraction gave for a document."""
 
     content: str

@@ -12,7 +12,6 @@ import importlib
 import importlib.util
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -81,6 +80,8 @@ class SentenceTransformerEmbedder:
     def _leave_parent(self) -> None:
         self._lock = threading.Lock()
         # PyTorch's threads belong to the one that calls it: a child of that one would wait for them for ever.
+        from concurrent.futures import ThreadPoolExecutor
+
         self._thread = ThreadPoolExecutor(1, "docstore-embed")
 
     @property

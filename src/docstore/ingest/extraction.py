@@ -5,7 +5,7 @@ Apart from `extract`, which worker processes import: a search would wait for it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from docstore.errors import UnreadableDocument, UnreadableReason
 
@@ -21,8 +21,7 @@ SUFFIXES = {
 """What is stored, and the ending it is stored with."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extraction:
+class Extraction(NamedTuple):
     """What extraction gives."""
 
     text: str
