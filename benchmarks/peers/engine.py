@@ -76,8 +76,8 @@ _FILTER = "All chunks together; the numbers of the workspace's documents, kept i
 
 ENTRIES = (
     Entry("docstore", "on_docstore:Docstore", ("docstore", "faiss-cpu"),
-          "`add_many` stores every document once and makes the references; `link` and `remove` change one. It also "
-          "keeps the bytes of the documents, which no peer is given."),
+          "`add_many` stores every document once, `link_many` makes the references; `link` and `remove` change one, "
+          "`add` stores a new one. It also keeps the bytes of the documents, which no peer is given."),
     Entry("LangChain FAISS, one per workspace", "on_langchain:LangChain", ("langchain-community", "faiss-cpu"),
           "An index with its own copy of the chunks for each workspace, loaded once and kept in memory, as its manual "
           "has it. A change is saved with `save_local`, which writes the whole index and does not fsync."),

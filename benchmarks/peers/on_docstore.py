@@ -48,12 +48,12 @@ class Docstore:
         self._store = DocStore(folder, embedder=self._ready)
 
     def build(self, workload: Workload) -> int:
-        """Adds all documents once, then each workspace's own: their bytes are hashed, found, and referenced."""
+        """Adds all documents once, then links each workspace's own."""
         contents = [document.content for group in workload.groups() for document in group]
         with DocStore(self._folder, embedder=_Known(workload)) as store:
-            store.workspace("all").add_many(contents)
+            stored = store.workspace("all").add_many(contents).added
             for workspace, documents in enumerate(workload.workspaces.tolist()):
-                store.workspace(str(workspace)).add_many([contents[document] for document in documents])
+                store.workspace(str(workspace)).link_many(stored[document].hash for document in documents)
         return len(workload.workspaces)
 
     def search(self, workspace: int, vector: npt.NDArray[np.float32], k: int) -> list[str]:
