@@ -1,4 +1,4 @@
-"""The commands on time to live and limits: what they refuse, keep, and tell programs. Their page is run in test_cli."""
+"""The commands on time to live and limits: what they refuse, keep, and tell programs."""
 
 from __future__ import annotations
 
