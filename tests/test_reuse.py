@@ -184,7 +184,7 @@ def test_what_reuse_looks_at_uses_an_index(folder: Path, store: DocStore, alice:
     from docstore.ingest.reuse import _ANYWHERE, _WITHIN
 
     alice.add(MANUAL)
-    for sql, arguments in ((_ANYWHERE, (1, "f")), (_WITHIN, ("f", 1, "[1]"))):
+    for sql, arguments in ((_ANYWHERE, ("f", "[1]")), (_WITHIN, ("f", 1, "[1]"))):
         plan = [row[3] for row in query(folder, f"EXPLAIN QUERY PLAN {sql}", *arguments)]
         assert not [step for step in plan if step.startswith("SCAN") and "json_each" not in step], plan
         assert not [step for step in plan if "TEMP B-TREE" in step], plan

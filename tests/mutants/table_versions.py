@@ -24,7 +24,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a-doomed-donor", "ingest/reuse.py",
-        "    AND EXISTS (SELECT 1 FROM documents d WHERE d.text_id = c.text_id AND d.doomed = 0)\n",
+        "        AND EXISTS (SELECT 1 FROM documents d WHERE d.text_id = n.text_id AND d.doomed = 0)\n",
         "",
         "what is being collected hides a donor that stays",
         (f"{_REUSE}::test_a_doomed_document_is_passed_over",),
