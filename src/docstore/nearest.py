@@ -88,9 +88,15 @@ def _best_of(
     k = min(k, population)
     # As many more as are passed over, where these are spread evenly; where they are not, `_settle` goes on.
     reach = min((k + _SPARE) * total // population, total)
+    scores, rows = _scan(snapshot, queries, reach, some)
+    if selection is None:
+        # For all queries at once: mostly few score as the k-th does, and nothing is left to settle.
+        counts = (scores >= scores[:, k - 1 : k]).sum(axis=1)
+        if reach == total or counts.max() < reach:
+            return [(scores[number, :best], rows[number, :best]) for number, best in enumerate(counts.tolist())]
     return [
         _settle(snapshot, queries[number : number + 1], k, some, selection, best)
-        for number, best in enumerate(zip(*_scan(snapshot, queries, reach, some), strict=True))
+        for number, best in enumerate(zip(scores, rows, strict=True))
     ]
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import operator
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
-from itertools import chain
+from itertools import chain, islice, repeat
 from typing import Any, TypeVar
 
 from docstore import covered, passages, refcount
@@ -164,10 +165,11 @@ def _find(parts: Parts, scope: int, queries: Vectors, filter: Filter, wanted: Wa
         answers = view.nearest(queries, wanted.k, chosen, wanted.candidates)
     else:
         answers = [_diversified(view, query, wanted, wanted.diversity, chosen) for query in queries]
-    places = ((found.text, found.first_byte, found.last_byte) for found in chain.from_iterable(answers))
+    found = list(chain.from_iterable(answers))
+    places = [(each.text, each.first_byte, each.last_byte) for each in found]
     pieces = passages.read(parts.texts, parts.memory, scope, places)
-    return [[_hit(found, pieces[found.text, found.first_byte, found.last_byte]) for found in answer]
-            for answer in answers]  # fmt: skip
+    hits = iter(_hits(found, [pieces[place] for place in places]))
+    return [list(islice(hits, len(answer))) for answer in answers]
 
 
 def _diversified(
@@ -178,8 +180,20 @@ def _diversified(
     return [near[position] for position in picked]
 
 
-def _hit(found: Found, text: str) -> Hit:
-    return Hit(text, found.score, found.document, found.name, found.number, found.start, found.end, found.page)
+_SETTERS = [getattr(Hit, each.name).__set__ for each in fields(Hit)]
+
+
+def _hits(found: list[Found], texts: list[str]) -> list[Hit]:
+    """The same as calling `Hit` for each, in half the time: the constructor of what is frozen asks for every field by
+    its name. Field by field, no function of Python is called for any of them."""
+    if not found:
+        return []
+    scores, documents, numbers, _, names, starts, ends, _, _, pages = zip(*found)
+    columns = texts, scores, documents, names, numbers, starts, ends, pages
+    hits: list[Hit] = list(map(object.__new__, repeat(Hit, len(found))))
+    for set_field, values in zip(_SETTERS, columns, strict=True):
+        deque(map(set_field, hits, values), maxlen=0)
+    return hits
 
 
 @dataclass(frozen=True, slots=True)

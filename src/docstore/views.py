@@ -10,7 +10,8 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
+from itertools import islice, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,24 +90,33 @@ class Part:
         accepted = np.flatnonzero([name is not None and accepts(document) for name, (document, _) in pairs])
         return None if len(accepted) == len(self.names) else self.snapshot.selection(accepted)
 
-    def found(self, best: list[Best]) -> Iterator[list[tuple[Found, int, Part]]]:
-        """The best rows for each query as what was found, each with its row."""
+    def ranked(self, best: list[Best]) -> Iterator[list[Ranked]]:
+        """The best rows for each query."""
         # Of all queries at once: NumPy takes longer to begin than to go on.
         scores, rows = (np.concatenate(each) for each in zip(*best))
         positions = self.snapshot.documents_of(rows)
         numbers = rows - np.where(positions > 0, self.snapshot.ends[positions - 1], 0)
-        columns = (each.tolist() for each in (scores, rows, positions, numbers))
-        found = ((self._found(score, position, number), row, self) for score, row, position, number in zip(*columns))
-        return (list(islice(found, len(scores))) for scores, _ in best)
+        ranks, at, rows_at, numbers_at = (each.tolist() for each in (-scores, positions, rows, numbers))
+        keys = map(self.snapshot.keys.__getitem__, at)
+        ranked = zip(ranks, keys, numbers_at, at, rows_at, repeat(self))
+        return (list(islice(ranked, len(scores))) for scores, _ in best)
 
-    def _found(self, score: float, position: int, number: int) -> Found:
-        document, text = self.snapshot.keys[position]
-        start, end, first_byte, last_byte, page = self.snapshot.spans_of(position).item(number)
-        name = self.names[position] or ""
-        return Found(
-            score, document, number, text, name, start, end, first_byte, last_byte,
-            page if self.snapshot.paged[position] else None,
-        )  # fmt: skip
+
+Ranked = tuple[float, Key, int, int, int, Part]
+"""A row that was found: minus its score, its document and its number there, that is, what it is ranked by; where its
+document is in the segment, the row, and whose it is. Of the best rows of all segments most are not among the best, so
+what else a hit says is looked up later."""
+
+
+_new = partial(tuple.__new__, Found)  # as `Found._make`, without a function of Python in between
+
+
+def _found(ranked: Ranked) -> Found:
+    rank, (document, text), number, position, _, part = ranked
+    snapshot = part.snapshot
+    start, end, first_byte, last_byte, page = snapshot.spans_of(position).item(number)
+    name, page = part.names[position] or "", page if snapshot.paged[position] else None
+    return _new((-rank, document, number, text, name, start, end, first_byte, last_byte, page))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,31 +198,29 @@ class View:
             chosen: which documents take part; None for all.
             candidates: as for `nearest.nearest`.
         """
-        return [[found for found, _, _ in best] for best in self._nearest(queries, k, chosen, candidates)]
+        return [list(map(_found, best)) for best in self._nearest(queries, k, chosen, candidates)]
 
     def nearest_with_vectors(
         self, query: Vectors, k: int, chosen: Chosen | None, candidates: int | None = None
     ) -> tuple[list[Found], Vectors]:
         """As `nearest`, for one query of shape (dimension,); and the vectors found, shape (found, dimension)."""
         (best,) = self._nearest(query[np.newaxis], k, chosen, candidates)
-        codes = [part.snapshot.codes[row] for _, row, part in best]
+        codes = [part.snapshot.codes[row] for *_, row, part in best]
         if not codes:
             return [], np.empty((0, self.dimension), np.float32)
-        return [found for found, _, _ in best], decode(np.stack(codes), self.dimension, self.codec)
+        return list(map(_found, best)), decode(np.stack(codes), self.dimension, self.codec)
 
-    def _nearest(
-        self, queries: Vectors, k: int, chosen: Chosen | None, candidates: int | None
-    ) -> list[list[tuple[Found, int, Part]]]:
-        answers: list[list[tuple[Found, int, Part]]] = [[] for _ in queries]
+    def _nearest(self, queries: Vectors, k: int, chosen: Chosen | None, candidates: int | None) -> list[list[Ranked]]:
+        answers: list[list[Ranked]] = [[] for _ in queries]
         selections = [part.alive for part in self.parts] if chosen is None else chosen.parts
         for part, selection in zip(self.parts, selections, strict=True):
             best_of_part = nearest(part.snapshot, queries, k, selection, candidates)
-            for answer, some in zip(answers, part.found(best_of_part), strict=True):
+            for answer, some in zip(answers, part.ranked(best_of_part), strict=True):
                 answer.extend(some)
         for answer in answers:
             # Documents and numbers decide between equal scores, so that neither the order of rows nor their
             # distribution over segments shows.
-            answer.sort(key=lambda each: (-each[0].score, each[0].document, each[0].number))
+            answer.sort()
             del answer[k:]
         return answers
 
