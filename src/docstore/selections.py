@@ -1,7 +1,7 @@
 """Selections: which documents of a segment take part in a search, where not all do.
 
-As runs of rows, since documents lie one behind the other: a selection costs what it holds, or what it lacks, whichever
-is less, and not what the segment holds.
+As runs of rows, since documents lie one behind the other: a selection takes memory for what it holds, or for what it
+lacks, whichever is less, and to use it costs nothing for the rest of the segment.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Selection:
             ends: one past the last row of each document of the segment.
             positions: of those selected, ascending, each once.
         """
-        begins = np.flatnonzero(np.diff(positions, prepend=-2) != 1)
-        # The document before a run's first is the last of the run before; before the first of all, the last of all.
-        befores, lasts = positions[begins], np.roll(positions[begins - 1], -1)
-        firsts, lasts = np.where(befores > 0, ends[befores - 1], 0), ends[lasts]
+        ended = np.flatnonzero(positions[1:] - positions[:-1] > 1)  # where another run comes next
+        begins = np.concatenate((positions[:1], positions[ended + 1]))
+        lasts = ends[np.concatenate((positions[ended], positions[-1:]))]
+        firsts = np.where(begins > 0, ends[begins - 1], 0)
         return cls(firsts, lasts, int((lasts - firsts).sum()))
 
     @property
