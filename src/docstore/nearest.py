@@ -18,7 +18,7 @@ Best = tuple[Vectors, Rows]
 
 _SPARE = 8  # more than asked for: equal scores at the k-th place then show, instead of being cut by accident
 _FURTHER = 8  # times as many, when it does not suffice
-_LOOKS = 2  # at all rows, before those that are selected are copied instead
+_LOOKS = 2  # at all rows, before those that are selected are copied after all
 _FEW = 0.25  # of the rows: fewer are copied, and the copy scanned; what comes after takes as long for any more
 
 _MANY = 16  # queries for which decoding all rows for a matrix product pays
@@ -114,11 +114,16 @@ def _settle(
         if len(scores) == total or (len(found) >= k and scores[-1] < found[k - 1]):
             return _cut(found, numbers, k)
         looks += 1
-        if selection is not None and looks == _LOOKS:
-            # What is best of all rows is mostly not selected, and may be very many rows.
+        if selection is not None and not _looks_on(snapshot, selection, looks):
             return _best_of(snapshot, query, k, selection.rows, None)[0]
         more = _scan(snapshot, query, min(_FURTHER * len(scores), total), some)
         best = more[0][0], more[1][0]
+
+
+def _looks_on(snapshot: Snapshot, selection: Selection, looks: int) -> bool:
+    """Whether to look once more at more of all rows, and not at a copy of those that are selected. What is best of all
+    may be very many rows that are not; and to copy less than half takes no longer than to look."""
+    return looks < _LOOKS and 2 * selection.population >= len(snapshot.codes)
 
 
 def _scan(snapshot: Snapshot, queries: Vectors, reach: int, some: Rows | None) -> tuple[Vectors, Rows]:
@@ -229,12 +234,16 @@ def _in_two_stages(
     rotated = rotate(query)
     # Where half of the rows are selected, the k best of them are among the 2k best of all.
     count = min(candidates_for(total, k) * total // population if candidates is None else max(candidates, k), total)
+    looks = 0
     while count < total:
         rows, worst = _estimated_best(snapshot, pieces, rotated, count, selection)
         (scores,), (rows,) = _scan(snapshot, query, len(rows), rows)
         is_sure = len(scores) >= k and scores[k - 1] - worst >= _DEVIATIONS * deviation(snapshot.dimension)
         if is_sure or (candidates is not None and len(scores) >= min(k, population)):
             return _cut(scores, rows, k)
+        looks += 1
+        if selection is not None and not _looks_on(snapshot, selection, looks):
+            return _best_of(snapshot, query, k, selection.rows, None)[0]
         count = total if count * _WIDEN > total // 16 else count * _WIDEN
     return _each(snapshot, query, k, selection)[0]
 
