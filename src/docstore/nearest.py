@@ -19,7 +19,7 @@ Best = tuple[Vectors, Rows]
 _SPARE = 8  # more than asked for: equal scores at the k-th place then show, instead of being cut by accident
 _FURTHER = 8  # times as many, when it does not suffice
 _LOOKS = 2  # at all rows, before those that are selected are copied after all
-_FEW = 0.25  # of the rows: fewer are copied, and the copy scanned; what comes after takes as long for any more
+_FEW = 0.25  # of the rows: to copy and scan as many takes as long as a look at all, in either way
 
 _MANY = 16  # queries for which decoding all rows for a matrix product pays
 _WORTH = 1_000  # rows, of fewer than which a scan takes no longer than scoring what the product found

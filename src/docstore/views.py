@@ -26,7 +26,7 @@ _COVERED = 0.75  # of a segment's rows a view must cover to use it: passing over
 _SAMPLE = 16  # documents that are asked for before all are
 _VIEW_BYTES = 4_000  # Python objects of a view without documents
 _DOCUMENT_BYTES = 24  # and of each document
-_KEPT_BYTES, _KEPT_DOCUMENT_BYTES = 2_000, 16  # and what it may keep of filters: one of any kind at least
+_KEPT_BYTES, _KEPT_DOCUMENT_BYTES = 2_000, 16  # and what it may keep of filters: even that of every second document
 _SELECTION_BYTES = 500  # Python objects of what is kept of a filter
 
 Versions = tuple[tuple[int, int], ...]
