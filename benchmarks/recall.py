@@ -87,7 +87,7 @@ def recalls(vectors: Vectors) -> dict[int | None, float]:
     for candidates in _CANDIDATES:
         right = 0
         for query, rows in zip(queries, best.tolist(), strict=True):
-            ((_, numbers),) = nearest.nearest(snapshot, query[np.newaxis], _K, None, None, candidates)
+            ((_, numbers),) = nearest.nearest(snapshot, query[np.newaxis], _K, None, candidates)
             right += len(set(numbers[:_K].tolist()) & set(rows))
         found[candidates] = right / (_K * len(queries))
     return found

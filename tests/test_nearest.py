@@ -51,8 +51,7 @@ def sketched(snapshot: Snapshot) -> Snapshot:
 
 
 def one_by_one(snapshot: Snapshot, queries: Vectors, k: int, alive: Any = None) -> list[tuple[list[float], set[int]]]:
-    rows = len(snapshot.codes) if alive is None else snapshot.rows_of(alive)
-    return [plain(nearest._each(snapshot, query[np.newaxis], k, rows, alive, None)[0]) for query in queries]
+    return [plain(nearest._each(snapshot, query[np.newaxis], k, alive)[0]) for query in queries]
 
 
 def plain(best: nearest.Best) -> tuple[list[float], set[int]]:
@@ -70,7 +69,7 @@ def test_a_product_gives_the_rows_and_scores_of_single_queries(
     queries = unit(generator.standard_normal((20, 24)))
     dead = generator.random(len(snapshot.ends)) < 0.2
     dead[0] = False
-    for alive in (None, ~dead):
+    for alive in (None, snapshot.selection(np.flatnonzero(~dead))):
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(nearest, "_BLOCK", 32)
             found = nearest._by_product(snapshot, queries, min(k, 3), alive)
@@ -124,7 +123,7 @@ def test_two_stages_give_scores_that_are_exact_and_miss_few(monkeypatch: pytest.
     expected = one_by_one(snapshot, queries, 10)
 
     def found(candidates: int | None) -> list[tuple[list[float], set[int]]]:
-        return [plain(nearest.nearest(snapshot, query[np.newaxis], 10, None, None, candidates)[0]) for query in queries]
+        return [plain(nearest.nearest(snapshot, query[np.newaxis], 10, None, candidates)[0]) for query in queries]
 
     assert found(None) == expected  # while there are no sketches
     sketched(snapshot)
@@ -133,7 +132,7 @@ def test_two_stages_give_scores_that_are_exact_and_miss_few(monkeypatch: pytest.
     few = sum(len(ours[1] & theirs[1]) for ours, theirs in zip(found(10), expected, strict=True))
     assert few < right
     assert found(20_000) == expected
-    exact = dict(zip(range(20_000), nearest._each(snapshot, queries[:1], 20_000, 20_000, None, None)[0][0]))
+    exact = dict(zip(range(20_000), nearest._each(snapshot, queries[:1], 20_000, None)[0][0]))
     assert found(None)[0][0] == list(exact.values())[:10]
 
 
@@ -143,7 +142,7 @@ def test_two_stages_find_every_equal_score(monkeypatch: pytest.MonkeyPatch) -> N
     vectors = clustered(10_000)
     vectors[1000:3000] = vectors[7]
     snapshot = sketched(segment_of(vectors).snapshot())
-    (best,) = nearest.nearest(snapshot, vectors[7:8], 5, None, None, None)
+    (best,) = nearest.nearest(snapshot, vectors[7:8], 5, None, None)
     assert set(best[1].tolist()) == {7, *range(1000, 3000)}
 
 
@@ -154,9 +153,9 @@ def test_two_stages_pass_over_what_is_gone_or_came_later(monkeypatch: pytest.Mon
     before = segment.snapshot()
     segment.append(rows_of("later", vectors[5000:]))
     sketched(segment.snapshot())
-    alive = np.random.default_rng(0).random(len(before.ends)) > 0.2
+    alive = before.selection(np.flatnonzero(np.random.default_rng(0).random(len(before.ends)) > 0.2))
     queries = clustered(6020)[6000:]
-    found = [plain(nearest.nearest(before, query[np.newaxis], 10, alive, None, None)[0]) for query in queries]
+    found = [plain(nearest.nearest(before, query[np.newaxis], 10, alive, None)[0]) for query in queries]
     assert found == one_by_one(before, queries, 10, alive)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import pickle
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docstore import DocStore, DocumentNotFound, InvalidArgument, Workspace
+from docstore import DocStore, DocumentNotFound, Hit, InvalidArgument, Workspace
 from docstore import search as search_module
 from docstore.testing import HashEmbedder
 from docstore.vectors import maximal_marginal_relevance
@@ -81,6 +84,18 @@ def library(alice: Workspace) -> dict[str, str]:
 
 def names(hits: list[Any]) -> set[str]:
     return {hit.name for hit in hits}
+
+
+def test_a_hit_is_like_any_other_value(alice: Workspace, library: dict[str, str]) -> None:
+    (hit,) = alice.search("red fox in the snow", k=1)
+    assert hit == Hit("red fox in the snow", hit.score, library["fox"], "fox", chunk=0, start=0, end=19, page=None)
+    assert repr(hit) == repr(dataclasses.replace(hit)) and hash(hit) == hash(dataclasses.replace(hit))
+    assert pickle.loads(pickle.dumps(hit)) == copy.deepcopy(hit) == Hit(**dataclasses.asdict(hit)) == hit  # noqa: S301
+    assert [type(value) for value in dataclasses.astuple(hit)] == [str, float, str, str, int, int, int, type(None)]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        hit.text = "another"  # type: ignore[misc]
+    with pytest.raises((AttributeError, TypeError)):
+        hit.other = 1  # type: ignore[attr-defined]
 
 
 def test_filters_act_before_the_top_k(alice: Workspace, library: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ from docstore import DocStore
 from docstore.memory import Memory
 from docstore.segments import Segment
 from docstore.testing import HashEmbedder
-from docstore.views import Part, View
+from docstore.views import Chosen, Part, View
 from tests.rows import rows_of
 
 CODECS = pytest.mark.parametrize("codec", ["float16", "float32"])
@@ -35,9 +35,19 @@ def view_of(segments: list[Segment], documents: set[str], codec: Any, dimension:
     return View(((1, 1),), tuple(Part.of(segment, names) for segment in segments), dimension, codec)
 
 
-def rankings(view: View, queries: Vectors, k: int, keep: Any = None) -> list[list[tuple[float, str, int, str]]]:
+def rankings(
+    view: View, queries: Vectors, k: int, chosen: Chosen | None = None
+) -> list[list[tuple[float, str, int, str]]]:
     return [[(each.score, each.document, each.number, each.name) for each in answer]
-            for answer in view.nearest(queries, k, keep)]  # fmt: skip
+            for answer in view.nearest(queries, k, chosen)]  # fmt: skip
+
+
+def ways_to_choose(view: View, documents: set[str]) -> list[Chosen]:
+    """By name, and by what is accepted, when it is first asked for and when it is kept."""
+    accepted = view.having("first", documents.__contains__)
+    named, unknown = view.named([*documents, "unknown"])
+    assert unknown == ["unknown"]
+    return [named, accepted, view.having("first", set().__contains__)]
 
 
 @CODECS
@@ -56,15 +66,15 @@ def test_any_division_gives_the_answer_of_one_index(codec: Any, data: st.DataObj
     halves = [segment_of({name: documents[name] for name in part}, codec) for part in (order[:cut], order[cut:])]
     queries = generator.standard_normal((3, 32)).astype(np.float32)
     view = view_of(halves, alive, codec)
-    for keep, those in ((None, alive), (allowed.__contains__, allowed)):
+    for chosen, those in ((None, alive), *((each, allowed) for each in ways_to_choose(view, allowed))):
         joint = view_of([segment_of({name: documents[name] for name in sorted(those)}, codec)], those, codec)
-        assert rankings(view, queries, k, keep) == rankings(joint, queries, k)
+        assert rankings(view, queries, k, chosen) == rankings(joint, queries, k)
         expected = [
             (-score, name, number)
             for name in those
             for number, score in enumerate(_scores(queries[0], documents[name], codec))
         ]
-        found = [(-score, name, number) for score, name, number, _ in rankings(view, queries[:1], k, keep)[0]]
+        found = [(-score, name, number) for score, name, number, _ in rankings(view, queries[:1], k, chosen)[0]]
         assert [each[1:] for each in found] == [each[1:] for each in sorted(expected)[:k]]
         assert np.allclose([each[0] for each in found], [each[0] for each in sorted(expected)[:k]], atol=1e-6)
 

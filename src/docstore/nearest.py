@@ -7,9 +7,9 @@ taken, nor what else was asked for or is stored.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from docstore.segments import Rows, Snapshot
+from docstore.segments import Snapshot
+from docstore.selections import Rows, Selection
 from docstore.sketches import Piece, covered, deviation, rotate
 from docstore.vectors import Vectors, decode, scan, scan_some
 
@@ -17,6 +17,9 @@ Best = tuple[Vectors, Rows]
 """Scores, falling, and rows."""
 
 _SPARE = 8  # more than asked for: equal scores at the k-th place then show, instead of being cut by accident
+_FURTHER = 8  # times as many, when it does not suffice
+_LOOKS = 2  # at all rows, before those that are selected are copied after all
+_FEW = 0.25  # of the rows: to copy and scan as many takes as long as a look at all, in either way
 
 _MANY = 16  # queries for which decoding all rows for a matrix product pays
 _WORTH = 1_000  # rows, of fewer than which a scan takes no longer than scoring what the product found
@@ -42,79 +45,91 @@ def candidates_for(rows: int, k: int) -> int:
 
 
 def nearest(
-    snapshot: Snapshot,
-    queries: Vectors,
-    k: int,
-    alive: npt.NDArray[np.bool_] | None,
-    allowed: npt.NDArray[np.bool_] | None,
-    candidates: int | None,
+    snapshot: Snapshot, queries: Vectors, k: int, selection: Selection | None, candidates: int | None
 ) -> list[Best]:
     """The k best rows for each query, by falling inner product, and all others that score as the k-th.
 
     Args:
         queries: shape (m, dimension), normalised.
-        alive: which documents take part, shape (documents,); None for all. Few are not: what is found is looked
-            through, which costs less than to have FAISS ask for each row.
-        allowed: which documents take part, when few do.
+        selection: which documents take part; None for all.
         candidates: how many rows of a large snapshot are scored exactly; None for as many as they ask for.
     """
-    if allowed is not None:
-        mask = np.repeat(allowed, np.diff(snapshot.ends, prepend=0))
-        return _each(snapshot, queries, k, int(np.count_nonzero(mask)), None, mask)
-    population = len(snapshot.codes) if alive is None else snapshot.rows_of(alive)
+    total = len(snapshot.codes)
+    population = total if selection is None else selection.population
     if len(queries) >= _MANY and population >= max(_WORTH, 4 * k):
-        found = [_by_product(snapshot, queries[first : first + _TOGETHER], k, alive)
+        found = [_by_product(snapshot, queries[first : first + _TOGETHER], k, selection)
                  for first in range(0, len(queries), _TOGETHER)]  # fmt: skip
         return [best for some in found for best in some]
-    is_large = len(snapshot.codes) >= _LARGE and k <= len(snapshot.codes) // 100
+    is_large = total >= _LARGE and population >= _FEW * total and k <= population // 100
     if is_large and (pieces := snapshot.sketcher.pieces(snapshot.codes)) is not None:
-        return [_in_two_stages(snapshot, pieces, query[np.newaxis], k, population, alive, candidates)
-                for query in queries]  # fmt: skip
-    return _each(snapshot, queries, k, population, alive, None)
+        return [_in_two_stages(snapshot, pieces, query[np.newaxis], k, selection, candidates) for query in queries]
+    return _each(snapshot, queries, k, selection)
 
 
 # -- row by row -------------------------------------------------------------------------------------------------------
 
 
-def _each(
-    snapshot: Snapshot,
-    queries: Vectors,
-    k: int,
-    population: int,
-    alive: npt.NDArray[np.bool_] | None,
-    mask: npt.NDArray[np.bool_] | None,
+def _each(snapshot: Snapshot, queries: Vectors, k: int, selection: Selection | None) -> list[Best]:
+    """Of few rows a copy is scanned. Where most are selected, all are scanned, and the others passed over: that takes
+    less time than to copy, and less than to have FAISS ask for each row."""
+    if selection is not None and selection.population < _FEW * len(snapshot.codes):
+        return _best_of(snapshot, queries, k, selection.rows, None)
+    return _best_of(snapshot, queries, k, None, selection)
+
+
+def _best_of(
+    snapshot: Snapshot, queries: Vectors, k: int, some: Rows | None, selection: Selection | None
 ) -> list[Best]:
+    """By scanning some rows, or all for None, and passing over those that are not selected."""
+    total = len(snapshot.codes) if some is None else len(some)
+    population = total if selection is None else selection.population
     if population == 0:
         return [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in queries]
-    # As many more as are not alive, where these are spread evenly; where they are not, `_settle` goes on.
-    reachable = len(snapshot.codes) if mask is None else population
     k = min(k, population)
-    reach = min((k + _SPARE) * reachable // population, reachable)
+    # As many more as are passed over, where these are spread evenly; where they are not, `_settle` goes on.
+    reach = min((k + _SPARE) * total // population, total)
+    scores, rows = _scan(snapshot, queries, reach, some)
+    if selection is None:
+        # For all queries at once: mostly few score as the k-th does, and nothing is left to settle.
+        counts = (scores >= scores[:, k - 1 : k]).sum(axis=1)
+        if reach == total or counts.max() < reach:
+            return [(scores[number, :best], rows[number, :best]) for number, best in enumerate(counts.tolist())]
     return [
-        _settle(snapshot, queries[number : number + 1], k, alive, mask, reachable, scores, rows)
-        for number, (scores, rows) in enumerate(zip(*scan(snapshot.index, queries, reach, mask), strict=True))
+        _settle(snapshot, queries[number : number + 1], k, some, selection, best)
+        for number, best in enumerate(zip(scores, rows, strict=True))
     ]
 
 
 def _settle(
-    snapshot: Snapshot,
-    query: Vectors,
-    k: int,
-    alive: npt.NDArray[np.bool_] | None,
-    mask: npt.NDArray[np.bool_] | None,
-    reachable: int,
-    scores: Vectors,
-    rows: Rows,
+    snapshot: Snapshot, query: Vectors, k: int, some: Rows | None, selection: Selection | None, best: Best
 ) -> Best:
     """Goes on from what a scan gave, until nothing that was not fetched can be among the k best."""
+    total = len(snapshot.codes) if some is None else len(some)
+    looks = 0
     while True:
-        kept = slice(None) if alive is None else alive[snapshot.documents_of(rows)]
+        scores, rows = best
+        kept = slice(None) if selection is None else selection.has(rows)
         found, numbers = scores[kept], rows[kept]
         # FAISS may return any of equal scores, so go on until the last one is worse than the k-th.
-        if len(scores) == reachable or (len(found) >= k and scores[-1] < found[k - 1]):
+        if len(scores) == total or (len(found) >= k and scores[-1] < found[k - 1]):
             return _cut(found, numbers, k)
-        more, where = scan(snapshot.index, query, min(2 * len(scores), reachable), mask)
-        scores, rows = more[0], where[0]
+        looks += 1
+        if selection is not None and not _looks_on(snapshot, selection, looks):
+            return _best_of(snapshot, query, k, selection.rows, None)[0]
+        more = _scan(snapshot, query, min(_FURTHER * len(scores), total), some)
+        best = more[0][0], more[1][0]
+
+
+def _looks_on(snapshot: Snapshot, selection: Selection, looks: int) -> bool:
+    """Whether to look once more at more of all rows, and not at a copy of those that are selected. What is best of all
+    may be very many rows that are not; and to copy less than half takes no longer than to look."""
+    return looks < _LOOKS and 2 * selection.population >= len(snapshot.codes)
+
+
+def _scan(snapshot: Snapshot, queries: Vectors, reach: int, some: Rows | None) -> tuple[Vectors, Rows]:
+    if some is None:
+        return scan(snapshot.index, queries, reach)
+    return scan_some(snapshot.codes, some, snapshot.dimension, snapshot.codec, queries, reach)
 
 
 def _cut(scores: Vectors, rows: Rows, k: int) -> Best:
@@ -125,46 +140,34 @@ def _cut(scores: Vectors, rows: Rows, k: int) -> Best:
 # -- by matrix product ------------------------------------------------------------------------------------------------
 
 
-def _by_product(snapshot: Snapshot, queries: Vectors, k: int, alive: npt.NDArray[np.bool_] | None) -> list[Best]:
+def _by_product(snapshot: Snapshot, queries: Vectors, k: int, selection: Selection | None) -> list[Best]:
     """For many queries. The product's last bits depend on its shape, so it only says which rows may be among the best;
     their scores are then made as any search makes them."""
-    dead = None if alive is None else np.flatnonzero(np.repeat(~alive, np.diff(snapshot.ends, prepend=0)))
     # No product of unit vectors, in whatever order it is summed, is further from the true one than half of this.
     margin = 2 * snapshot.dimension * float(np.finfo(np.float32).eps)
     found = _Found(len(queries), k, margin)
-    for first in range(0, len(snapshot.codes), _BLOCK):
-        block = snapshot.codes[first : first + _BLOCK]
-        scores = decode(block, snapshot.dimension, snapshot.codec) @ queries.T
-        if dead is not None:
-            some = slice(*np.searchsorted(dead, (first, first + _BLOCK)))
-            scores[dead[some] - first] = -np.inf
-        found.add(first, scores)
+    rows = None if selection is None else selection.rows
+    room = np.empty((0 if rows is None else min(len(rows), _BLOCK), snapshot.codes.shape[1]), np.uint8)
+    for first in range(0, len(snapshot.codes) if rows is None else len(rows), _BLOCK):
+        if rows is None:
+            block = snapshot.codes[first : first + _BLOCK]
+        else:
+            some = rows[first : first + _BLOCK]
+            block = np.take(snapshot.codes, some, axis=0, out=room[: len(some)], mode="clip")
+        found.add(first, decode(block, snapshot.dimension, snapshot.codec) @ queries.T)
         if len(found) > _MOST:
-            return _each(snapshot, queries, k, len(snapshot.codes) - (0 if dead is None else len(dead)), alive, None)
-    candidates = found.rows()
+            return _each(snapshot, queries, k, selection)
+    candidates = found.rows() if rows is None else [rows[each] for each in found.rows()]
+    # All are scored for some queries together: that costs less than an index for each query, and what is best among
+    # more rows is best among its own.
     return [
         best
         for first in range(0, len(queries), _RESCORED)
-        for best in _rescored(snapshot, queries[first : first + _RESCORED], candidates[first : first + _RESCORED], k)
-    ]
-
-
-def _rescored(snapshot: Snapshot, queries: Vectors, candidates: list[Rows], k: int) -> list[Best]:
-    """The k best of each query's candidates. All are scored for all the queries: that costs less than an index for each
-    query, and what is best among more rows is best among its own."""
-    some = np.unique(np.concatenate(candidates))
-    reach = min(k + _SPARE, len(some))
-    found = scan_some(snapshot.codes, some, queries, reach, snapshot.dimension, snapshot.codec)
-    return [
-        # The last is worse than the k-th, or there may be more that score as that one does.
-        _cut(scores, rows, k) if reach == len(some) or scores[-1] < scores[k - 1] else _all(snapshot, query, some, k)
-        for query, scores, rows in zip(queries, *found, strict=True)
-    ]
-
-
-def _all(snapshot: Snapshot, query: Vectors, some: Rows, k: int) -> Best:
-    scores, rows = scan_some(snapshot.codes, some, query[np.newaxis], len(some), snapshot.dimension, snapshot.codec)
-    return _cut(scores[0], rows[0], k)
+        for best in _best_of(
+            snapshot, queries[first : first + _RESCORED], k,
+            np.unique(np.concatenate(candidates[first : first + _RESCORED])), None,
+        )
+    ]  # fmt: skip
 
 
 class _Found:
@@ -172,8 +175,7 @@ class _Found:
 
     def __init__(self, queries: int, k: int, margin: float) -> None:
         self._k, self._margin = k, margin
-        # Not minus infinity: that is the score of rows that take no part.
-        self._floor = np.full(queries, np.finfo(np.float32).min)
+        self._floor = np.full(queries, -np.inf, np.float32)
         self._some: list[tuple[Rows, Rows, Vectors]] = []
         self._count = self._settled = 0
 
@@ -222,29 +224,34 @@ def _in_two_stages(
     pieces: tuple[Piece, ...],
     query: Vectors,
     k: int,
-    population: int,
-    alive: npt.NDArray[np.bool_] | None,
+    selection: Selection | None,
     candidates: int | None,
 ) -> Best:
     """What the sketches find is scored exactly. Unless a number of candidates is asked for, there are as many as it
     takes for the worst estimate among them to be far below the k-th score."""
     total = len(snapshot.codes)
+    population = total if selection is None else selection.population
     rotated = rotate(query)
-    count = min(candidates_for(total, k) if candidates is None else max(candidates, k), total)
+    # Where half of the rows are selected, the k best of them are among the 2k best of all.
+    count = min(candidates_for(total, k) * total // population if candidates is None else max(candidates, k), total)
+    looks = 0
     while count < total:
-        rows, worst = _estimated_best(snapshot, pieces, rotated, count, alive)
-        (scores,), (rows,) = scan_some(snapshot.codes, rows, query, len(rows), snapshot.dimension, snapshot.codec)
+        rows, worst = _estimated_best(snapshot, pieces, rotated, count, selection)
+        (scores,), (rows,) = _scan(snapshot, query, len(rows), rows)
         is_sure = len(scores) >= k and scores[k - 1] - worst >= _DEVIATIONS * deviation(snapshot.dimension)
         if is_sure or (candidates is not None and len(scores) >= min(k, population)):
             return _cut(scores, rows, k)
+        looks += 1
+        if selection is not None and not _looks_on(snapshot, selection, looks):
+            return _best_of(snapshot, query, k, selection.rows, None)[0]
         count = total if count * _WIDEN > total // 16 else count * _WIDEN
-    return _each(snapshot, query, k, population, alive, None)[0]
+    return _each(snapshot, query, k, selection)[0]
 
 
 def _estimated_best(
-    snapshot: Snapshot, pieces: tuple[Piece, ...], rotated: Vectors, count: int, alive: npt.NDArray[np.bool_] | None
+    snapshot: Snapshot, pieces: tuple[Piece, ...], rotated: Vectors, count: int, selection: Selection | None
 ) -> tuple[Rows, float]:
-    """Rows by their estimated scores, and the worst estimate among them."""
+    """Selected rows by their estimated scores, and the worst estimate among all that were looked at."""
     found = [piece.best(rotated, count) for piece in pieces]
     estimates, rows = np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found])
     if len(estimates) > count:
@@ -253,4 +260,4 @@ def _estimated_best(
     worst = float(estimates.min())
     rows = rows[rows < len(snapshot.codes)]  # the segment may have grown since
     rows = np.concatenate([rows, np.arange(covered(pieces), len(snapshot.codes))])  # and the last have no sketches
-    return (rows if alive is None else rows[alive[snapshot.documents_of(rows)]]), worst
+    return (rows if selection is None else rows[selection.has(rows)]), worst

@@ -32,7 +32,7 @@ def read(files: ContentStore, memory: Memory, scope: int, places: Iterable[Place
         IntegrityError: it is damaged, or the places are.
     """
     by_text: dict[str, dict[Place, range]] = defaultdict(dict)
-    for place in places:
+    for place in dict.fromkeys(places):
         by_text[place[0]][place] = texts.blocks_of(*place)
     pieces: dict[Place, str] = {}
     remaining = iter(by_text.items())
@@ -40,7 +40,11 @@ def read(files: ContentStore, memory: Memory, scope: int, places: Iterable[Place
         blocks = _blocks(files, memory, scope, {text: set(chain(*wanted.values())) for text, wanted in some.items()})
         for text, wanted in some.items():
             for place, numbers in wanted.items():
-                pieces[place] = texts.cut(text, [blocks[text, number] for number in numbers], place[1], place[2])
+                # Most lie in one block; to go through a list of it would take as long as to cut.
+                some_blocks = (
+                    (blocks[text, numbers[0]],) if len(numbers) == 1 else [blocks[text, number] for number in numbers]
+                )
+                pieces[place] = texts.cut(text, some_blocks, place[1], place[2])
     return pieces
 
 
@@ -55,6 +59,8 @@ def _blocks(
     for (text, number), block in blocks.items():
         if block is None:
             lacking[text].append(number)
+    if not lacking:
+        return blocks
     with ExitStack() as opened:
         found = {}
         with files.opening():

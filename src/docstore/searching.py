@@ -41,7 +41,8 @@ class Searchable:
 
         Args:
             documents: hashes; only these documents take part.
-            where: metadata keys and values; only documents whose metadata has them take part.
+            where: metadata keys and values; only documents whose metadata has them take part. Of all documents they are
+                looked at once for each `where`, until the workspace changes.
             mmr: choose for diversity too, by maximal marginal relevance over the `fetch_k` nearest.
             fetch_k: candidates for mmr.
             lambda_mult: mmr's weight of relevance, from 0 (diversity alone) to 1 (relevance alone).

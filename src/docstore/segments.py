@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from docstore.forking import in_child
+from docstore.selections import Rows, Selection
 from docstore.sketches import Sketcher
 from docstore.vectors import SPAN, Codec, code_size, header_size, index_in
 
 Codes = npt.NDArray[np.uint8]
 Spans = npt.NDArray[np.void]
-Rows = npt.NDArray[np.int64]
 
 Key = tuple[str, str]
 """What names a document's rows: its hash, and that of its text, since it may be stored again with another."""
@@ -52,6 +52,10 @@ class Snapshot:
     """Of each document; the segment appends to it, so only the first `len(ends)` are of this moment."""
     positions: dict[Key, int]
     """Where in `keys`, and the same holds."""
+    latest: dict[str, int]
+    """Where in `keys` a document is, by its hash alone; and the same holds."""
+    earlier: dict[int, int]
+    """Where a document is that is somewhere with another text: few have ever been stored with two."""
     paged: list[bool]
     """Which have pages, and the same holds."""
     spans: list[Spans | Callable[[], Spans]]
@@ -83,9 +87,9 @@ class Snapshot:
             spans = self.spans[position] = spans()
         return spans
 
-    def rows_of(self, documents: npt.NDArray[np.bool_]) -> int:
-        """How many rows some documents have."""
-        return int(np.diff(self.ends, prepend=0)[documents].sum())
+    def selection(self, positions: npt.NDArray[np.int64]) -> Selection:
+        """The rows of some documents, whose positions are ascending, each once."""
+        return Selection.of(self.ends, positions)
 
 
 class Segment:
@@ -103,6 +107,8 @@ class Segment:
         self._used = 0
         self._keys: list[Key] = []
         self._positions: dict[Key, int] = {}
+        self._latest: dict[str, int] = {}
+        self._earlier: dict[int, int] = {}
         self._paged: list[bool] = []
         self._names: dict[str, str] = {}
         self._spans: list[Spans | Callable[[], Spans]] = []
@@ -120,7 +126,7 @@ class Segment:
     def nbytes(self) -> int:
         """Memory it takes, in bytes."""
         rows = self._used * (code_size(self._dimension, self._codec) + SPAN.itemsize)
-        return rows + self._sketcher.nbytes + 500 * len(self._keys)
+        return rows + self._sketcher.nbytes + 600 * len(self._keys)
 
     def has(self, key: Key) -> bool:
         """Whether a snapshot from now on has the rows of a document."""
@@ -154,7 +160,11 @@ class Segment:
             self._paged.append(addition.paged)
             self._spans.append(addition.spans)
             self._keys.append(addition.key)
-            self._positions[addition.key] = len(self._keys) - 1
+            position = len(self._keys) - 1
+            if (earlier := self._latest.get(addition.key[0])) is not None:
+                self._earlier[position] = earlier
+            self._latest[addition.key[0]] = position
+            self._positions[addition.key] = position
             self._snapshot = None
 
     def snapshot(self) -> Snapshot:
@@ -163,8 +173,9 @@ class Segment:
             if self._snapshot is None:
                 index = index_in(self._buffer, self._used, self._dimension, self._codec)
                 self._snapshot = Snapshot(
-                    index, self._codes[: self._used], self._keys, self._positions, self._paged, self._spans,
-                    np.array(self._ends, np.int64), self._sketcher, self._dimension, self._codec,
+                    index, self._codes[: self._used], self._keys, self._positions, self._latest,
+                    self._earlier, self._paged, self._spans, np.array(self._ends, np.int64), self._sketcher,
+                    self._dimension, self._codec,
                 )  # fmt: skip
             return self._snapshot
 

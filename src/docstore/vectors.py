@@ -40,6 +40,8 @@ _BYTES: Final = {"float16": 2, "float32": 4}  # a dimension of a code takes
 # batch, which exactness (invariant 7) must not allow. Far below that, so that results stay small in memory too.
 _QUERIES_AT_ONCE = 1024
 
+_COPIED = 3 << 19  # bytes of codes that are copied before they are scanned: 2,048 of 384 halves
+
 
 def empty_index(dimension: int, codec: Codec) -> Any:
     """A FAISS index without vectors: inner product, codes of 2 or 4 bytes a dimension."""
@@ -159,49 +161,47 @@ def decode(codes: npt.NDArray[np.uint8], dimension: int, codec: Codec) -> Vector
     return np.multiply(vectors, _BIASES, out=vectors)
 
 
-def scan(
-    index: Any, queries: Vectors, k: int, allowed: npt.NDArray[np.bool_] | None = None
-) -> tuple[Vectors, npt.NDArray[np.int64]]:
-    """FAISS's search: scores and rows, each of shape (queries, k); k rows or more must take part.
+def scan(index: Any, queries: Vectors, k: int) -> tuple[Vectors, npt.NDArray[np.int64]]:
+    """FAISS's search: scores and rows, each of shape (queries, k); there are k rows or more.
 
     A single query runs on one thread. Waking a second takes several times what the query does; and from some 16,000
     rows on `IndexFlat` splits a single query between threads with another kernel, whose scores differ in the last bit
     from a batch's.
     """
-    parameters = _selection(allowed)
     if len(queries) == 1:
         with one_thread():
-            found: tuple[Vectors, npt.NDArray[np.int64]] = index.search(queries, k, params=parameters)
+            found: tuple[Vectors, npt.NDArray[np.int64]] = index.search(queries, k)
             return found
     parts = [
-        index.search(queries[first : first + _QUERIES_AT_ONCE], k, params=parameters)
-        for first in range(0, len(queries), _QUERIES_AT_ONCE)
+        index.search(queries[first : first + _QUERIES_AT_ONCE], k) for first in range(0, len(queries), _QUERIES_AT_ONCE)
     ]
     return np.concatenate([scores for scores, _ in parts]), np.concatenate([rows for _, rows in parts])
 
 
 def scan_some(
-    codes: npt.NDArray[np.uint8], some: npt.NDArray[np.int64], queries: Vectors, k: int, dimension: int, codec: Codec
+    codes: npt.NDArray[np.uint8], some: npt.NDArray[np.int64], dimension: int, codec: Codec, queries: Vectors, k: int
 ) -> tuple[Vectors, npt.NDArray[np.int64]]:
-    """As `scan`, of some rows, of which there are few."""
-    header = header_size(dimension, codec)
-    buffer = np.empty(header + len(some) * codes.shape[1], np.uint8)
-    np.take(codes, some, axis=0, out=buffer[header:].reshape(len(some), -1))
+    """As `scan`, of some rows. They are copied, a block at a time, into memory that stays in the processor's cache."""
+    if len(some) == 0:
+        return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+    header, size = header_size(dimension, codec), codes.shape[1]
+    at_once = max(_COPIED // size, 1)
+    buffer = np.empty(header + min(len(some), at_once) * size, np.uint8)
+    index, parts = None, []
     with one_thread():
-        scores, positions = scan(index_in(buffer, len(some), dimension, codec), queries, k)
-    return scores, some[positions]
-
-
-def _selection(allowed: npt.NDArray[np.bool_] | None) -> Any:
-    if allowed is None:
-        return None
-    bitmap = np.packbits(allowed, bitorder="little")
-    selector = faiss.IDSelectorBitmap(len(allowed), faiss.swig_ptr(bitmap))
-    parameters: Any = faiss.SearchParameters()
-    parameters.sel = selector
-    # FAISS keeps pointers into both; they must live as long as the parameters do.
-    parameters.keep_alive = (bitmap, selector)
-    return parameters
+        for first in range(0, len(some), at_once):
+            rows = some[first : first + at_once]
+            # Not as `raise`, the default: NumPy then copies all of it once more, and these rows are known to exist.
+            np.take(codes, rows, axis=0, out=buffer[header : header + len(rows) * size].reshape(-1, size), mode="clip")
+            if index is None or index.ntotal != len(rows):
+                index = index_in(buffer, len(rows), dimension, codec)
+            scores, positions = scan(index, queries, min(k, len(rows)))
+            parts.append((scores, rows[positions]))
+    if len(parts) == 1:
+        return parts[0]
+    scores, found = (np.concatenate(each, axis=1) for each in zip(*parts))
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores, best, axis=1), np.take_along_axis(found, best, axis=1)
 
 
 @contextmanager

@@ -10,22 +10,24 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
+from itertools import islice, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from docstore.memory import Memory
 from docstore.nearest import Best, nearest
 from docstore.segments import Addition, Key, Segment, Snapshot
+from docstore.selections import Selection
 from docstore.vectors import Codec, Vectors, decode
 
 _COVERED = 0.75  # of a segment's rows a view must cover to use it: passing over the rest costs time
 _SAMPLE = 16  # documents that are asked for before all are
 _VIEW_BYTES = 4_000  # Python objects of a view without documents
 _DOCUMENT_BYTES = 24  # and of each document
-
+_KEPT_BYTES, _KEPT_DOCUMENT_BYTES = 2_000, 16  # and what it may keep of filters: even that of every second document
+_SELECTION_BYTES = 500  # Python objects of what is kept of a filter
 
 Versions = tuple[tuple[int, int], ...]
 """(id, version) of a workspace and of what it includes: all that decides what its searches cover."""
@@ -54,8 +56,8 @@ class Part:
     snapshot: Snapshot
     names: list[str | None]
     """What the workspace calls each document of the segment; None for those it does not cover."""
-    alive: npt.NDArray[np.bool_] | None
-    """Which it has, shape (documents,); None for all."""
+    alive: Selection | None
+    """Which it has; None for all."""
 
     @classmethod
     def of(cls, segment: Segment, names: Mapping[Key, str], besides: Segment | None = None) -> Part:
@@ -65,34 +67,72 @@ class Part:
         called = segment.interned([names.get(key) for key in keys])
         if besides is not None:
             called = [None if besides.has(key) else name for key, name in zip(keys, called, strict=True)]
-        alive = np.array([name is not None for name in called], bool)
-        return cls(segment, snapshot, called, None if alive.all() else alive)
+        alive = np.flatnonzero([name is not None for name in called])
+        return cls(segment, snapshot, called, None if len(alive) == len(called) else snapshot.selection(alive))
 
-    def accepted(self, keep: Callable[[str], bool]) -> npt.NDArray[np.bool_]:
-        """Which of its documents the view has and `keep` accepts, by their hash. Shape (documents,)."""
+    def named(self, documents: Iterable[str]) -> tuple[Selection, list[str]]:
+        """Some documents, by their hash; and those of them that it does not have. Each is named once."""
+        names, latest, lacking = self.names, self.snapshot.latest, []
+        positions = []
+        for document in documents:
+            position = latest.get(document)
+            while position is not None and (position >= len(names) or names[position] is None):
+                position = self.snapshot.earlier.get(position)
+            if position is None:
+                lacking.append(document)
+            else:
+                positions.append(position)
+        return self.snapshot.selection(np.sort(np.array(positions, np.int64))), lacking
+
+    def accepted(self, accepts: Callable[[str], bool]) -> Selection | None:
+        """Those of its documents, by their hash, that something accepts. None for all."""
         pairs = zip(self.names, self.snapshot.keys)
-        return np.fromiter(
-            (name is not None and keep(document) for name, (document, _) in pairs), bool, len(self.names)
-        )
+        accepted = np.flatnonzero([name is not None and accepts(document) for name, (document, _) in pairs])
+        return None if len(accepted) == len(self.names) else self.snapshot.selection(accepted)
 
-    def found(self, best: list[Best]) -> Iterator[list[tuple[Found, int, Part]]]:
-        """The best rows for each query as what was found, each with its row."""
+    def ranked(self, best: list[Best]) -> Iterator[list[Ranked]]:
+        """The best rows for each query."""
         # Of all queries at once: NumPy takes longer to begin than to go on.
         scores, rows = (np.concatenate(each) for each in zip(*best))
         positions = self.snapshot.documents_of(rows)
         numbers = rows - np.where(positions > 0, self.snapshot.ends[positions - 1], 0)
-        columns = (each.tolist() for each in (scores, rows, positions, numbers))
-        found = ((self._found(score, position, number), row, self) for score, row, position, number in zip(*columns))
-        return (list(islice(found, len(scores))) for scores, _ in best)
+        ranks, at, rows_at, numbers_at = (each.tolist() for each in (-scores, positions, rows, numbers))
+        keys = map(self.snapshot.keys.__getitem__, at)
+        ranked = zip(ranks, keys, numbers_at, at, rows_at, repeat(self))
+        return (list(islice(ranked, len(scores))) for scores, _ in best)
 
-    def _found(self, score: float, position: int, number: int) -> Found:
-        document, text = self.snapshot.keys[position]
-        start, end, first_byte, last_byte, page = self.snapshot.spans_of(position).item(number)
-        name = self.names[position] or ""
-        return Found(
-            score, document, number, text, name, start, end, first_byte, last_byte,
-            page if self.snapshot.paged[position] else None,
-        )  # fmt: skip
+
+Ranked = tuple[float, Key, int, int, int, Part]
+"""A row that was found: minus its score, its document and its number there, that is, what it is ranked by; where its
+document is in the segment, the row, and whose it is. Of the best rows of all segments most are not among the best, so
+what else a hit says is looked up later."""
+
+
+_new = partial(tuple.__new__, Found)  # as `Found._make`, without a function of Python in between
+
+
+def _found(ranked: Ranked) -> Found:
+    rank, (document, text), number, position, _, part = ranked
+    snapshot = part.snapshot
+    start, end, first_byte, last_byte, page = snapshot.spans_of(position).item(number)
+    name, page = part.names[position] or "", page if snapshot.paged[position] else None
+    return _new((-rank, document, number, text, name, start, end, first_byte, last_byte, page))
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which documents of a view take part in a search."""
+
+    parts: tuple[Selection | None, ...]
+    """Of each part; None for all it has."""
+    nbytes: int
+    """Memory it takes, in bytes."""
+
+    @classmethod
+    def of(cls, parts: Iterable[Selection | None], where: str = "") -> Chosen:
+        """What a filter chose, to be kept under its text."""
+        parts = tuple(parts)
+        return cls(parts, _SELECTION_BYTES + len(where) + sum(each.nbytes for each in parts if each is not None))
 
 
 @dataclass(slots=True)
@@ -105,11 +145,20 @@ class View:
     codec: Codec
     metadata: Mapping[str, Mapping[str, Any]] | None = field(default=None)
     """By document, once a filter has asked for it."""
+    _chosen: Memory = field(init=False, repr=False)
+    """What filters on metadata chose. Goes with the view, so what it rests on never changes."""
+
+    def __post_init__(self) -> None:
+        self._chosen = Memory(self._may_keep)
+
+    @property
+    def _may_keep(self) -> int:
+        return _KEPT_BYTES + _KEPT_DOCUMENT_BYTES * sum(len(part.names) for part in self.parts)
 
     @property
     def nbytes(self) -> int:
         """Memory it takes beside its segments, in bytes."""
-        return _VIEW_BYTES + _DOCUMENT_BYTES * sum(len(part.names) for part in self.parts)
+        return _VIEW_BYTES + _DOCUMENT_BYTES * sum(len(part.names) for part in self.parts) + self._may_keep
 
     @property
     def shared(self) -> tuple[Segment, ...]:
@@ -123,47 +172,55 @@ class View:
                 return found
         return None
 
-    @property
-    def documents(self) -> Iterable[str]:
-        """Hashes of the documents it covers."""
+    def named(self, documents: Iterable[str]) -> tuple[Chosen, list[str]]:
+        """Some documents, by their hash; and those of them that it does not cover. Each is named once."""
+        selections, lacking = [], list(documents)
         for part in self.parts:
-            yield from (document for name, (document, _) in zip(part.names, part.snapshot.keys) if name is not None)
+            selection, lacking = part.named(lacking)
+            selections.append(selection)
+        return Chosen.of(selections), lacking
+
+    def having(self, where: str, accepts: Callable[[str], bool]) -> Chosen:
+        """The documents, by their hash, that something accepts, which is asked once as long as `where` names it."""
+        chosen: Chosen | None = self._chosen.get(where)
+        if chosen is None:
+            chosen = Chosen.of([part.accepted(accepts) for part in self.parts], where)
+            self._chosen.put(where, chosen)
+        return chosen
 
     def nearest(
-        self, queries: Vectors, k: int, keep: Callable[[str], bool] | None, candidates: int | None = None
+        self, queries: Vectors, k: int, chosen: Chosen | None, candidates: int | None = None
     ) -> list[list[Found]]:
         """The k best chunks for each query, by falling inner product, then document hash, then chunk number.
 
         Args:
             queries: shape (m, dimension), normalised.
-            keep: which documents take part; None for all.
+            chosen: which documents take part; None for all.
             candidates: as for `nearest.nearest`.
         """
-        return [[found for found, _, _ in best] for best in self._nearest(queries, k, keep, candidates)]
+        return [list(map(_found, best)) for best in self._nearest(queries, k, chosen, candidates)]
 
     def nearest_with_vectors(
-        self, query: Vectors, k: int, keep: Callable[[str], bool] | None, candidates: int | None = None
+        self, query: Vectors, k: int, chosen: Chosen | None, candidates: int | None = None
     ) -> tuple[list[Found], Vectors]:
         """As `nearest`, for one query of shape (dimension,); and the vectors found, shape (found, dimension)."""
-        (best,) = self._nearest(query[np.newaxis], k, keep, candidates)
-        codes = [part.snapshot.codes[row] for _, row, part in best]
+        (best,) = self._nearest(query[np.newaxis], k, chosen, candidates)
+        codes = [part.snapshot.codes[row] for *_, row, part in best]
         if not codes:
             return [], np.empty((0, self.dimension), np.float32)
-        return [found for found, _, _ in best], decode(np.stack(codes), self.dimension, self.codec)
+        return list(map(_found, best)), decode(np.stack(codes), self.dimension, self.codec)
 
-    def _nearest(
-        self, queries: Vectors, k: int, keep: Callable[[str], bool] | None, candidates: int | None
-    ) -> list[list[tuple[Found, int, Part]]]:
-        answers: list[list[tuple[Found, int, Part]]] = [[] for _ in queries]
-        for part in self.parts:
-            allowed = None if keep is None else part.accepted(keep)
-            best_of_part = nearest(part.snapshot, queries, k, part.alive, allowed, candidates)
-            for answer, some in zip(answers, part.found(best_of_part), strict=True):
+    def _nearest(self, queries: Vectors, k: int, chosen: Chosen | None, candidates: int | None) -> list[list[Ranked]]:
+        answers: list[list[Ranked]] = [[] for _ in queries]
+        selections = [part.alive for part in self.parts] if chosen is None else chosen.parts
+        for part, selection in zip(self.parts, selections, strict=True):
+            best_of_part = nearest(part.snapshot, queries, k, selection, candidates)
+            for answer, some in zip(answers, part.ranked(best_of_part), strict=True):
                 answer.extend(some)
         for answer in answers:
             # Documents and numbers decide between equal scores, so that neither the order of rows nor their
             # distribution over segments shows.
-            answer.sort(key=lambda each: (-each[0].score, each[0].document, each[0].number))
+            answer.sort()
             del answer[k:]
         return answers
 
@@ -257,5 +314,5 @@ class Views:
 def _is_mostly(segment: Segment, wanted: Mapping[Key, str]) -> bool:
     snapshot = segment.snapshot()
     count = len(snapshot.ends)
-    kept = np.array([key in wanted for key in snapshot.keys[:count]], bool)
-    return snapshot.rows_of(kept) >= _COVERED * len(snapshot.codes)
+    kept = np.flatnonzero([key in wanted for key in snapshot.keys[:count]])
+    return snapshot.selection(kept).population >= _COVERED * len(snapshot.codes)

@@ -12,6 +12,7 @@ _FORCED_RACES = "tests/test_forced_races.py"
 _READONLY = "tests/test_readonly.py"
 _RESERVE = "tests/test_reserve.py"
 _SEARCH = "tests/test_search.py"
+_FILTERS = "tests/test_filters.py"
 _VIEWS = "tests/test_views.py"
 _NEAREST = "tests/test_nearest.py"
 _SUBINDEX = "tests/test_subindex.py"
@@ -115,7 +116,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "documents-that-are-gone-are-found", "nearest.py",
-        "        kept = slice(None) if alive is None else alive[snapshot.documents_of(rows)]",
+        "        kept = slice(None) if selection is None else selection.has(rows)",
         "        kept = slice(None)",
         "a search finds what the workspace has removed",
         (f"{_VIEWS}::test_an_added_document_goes_to_the_tail",),
@@ -129,17 +130,43 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "gone-and-found-by-two-stages", "nearest.py",
-        "    return (rows if alive is None else rows[alive[snapshot.documents_of(rows)]]), worst",
+        "    return (rows if selection is None else rows[selection.has(rows)]), worst",
         "    return rows, worst",
         "a search of many rows finds what the workspace has removed",
         (f"{_NEAREST}::test_two_stages_pass_over_what_is_gone_or_came_later",),
     ),
     Mutant(
         "gone-and-found-by-product", "nearest.py",
-        "            scores[dead[some] - first] = -np.inf\n",
-        "            pass\n",
+        "    rows = None if selection is None else selection.rows\n",
+        "    rows = None\n",
         "many queries at once find what the workspace has removed",
         (f"{_NEAREST}::test_a_product_gives_the_rows_and_scores_of_single_queries",),
+    ),
+    Mutant(
+        "filtered-after-the-top-k", "nearest.py",
+        "        if len(scores) == total or (",
+        "        if selection is not None or len(scores) == total or (",
+        "a filtered search finds less than there is, where other documents are nearer",
+        (f"{_FILTERS}::test_what_is_best_of_all_may_be_what_is_not_selected",),
+    ),
+    Mutant(
+        "filters-kept-beyond-their-view", "views.py",
+        "        self._chosen = Memory(self._may_keep)",
+        "        self._chosen = globals().setdefault('_chosen', Memory(1 << 20))",
+        "what a filter chose before metadata or documents changed is searched",
+        (f"{_FILTERS}::test_metadata_that_change_are_seen_by_the_next_search",),
+    ),
+    Mutant(
+        "filters-taken-for-one-another", "search.py",
+        "view.having(self.spelling, ", 'view.having("", ',
+        "a search finds what another filter chose",
+        (f"{_FILTERS}::test_a_filtered_search_equals_one_index_of_what_is_kept",),
+    ),
+    Mutant(
+        "named-with-a-later-text", "views.py",
+        "(position >= len(names) or names[position] is None)", "names[position] is None",
+        "a document that is stored again, for whomever, cannot be named any more",
+        (f"{_FILTERS}::test_a_document_that_was_stored_with_two_texts_is_found_with_the_one_it_has",),
     ),
     Mutant(
         "candidates-are-always-enough", "nearest.py",
@@ -150,7 +177,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "what-is-gone-stays-in-memory", "views.py",
-        "    return snapshot.rows_of(kept) >= _COVERED * len(snapshot.codes)",
+        "    return snapshot.selection(kept).population >= _COVERED * len(snapshot.codes)",
         "    return True",
         "a view goes through ever more rows that nobody references",
         (f"{_VIEWS}::test_what_is_no_longer_referenced_leaves_memory",),

@@ -1,0 +1,355 @@
+"""Filters: they act before the top k, whichever way rows are then searched, and cost nothing per document when warm."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from docstore import DocStore, DocumentNotFound, Workspace, nearest
+from docstore.segments import Segment
+from docstore.selections import Selection
+from docstore.testing import HashEmbedder
+from docstore.vectors import Codec
+from docstore.views import Part, View
+from tests.oracle import private_index
+from tests.rows import rows_of
+from tests.test_nearest import plain, segment_of, sketched, unit
+from tests.test_views import rankings, view_of
+from tests.test_views import segment_of as segment_named
+
+QUERIES = ["red fox", "tax law of the land", "moon", "number 7", "blue"]
+FEW, MOST = {"_FEW": 2.0}, {"_FEW": 0.0}
+"""Copies of any selection are scanned; what is not selected is always passed over."""
+
+
+def view_in(store: DocStore, workspace: Workspace) -> View:
+    view = store._parts.views.get(workspace._id)
+    assert view is not None
+    return view
+
+
+# -- the rows of a segment --------------------------------------------------------------------------------------------
+
+
+@given(sizes=st.lists(st.integers(0, 4), max_size=30), data=st.data())
+def test_a_selection_is_what_its_documents_have(sizes: list[int], data: st.DataObject) -> None:
+    selected = np.array([data.draw(st.booleans()) for _ in sizes], bool)
+    selection = Selection.of(np.cumsum(sizes, dtype=np.int64), np.flatnonzero(selected))
+    expected = np.repeat(selected, sizes)
+    assert selection.rows.tolist() == np.flatnonzero(expected).tolist()
+    assert selection.population == np.count_nonzero(expected)
+    some = np.array(data.draw(st.permutations(range(sum(sizes)))), np.int64)
+    assert selection.has(some).tolist() == expected[some].tolist()
+
+
+@pytest.mark.parametrize("codec", ["float16", "float32"])
+@pytest.mark.parametrize("way", [{}, FEW, MOST, MOST | {"_SPARE": 0, "_LOOKS": 1}, {"_WORTH": 1, "_BLOCK": 32}])
+@given(seed=st.integers(0, 10**6), rows=st.integers(1, 300), k=st.integers(1, 40), distinct=st.integers(1, 300),
+       share=st.sampled_from([0.0, 0.02, 0.5, 0.97, 1.0]), many=st.booleans())  # fmt: skip
+def test_every_way_gives_the_best_of_what_is_selected(
+    codec: Codec, way: dict[str, Any], seed: int, rows: int, k: int, distinct: int, share: float, many: bool
+) -> None:
+    """Few distinct vectors, so that many scores are equal, and more are than are fetched at first."""
+    generator = np.random.default_rng(seed)
+    vectors = unit(generator.standard_normal((distinct, 24)))[generator.integers(0, distinct, rows)]
+    snapshot = segment_of(vectors, codec, each=3).snapshot()
+    selected = generator.random(len(snapshot.ends)) < share
+    selection = snapshot.selection(np.flatnonzero(selected))
+    queries = unit(generator.standard_normal((20 if many else 3, 24)))
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in way.items():
+            patched.setattr(nearest, name, value)
+        found = nearest.nearest(snapshot, queries, k, selection, None)
+    taking_part = set(np.flatnonzero(np.repeat(selected, np.diff(snapshot.ends, prepend=0))).tolist())
+    for query, best in zip(queries, found, strict=True):
+        scores, order = snapshot.index.search(query[np.newaxis], rows)
+        all_of_them = [(score, row) for score, row in zip(scores[0].tolist(), order[0].tolist()) if row in taking_part]
+        kth = all_of_them[min(k, len(all_of_them)) - 1][0] if all_of_them else 0
+        expected = [(score, row) for score, row in all_of_them if score >= kth]
+        assert plain(best) == ([score for score, _ in expected], {row for _, row in expected})
+
+
+@pytest.mark.parametrize("way", [{}, FEW, MOST])
+@pytest.mark.parametrize("count", [1, 20])
+def test_what_is_best_of_all_may_be_what_is_not_selected(
+    way: dict[str, float], count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(0)
+    subject = generator.standard_normal(32)
+    near, far = unit(subject + 0.1 * generator.standard_normal((2000, 32))), unit(generator.standard_normal((2000, 32)))
+    snapshot = segment_of(np.concatenate([near, far])).snapshot()
+    selection = snapshot.selection(np.arange(40, 80))
+    for name, value in way.items():
+        monkeypatch.setattr(nearest, name, value)
+    queries = np.repeat(unit(subject[np.newaxis]), count, axis=0)
+    alone = segment_of(far).snapshot()
+    for best, expected in zip(
+        nearest.nearest(snapshot, queries, 5, selection, None), nearest.nearest(alone, queries, 5, None, None)
+    ):
+        assert (best[0].tolist(), (best[1] - 2000).tolist()) == (expected[0].tolist(), expected[1].tolist())
+
+
+def test_two_stages_find_what_is_selected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "_LARGE", 1000)
+    generator = np.random.default_rng(0)
+    subjects = generator.standard_normal((200, 384))
+    of_subject = np.sort(generator.integers(0, 200, 20_000))
+    vectors = unit(subjects[of_subject] + 0.9 * generator.standard_normal((20_000, 384)))
+    snapshot = sketched(segment_of(vectors).snapshot())
+    queries = unit(subjects[:20] + 0.9 * generator.standard_normal((20, 384)))
+    calls: list[int] = []
+    two_stages = nearest._in_two_stages
+
+    def counted(*given: Any) -> nearest.Best:
+        calls.append(1)
+        return two_stages(*given)
+
+    monkeypatch.setattr(nearest, "_in_two_stages", counted)
+    # Every second document, all but some, and all that lie far from the queries.
+    for positions in (np.arange(0, 400, 2), np.delete(np.arange(400), [3, 7, 9]), np.arange(100, 400)):
+        selection = snapshot.selection(positions)
+        right = 0
+        for query in queries:
+            ours = plain(nearest.nearest(snapshot, query[np.newaxis], 10, selection, None)[0])
+            exact = plain(nearest._each(snapshot, query[np.newaxis], 10, selection)[0])
+            assert ours[1] <= set(selection.rows.tolist())
+            right += len(ours[1] & exact[1])
+        assert right >= 0.995 * 10 * len(queries)
+        (all_candidates,) = nearest.nearest(snapshot, queries[:1], 10, selection, 20_000)
+        assert plain(all_candidates) == plain(nearest._each(snapshot, queries[:1], 10, selection)[0])
+        (few_candidates,) = nearest.nearest(snapshot, queries[:1], 10, selection, 1)
+        assert len(few_candidates[0]) >= 10
+    assert len(calls) == 3 * 22
+    nearest.nearest(snapshot, queries[:1], 10, snapshot.selection(np.arange(20)), None)
+    assert len(calls) == 3 * 22  # of few rows a copy is scanned
+
+
+# -- a workspace ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def texts() -> dict[str, str]:
+    """Names to texts. Every fourth has a chunk that others have too."""
+    same = " ".join(["red fox on the blue moon"] * 3)
+    return {f"{number:03}": f"number {number} {('red', 'tax', 'law', 'moon', 'blue', 'fox')[number % 6]} " * 3
+            + (f"\n\n{same}" if number % 4 == 0 else "") for number in range(60)}  # fmt: skip
+
+
+@pytest.fixture
+def small(folder: Path) -> Any:
+    with DocStore(folder, embedder=HashEmbedder(), chunk_size=80, chunk_overlap=0) as store:
+        yield store
+
+
+def _add(workspace: Workspace, texts: dict[str, str]) -> dict[str, str]:
+    """Names to hashes. Metadata say which number a document has, and which of 3 kinds."""
+    return {
+        name: workspace.add(text.encode(), name=name, metadata={"number": int(name), "kind": int(name) % 3}).hash
+        for name, text in texts.items()
+    }
+
+
+def agree(workspace: Workspace, texts: dict[str, str], **filter: Any) -> None:
+    """What a filter finds, by single queries and by many, is what one index over some texts, by their hash, gives."""
+    for k in (3, 500):
+        expected = private_index(texts, QUERIES, k, "float16", 80, 0)
+        together = workspace.search_many(QUERIES * 4, k, **filter)
+        assert together == together[:5] * 4
+        for query, hits, (ranking, scores) in zip(QUERIES, together, expected):
+            assert [(hit.document, hit.chunk) for hit in hits] == ranking
+            assert [hit.score for hit in hits] == scores.tolist()
+            assert workspace.search(query, k, **filter) == hits
+
+
+@pytest.mark.parametrize("way", [{}, FEW, MOST, {"_WORTH": 1}])
+@pytest.mark.parametrize("included", [False, True])
+def test_a_filtered_search_equals_one_index_of_what_is_kept(
+    small: DocStore, texts: dict[str, str], included: bool, way: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for constant, value in way.items():
+        monkeypatch.setattr(nearest, constant, value)
+    owner = small.workspace("owner")
+    hashes = _add(owner, dict(list(texts.items())[:50]))
+    owner.search("red")
+    hashes |= _add(owner, dict(list(texts.items())[50:]))  # these go to the tail
+    owner.remove(hashes.pop("005"))  # and this one stays in the segment
+    searched = owner
+    if included:
+        searched = small.workspace("reader")
+        hashes |= _add(searched, {"060": "number 60, which the reader has"})
+        texts |= {"060": "number 60, which the reader has"}
+        searched.include(owner)
+    searched.search("red")
+    assert included or len(view_in(small, owner).parts) == 2
+
+    for names in ([], ["000"], ["052"], ["000", "004", "008", "056"], list(hashes)[::2], list(hashes)[1:], hashes):
+        kept = {hashes[name]: texts[name] for name in names}
+        agree(searched, kept, documents=list(kept))
+        of_kind = {hashes[name]: texts[name] for name in names if int(name) % 3 == 1}
+        agree(searched, of_kind, documents=list(kept), where={"kind": 1})
+    for where, takes in (
+        ({"number": 7}, lambda number: number == 7), ({"number": 1000}, lambda _: False), ({}, lambda _: True),
+        ({"kind": 2}, lambda number: number % 3 == 2), ({"kind": 0, "number": 57}, lambda number: number == 57),
+    ):  # fmt: skip
+        kept = {hash: texts[name] for name, hash in hashes.items() if takes(int(name))}
+        agree(searched, kept, where=where)
+        agree(searched, kept, where=where)
+
+
+def test_an_unknown_document_is_an_error_wherever_others_are(small: DocStore, texts: dict[str, str]) -> None:
+    alice, bob = small.workspace("alice"), small.workspace("bob")
+    hashes = list(_add(alice, texts).values())
+    alice.search("red")
+    late = alice.add(b"a late one").hash
+    gone = hashes.pop()
+    alice.remove(gone)
+    other = bob.add(b"bob's own").hash
+    assert {hit.document for hit in alice.search("red", k=500, documents=[hashes[0], late])} == {hashes[0], late}
+    for unknown in (gone, other, "0" * 64, ""):
+        with pytest.raises(DocumentNotFound, match=f"no document {unknown}"):
+            alice.search("red", documents=[hashes[0], late, unknown])
+
+
+def test_a_document_that_was_stored_with_two_texts_is_found_with_the_one_it_has() -> None:
+    vectors = np.eye(32, dtype=np.float32)
+    segment = segment_named({"a": vectors[:2]}, "float16")
+    segment.append(rows_of("b", vectors[2:4])._replace(key=("b", "old text")))
+
+    def view_with(text: str) -> View:
+        return View(((1, 1),), (Part.of(segment, {("a", "text"): "a", ("b", text): "b"}),), 32, "float16")
+
+    before = view_with("old text")
+    segment.append(rows_of("b", vectors[4:8]))
+    for view, numbers in ((before, 2), (view_with("old text"), 2), (view_with("text"), 4)):
+        chosen, unknown = view.named(["b", "c"])
+        found = rankings(view, vectors[:1], 9, chosen)[0]
+        assert ([each[1:3] for each in found], unknown) == ([("b", number) for number in range(numbers)], ["c"])
+
+
+def test_metadata_that_change_are_seen_by_the_next_search(small: DocStore, folder: Path) -> None:
+    alice, bob = small.workspace("alice"), small.workspace("bob")
+    bob.include(alice)
+    hash = alice.add(b"red fox", metadata={"year": 1}).hash
+    alice.add(b"red dog", metadata={"year": 1})
+
+    def found(year: int) -> list[int]:
+        return [sum(hit.document == hash for hit in each.search("red", where={"year": year})) for each in (alice, bob)]
+
+    assert (found(1), found(2)) == ([1, 1], [0, 0])
+    alice.add(b"red fox", metadata={"year": 2})
+    assert (found(1), found(2)) == ([0, 0], [1, 1])
+    with DocStore(folder, embedder=HashEmbedder(), chunk_size=80, chunk_overlap=0) as other:
+        other.workspace("alice").add(b"red fox", metadata={"year": 1})
+    assert (found(1), found(2)) == ([1, 1], [0, 0])
+    bob.add(b"red fox", metadata={"year": 3})  # what the workspace itself says comes first
+    assert (found(1), found(3)) == ([1, 0], [0, 1])
+
+
+class Counted(dict[str, Any]):
+    """Metadata that count how often a document's are asked for."""
+
+    asked = 0
+
+    def __getitem__(self, key: str) -> Any:
+        self.asked += 1
+        return super().__getitem__(key)
+
+
+def test_metadata_are_asked_once_for_each_filter(small: DocStore, texts: dict[str, str]) -> None:
+    alice = small.workspace("alice")
+    hashes = list(_add(alice, texts).values())
+    alice.search("red", where={"kind": 1})
+    view = view_in(small, alice)
+    view.metadata = counted = Counted(view.metadata or {})
+    expected = alice.search("red", where={"kind": 2})
+    assert counted.asked >= len(texts)
+    before = counted.asked
+    for where in ({"kind": 1}, {"kind": 2}):
+        alice.search_many(QUERIES, where=where)
+    assert alice.search("red", where={"kind": 2}) == expected
+    assert counted.asked == before
+    alice.search("red", documents=hashes[:3], where={"kind": 5})
+    assert counted.asked <= before + 3
+
+
+def test_what_is_kept_of_filters_is_little_and_what_was_used_last(small: DocStore, texts: dict[str, str]) -> None:
+    alice = small.workspace("alice")
+    _add(alice, texts)
+    with ThreadPoolExecutor(4) as pool:
+        every = list(pool.map(lambda number: alice.search("red", where={"number": number % 60}), range(240)))
+    assert [{hit.name for hit in hits} for hits in every] == [{f"{number % 60:03}"} for number in range(240)]
+    view = view_in(small, alice)
+    kept = view._chosen._values
+    assert sum(each.nbytes for each in kept.values()) <= view._may_keep < view.nbytes
+    assert 1 < len(kept) < 10
+    alice.search("red", where={"number": 3})
+    for number in range(2):
+        alice.search("red", where={"number": number})
+    assert {'{"number":3}', '{"number":1}'} <= kept.keys()
+
+
+def _events(act: Callable[[], object]) -> int:
+    """How many functions a call calls, those written in C too."""
+    count = 0
+
+    def note(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_warm_filtered_search_does_no_work_for_each_document(folder: Path, many: bool) -> None:
+    counts = set()
+    generator = np.random.default_rng(0)
+    vectors = generator.standard_normal((3 if many else 1, 64)).astype(np.float32)  # equal scores would be many hits
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        for size in (40, 400):
+            workspace = store.workspace(f"w{size}")
+            report = workspace.add_many([generator.bytes(20).hex(" ").encode() for _ in range(size)],
+                                        metadata={"size": size})  # fmt: skip
+            some = [each.hash for each in (report.added + report.reused)[:5]]
+            workspace.add(b"red, and of no size")
+            for filter in ({"where": {"size": size}}, {"documents": some}, {"documents": some, "where": {}}):
+
+                def act(workspace: Workspace = workspace, filter: Any = filter) -> object:
+                    return workspace.search_vectors(vectors, k=3, **filter)
+
+                act()
+                act()
+                counts.add((tuple(filter), _events(act)))
+    assert len(counts) == 3
+
+
+def test_many_threads_filter_one_view(small: DocStore, texts: dict[str, str]) -> None:
+    alice = small.workspace("alice")
+    hashes = _add(alice, texts)
+
+    def right(number: int) -> bool:
+        kind = number % 3
+        of_kind = {name for name in hashes if int(name) % 3 == kind}
+        hits = alice.search(QUERIES[number % 5], k=500, where={"kind": kind})
+        return {hit.name for hit in hits} == of_kind
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(right, range(120)))
+
+
+def test_an_empty_selection_of_an_empty_segment() -> None:
+    segment = Segment(0, 32, "float16", 0)
+    view = view_of([segment], set(), "float16")
+    assert rankings(view, np.eye(32, dtype=np.float32)[:1], 3, view.having("", lambda _: True)) == [[]]
