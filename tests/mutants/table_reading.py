@@ -13,6 +13,7 @@ _READONLY = "tests/test_readonly.py"
 _RESERVE = "tests/test_reserve.py"
 _SEARCH = "tests/test_search.py"
 _VIEWS = "tests/test_views.py"
+_DIFFERENCES = "tests/test_view_differences.py"
 _NEAREST = "tests/test_nearest.py"
 _SUBINDEX = "tests/test_subindex.py"
 
@@ -150,7 +151,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "what-is-gone-stays-in-memory", "views.py",
-        "    return snapshot.rows_of(kept) >= _COVERED * len(snapshot.codes)",
+        "    return snapshot.rows_of(kept) >= COVERED * len(snapshot.codes)",
         "    return True",
         "a view goes through ever more rows that nobody references",
         (f"{_VIEWS}::test_what_is_no_longer_referenced_leaves_memory",),
@@ -169,10 +170,37 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "found-in-base-and-tail", "views.py",
-        "Part.of(each, plan.wanted, besides=base)",
-        "Part.of(each, plan.wanted)",
+        "Part.of(each, names, besides=base)",
+        "Part.of(each, names)",
         "a document is found twice",
         (f"{_VIEWS}::test_a_document_of_base_and_tail_is_found_once",),
+    ),
+    Mutant(
+        "comes-back-in-base-and-tail", "differences.py",
+        "        called = {key: each for key, each in called.items() if not base.has(key)}\n", "",
+        "a document that comes back is found twice",
+        (f"{_DIFFERENCES}::test_what_base_and_tail_both_have_comes_back_once",),
+    ),
+    Mutant(
+        "what-is-dropped-stays-in-the-next-view", "differences.py",
+        "        names[position], alive[position] = None, False\n",
+        "        names[position] = None\n",
+        "a search finds what the workspace no longer references",
+        (f"{_DIFFERENCES}::test_one_document_more_or_less_is_a_step",),
+    ),
+    Mutant(
+        "what-is-gone-stays-in-memory-step-by-step", "differences.py",
+        "        return alive is None or snapshot.rows_of(alive) >= COVERED * len(snapshot.codes)",
+        "        return True",
+        "a view goes through ever more rows that nobody references",
+        (f"{_VIEWS}::test_what_is_no_longer_referenced_leaves_memory",),
+    ),
+    Mutant(
+        "an-id-is-a-document-for-ever", "covered.py",
+        "    return (touched, now) if len(touched) == steps else None",
+        "    return touched, now",
+        "a search finds a collected document, and misses the one that got its id",
+        (f"{_DIFFERENCES}::test_an_id_that_is_another_documents_by_now",),
     ),
     Mutant(
         "memory-lock-kept-over-fork", "memory.py",
