@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from itertools import chain, islice
 
 from docstore import texts
@@ -55,13 +54,9 @@ def _blocks(
     for (text, number), block in blocks.items():
         if block is None:
             lacking[text].append(number)
-    with ExitStack() as opened:
-        found = {}
-        with files.opening():
-            for text in lacking:
-                found[text] = opened.enter_context(files.open(text, texts.SUFFIX))
+    with files.open_all(lacking, texts.SUFFIX) as opened:
         for text, numbers in lacking.items():
-            for number, block in zip(numbers, texts.read_blocks(found[text], text, numbers), strict=True):
+            for number, block in zip(numbers, texts.read_blocks(opened[text], text, numbers), strict=True):
                 blocks[text, number] = block
                 memory.put((scope, text, number), block)
     return blocks

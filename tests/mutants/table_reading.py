@@ -158,7 +158,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "decompresses-while-a-commit-waits", "passages.py",
-        "        with files.opening():\n", "        opened.enter_context(files.opening())\n        if True:\n",
+        "    with files.open_all(lacking, texts.SUFFIX) as opened:\n",
+        "    with files._archive.reading(), files.open_all(lacking, texts.SUFFIX) as opened:\n",
         "a commit waits until what a search found is decompressed",
         ("tests/test_archive_readers.py::test_a_search_holds_up_no_commit_but_while_it_opens_texts",),
     ),
@@ -201,6 +202,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "    return touched, now",
         "a search finds a collected document, and misses the one that got its id",
         (f"{_DIFFERENCES}::test_an_id_that_is_another_documents_by_now",),
+    ),
+    Mutant(
+        "a-changed-name-is-no-difference", "covered.py",
+        "        return np.array([id]), np.delete(ids, place)\n    return None\n",
+        "        return np.array([id]), np.delete(ids, place)\n    return _NONE, ids\n",
+        "searches go on calling a document what it was called",
+        (f"{_DIFFERENCES}::test_what_comes_back_has_its_new_name",),
     ),
     Mutant(
         "memory-lock-kept-over-fork", "memory.py",
