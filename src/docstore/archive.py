@@ -112,29 +112,23 @@ class Archive:
         Raises:
             IntegrityError: it has more bytes than `most`, or is none.
         """
-        # No more is read than was published, however large it has become.
-        found = self._rows("SELECT CASE WHEN length(data) <= ? THEN data END FROM sqlar WHERE name = ?", most, name)
-        return self._bytes(name, found[0][0]) if found else None
+        return self.read_all([name], most).get(name)
 
     def read_all(self, names: Sequence[str], most: int) -> dict[str, bytes]:
-        """Those of some pieces that are there, by name, in one statement: a third of the time of as many. All are in
-        memory at once, so ask for few.
+        """Those of some pieces that are there, by name, in one statement. All are in memory at once, so ask for few.
 
         Raises:
             IntegrityError: as `read`.
         """
-        found = self._rows(
-            "SELECT name, CASE WHEN length(data) <= ? THEN data END FROM sqlar "
-            f"WHERE name IN ({', '.join('?' * len(names))})",
-            most, *names,
-        )  # fmt: skip
-        return {name: self._bytes(name, data) for name, data in found}
-
-    def _bytes(self, name: str, data: object) -> bytes:
-        if not isinstance(data, bytes):
-            raise IntegrityError(f"{name} in {self.path} does not hold the bytes that were published there: it was "
-                                 f"changed or damaged. {sqlar.ADVICE}")  # fmt: skip
-        return data
+        marks = ", ".join("?" * len(names))
+        # No more is read than was published, however large it has become.
+        query = f"SELECT name, CASE WHEN length(data) <= ? THEN data END FROM sqlar WHERE name IN ({marks})"
+        found = dict(self._rows(query, most, *names))
+        for name, data in found.items():
+            if not isinstance(data, bytes):
+                raise IntegrityError(f"{name} in {self.path} does not hold the bytes that were published there: it was "
+                                     f"changed or damaged. {sqlar.ADVICE}")  # fmt: skip
+        return found
 
     def names(self, root: str) -> list[str]:
         """The names below a root, such as `documents/ab`, in order."""

@@ -214,8 +214,9 @@ def _the_one(db: Database, workspace: int, ids: Ids) -> tuple[Ids, Ids] | None:
     """The same for one step, without reading the others: what came or went is the difference of the sums."""
     query = "SELECT count(*), coalesce(sum(document_id), 0) FROM refs WHERE workspace_id = ?"
     ((count, total),) = db.execute(query, (workspace,)).fetchall()
-    id = abs(change := int(total) - int(ids.sum()))
-    if id >= _NO_ID:
+    change = total - int(ids.sum()) if isinstance(total, int) else 0
+    id = abs(change)
+    if not 0 < id < _NO_ID:  # 0: a name or metadata changed
         return None
     place = int(np.searchsorted(ids, id))
     was_there = place < len(ids) and ids[place] == id

@@ -1,8 +1,7 @@
 """Differences: the next view of a workspace out of the last one, by the documents whose references changed.
 
-Of all documents together nothing is done here but what NumPy does and a copy of a list; and what did not change is not
-even copied. Where a segment would no longer be one for the view, as `views` has it, there is no such step, and all
-documents are looked at.
+Nothing here goes through all documents but NumPy and the copy of a list, and a part that did not change is not even
+copied. Where a view should no longer use a segment, as `views` has it, there is no such step, and all are looked at.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ class Step:
     base: _Half
     tail: _Half | None
     """None: what is lacking goes into a new segment."""
-    lacking: Sequence[Key]
     called: Called
     """What is lacking."""
     members: tuple[Rows, ...]
@@ -56,12 +54,17 @@ class Step:
         beside = len(lacking) + (0 if tail is None else tail.documents)
         if not base.is_mostly_covered or beside > (1 - COVERED) * (base.documents + beside):
             return None
-        return cls(base, tail, list(lacking), lacking, members)
+        return cls(base, tail, lacking, members)
+
+    @property
+    def lacking(self) -> list[Key]:
+        """The documents whose rows are to be had."""
+        return list(self.called)
 
     @property
     def documents(self) -> int:
         """How many the view will cover."""
-        return self.base.documents + len(self.lacking) + (0 if self.tail is None else self.tail.documents)
+        return self.base.documents + len(self.called) + (0 if self.tail is None else self.tail.documents)
 
     def build(self, versions: Versions, additions: Sequence[Addition], dimension: int, codec: Codec) -> View:
         """The view, with what was lacking."""
