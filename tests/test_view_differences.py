@@ -166,6 +166,11 @@ def test_what_comes_back_has_its_new_name(folder: Path, steps: list[Step]) -> No
         assert len(steps) == 2
         alice.add(DOCUMENTS[3], name="again")
         assert {hit.name for hit in _hits(store, "alice") if hit.document == HASHES[3]} == {"again"}
+        alice.add(DOCUMENTS[4], metadata={"which": 4})
+        alice.remove(HASHES[5])
+        found = {hit.document: hit.name for hit in _hits(store, "alice")}
+        assert found.keys() == {*HASHES[:16]} - {HASHES[5]} and found[HASHES[3]] == "again"
+        assert len(steps) == 4
 
 
 def test_an_id_that_is_another_documents_by_now(folder: Path) -> None:

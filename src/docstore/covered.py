@@ -27,6 +27,9 @@ Ids = npt.NDArray[np.int64]
 Members = tuple[Ids, ...]
 """The documents that each of some workspaces references."""
 
+Names = Callable[[], set[tuple[int, str | None]]]
+"""Gives the ids of documents, each with what it is called."""
+
 
 class Owner(NamedTuple):
     """A workspace whose references are searched."""
@@ -108,7 +111,7 @@ def texts_of(db: Database, owners: list[Owner]) -> tuple[dict[tuple[str, str], t
 
     def read(owner: int) -> dict[tuple[str, str], tuple[int, str]]:
         found = refcount.referenced_texts(db, owner)
-        members[owner] = _rising(map(_FIRST, found.values()))
+        members[owner] = _rising(found.values())
         return found
 
     return first_of(owners, read), tuple(members[owner.id] for owner in owners)
@@ -120,7 +123,7 @@ def all_rows(db: Database, owners: list[Owner], fingerprint: str) -> tuple[list[
 
     def read(owner: int) -> dict[str, CoveredRow]:
         found = _all(db, owner, fingerprint)
-        members[owner] = _rising(map(_FIRST, found))
+        members[owner] = _rising(found)
         return {row.document: row for row in found}
 
     return list(first_of(owners, read).values()), tuple(members[owner.id] for owner in owners)
@@ -159,33 +162,38 @@ def _some(db: Database, workspace: int, fingerprint: str, documents: Collection[
     return list(map(CoveredRow._make, records(db, _NAMES, query, fingerprint, workspace, json.dumps(list(documents)))))
 
 
-def _rising(ids: Iterable[int]) -> Ids:
-    return np.sort(np.fromiter(ids, np.int64))
+def _rising(rows: Iterable[tuple[Any, ...]]) -> Ids:
+    """The ids that some rows begin with."""
+    return np.sort(np.fromiter(map(_FIRST, rows), np.int64))
 
 
 class Changes(NamedTuple):
     """What was referenced anew, no longer, or otherwise since a moment."""
 
     touched: Ids
-    """Of the documents, each once."""
+    """Of the documents, each once; and perhaps of some that did not change."""
     members: Members
     """Of now."""
 
 
-def changes(db: Database, owners: list[Owner], before: Sequence[tuple[int, int]], members: Members) -> Changes | None:
+def changes(
+    db: Database, owners: list[Owner], before: Sequence[tuple[int, int]], members: Members, called: Names
+) -> Changes | None:
     """What changed since the owners had these members. None where only a look at all of them says it.
 
     A version grows by one with each reference that is made, dropped or changed. So where it grew by as many as come or
-    go, nothing else happened: what is referenced then and now was referenced all the time, and is the same document.
-    Otherwise an id might be that of another, since ids of collected documents are used again.
+    go, or by one more, no reference was dropped and made again, which takes two: what is referenced then and now was
+    referenced all the time, and is the same document. Otherwise an id might be that of another, since ids of collected
+    documents are used again.
 
     Args:
         before: (id, version) of the owners at that moment.
+        called: what was covered then.
     """
     if [owner.id for owner in owners] != [id for id, _ in before]:
         return None
     found = [
-        _difference(db, owner.id, ids, owner.version - version)
+        _difference(db, owner.id, ids, owner.version - version, called)
         for owner, (_, version), ids in zip(owners, before, members, strict=True)
     ]
     settled = [each for each in found if each is not None]
@@ -197,26 +205,30 @@ def changes(db: Database, owners: list[Owner], before: Sequence[tuple[int, int]]
     return None if is_most else Changes(touched, tuple(ids for _, ids in settled))
 
 
-def _difference(db: Database, workspace: int, ids: Ids, steps: int) -> tuple[Ids, Ids] | None:
-    """Which documents came or went in so many steps, and which there are now. None when other things happened too."""
+def _difference(db: Database, workspace: int, ids: Ids, steps: int, called: Names) -> tuple[Ids, Ids] | None:
+    """Which documents were touched in so many steps, and which there are now."""
     if steps == 0:
         return _NONE, ids
-    if steps == 1:
-        return _the_one(db, workspace, ids)
-    now = _rising(
-        map(_FIRST, records(db, _NAMES[:1], "SELECT document_id FROM refs WHERE workspace_id = ?", workspace))
-    )
+    if steps == 1 and (one := _the_one(db, workspace, ids)) is not None:
+        return one
+    now = _rising(records(db, _NAMES[:1], "SELECT document_id FROM refs WHERE workspace_id = ?", workspace))
     touched = np.setxor1d(now, ids, assume_unique=True)
-    return (touched, now) if len(touched) == steps else None
+    if len(touched) == steps:
+        return touched, now
+    if len(touched) + 1 == steps:  # and one name, or metadata; if it is a name, that is not what it was
+        query = "SELECT document_id, name FROM refs WHERE workspace_id = ?"
+        renamed = set(records(db, ("document_id", "name"), query, workspace)) - called()
+        return np.union1d(touched, _rising(renamed)), now
+    return None
 
 
 def _the_one(db: Database, workspace: int, ids: Ids) -> tuple[Ids, Ids] | None:
-    """The same for one step, without reading the others: what came or went is the difference of the sums."""
+    """The same for a document that came or went in one step, without reading the others: the difference of the sums."""
     query = "SELECT count(*), coalesce(sum(document_id), 0) FROM refs WHERE workspace_id = ?"
     ((count, total),) = db.execute(query, (workspace,)).fetchall()
     change = total - int(ids.sum()) if isinstance(total, int) else 0
     id = abs(change)
-    if not 0 < id < _NO_ID:  # 0: a name or metadata changed
+    if not 0 < id < _NO_ID:
         return None
     place = int(np.searchsorted(ids, id))
     was_there = place < len(ids) and ids[place] == id

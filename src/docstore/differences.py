@@ -83,6 +83,12 @@ class Step:
         return View(versions, tuple(half.part for half in halves), dimension, codec, coverage=coverage)
 
 
+def called_in(view: View) -> set[tuple[int, str | None]]:
+    """The ids of all documents that a view covers, each with its name; what it does not cover has none."""
+    every = zip(view.parts, view.coverage.ids if view.coverage is not None else ())
+    return set().union(*(zip(ids.tolist(), part.names) for part, ids in every))
+
+
 class _Half(NamedTuple):
     """A part of a view, base or tail, with the ids of its documents in the catalog."""
 

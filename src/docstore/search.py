@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from docstore import covered, passages, refcount
 from docstore.covered import CoveredRow, Owner
 from docstore.database import Database
-from docstore.differences import Step
+from docstore.differences import Step, called_in
 from docstore.durable import storage_errors
 from docstore.errors import (
     DocumentNotFound,
@@ -252,7 +252,7 @@ def _changed(parts: Parts, db: Database, owners: list[Owner], old: View | None) 
     """How the next view differs from the old one, and what of it is to be read. None when it is to be made anew."""
     if old is None or old.coverage is None:
         return None
-    changes = covered.changes(db, owners, old.versions, old.coverage.members)
+    changes = covered.changes(db, owners, old.versions, old.coverage.members, partial(called_in, old))
     if changes is None:
         return None
     rows = covered.rows_with(db, owners, parts.pipeline.fingerprint, changes.touched)
