@@ -189,3 +189,34 @@ def test_who_looks_waits_for_nobody_who_looks_too(filled: Path) -> None:
 
 def _no_spans() -> Spans:
     return np.zeros(1, SPAN)
+
+
+def test_packed_pieces_are_opened_in_one_statement_and_files_count_before_them(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(filled) as store:
+        archive, files = store._parts.archive, store._parts.texts
+        hashes = [hash for shard in files.shards() for hash, _, _ in files.packed(shard)]
+        assert len(hashes) == MANY
+        each = {hash: files.open(hash, texts.SUFFIX).read() for hash in hashes}
+        asked, rows = [], archive._rows
+
+        def counted(*arguments: Any) -> Any:
+            asked.append(arguments)
+            return rows(*arguments)
+
+        monkeypatch.setattr(archive, "_rows", counted)
+        with files.open_all(hashes, texts.SUFFIX) as opened:
+            assert {hash: file.read() for hash, file in opened.items()} == each
+        assert len(asked) == 1
+        path = files.path(hashes[3], texts.SUFFIX)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"as a file")
+        with files.open_all(hashes[:5], texts.SUFFIX) as opened:
+            assert {hash: file.read() for hash, file in opened.items()} == {
+                **{hash: each[hash] for hash in hashes[:5]},
+                hashes[3]: b"as a file",
+            }
+        assert opened[hashes[3]].closed
+        with pytest.raises(FileNotFoundError), files.open_all([*hashes[:2], "0" * 64], texts.SUFFIX):
+            pass

@@ -107,19 +107,20 @@ class Archive:
         self._local.reading.sizes = dict.fromkeys(names) | {name: int(size or 0) for name, size in found}
 
     def read(self, name: str, most: int) -> bytes | None:
-        """A piece, or None when there is none of this name.
+        """A piece, or None when there is none of this name. Raises what `read_all` does."""
+        return self.read_all([name], most).get(name)
 
-        Raises:
-            IntegrityError: it has more bytes than `most`, or is none.
-        """
+    def read_all(self, names: Sequence[str], most: int) -> dict[str, bytes]:
+        """Those of some pieces that are there, by name, in one statement. All are in memory at once, so ask for few.
+        Raises IntegrityError where one has more bytes than `most`, or is none."""
+        marks = ", ".join("?" * len(names))
         # No more is read than was published, however large it has become.
-        found = self._rows("SELECT CASE WHEN length(data) <= ? THEN data END FROM sqlar WHERE name = ?", most, name)
-        if not found:
-            return None
-        if not isinstance(data := found[0][0], bytes):
-            raise IntegrityError(f"{name} in {self.path} does not hold the bytes that were published there: it was "
+        query = f"SELECT name, CASE WHEN length(data) <= ? THEN data END FROM sqlar WHERE name IN ({marks})"
+        found = dict(self._rows(query, most, *names))
+        if odd := [name for name, data in found.items() if not isinstance(data, bytes)]:
+            raise IntegrityError(f"{odd[0]} in {self.path} does not hold the bytes that were published there: it was "
                                  f"changed or damaged. {sqlar.ADVICE}")  # fmt: skip
-        return data
+        return found
 
     def names(self, root: str) -> list[str]:
         """The names below a root, such as `documents/ab`, in order."""

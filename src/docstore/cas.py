@@ -12,8 +12,7 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeGuard
 
@@ -71,11 +70,6 @@ class ContentStore:
         except (FileNotFoundError, NotADirectoryError):
             return self._archive.size(self.packed_name(hash, suffix)) == size
 
-    def opening(self) -> AbstractContextManager[None]:
-        """Inside, this thread opens pieces in less time: packed ones in one transaction. A commit waits for it, so do
-        nothing else there."""
-        return self._archive.reading()
-
     def open(self, hash: str, suffix: str) -> BinaryIO:
         """The piece, opened for reading. Raises what `durable.open_regular` does."""
         try:
@@ -85,6 +79,20 @@ class ContentStore:
             if data is None:
                 raise
             return io.BytesIO(data)
+
+    @contextlib.contextmanager
+    def open_all(self, hashes: Iterable[str], suffix: str) -> Iterator[dict[str, BinaryIO]]:
+        """Pieces by their hash, opened for reading while the block lasts. As `open`, but packed ones cost one statement
+        of the archive for all: for as long as that takes, and no longer, a commit waits."""
+        names = {hash: self.packed_name(hash, suffix) for hash in hashes}
+        # Asked, not tried: a file that is not there is the rule, and to raise an error takes longer than to look.
+        packed = [name for hash, name in names.items() if not os.access(self._name(hash, suffix), os.F_OK)]
+        found = self._archive.read_all(packed, _LARGEST_PACKED) if packed else {}
+        with contextlib.ExitStack() as opened:
+            yield {
+                hash: opened.enter_context(io.BytesIO(found[name]) if name in found else self.open(hash, suffix))
+                for hash, name in names.items()
+            }
 
     def read_checked(self, hash: str, suffix: str, file_hash: str, size: int) -> bytes:
         """The piece's bytes, once they were found to be `size` and to hash to `file_hash`.

@@ -7,15 +7,28 @@ it: the workspace itself, then the others by id.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Collection, Iterable, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeVar
 
-from docstore import lifetimes
+import numpy as np
+import numpy.typing as npt
+
+from docstore import lifetimes, refcount
 from docstore.database import Database, records
 from docstore.refcount import FROM_REFERENCES
 
 _K = TypeVar("_K")
 _T = TypeVar("_T")
+
+Ids = npt.NDArray[np.int64]
+"""Of documents, in the catalog, rising."""
+
+Members = tuple[Ids, ...]
+"""The documents that each of some workspaces references."""
+
+Names = Callable[[], set[tuple[int, str | None]]]
+"""Gives the ids of documents, each with what it is called."""
 
 
 class Owner(NamedTuple):
@@ -29,6 +42,8 @@ class Owner(NamedTuple):
 class CoveredRow(NamedTuple):
     """A document that is searched, with what a view reads of it, under one pipeline."""
 
+    id: int
+    """Of the document, in the catalog. Another's, once it was collected."""
     document: str
     """Hash of the document."""
     text: str
@@ -43,10 +58,17 @@ class CoveredRow(NamedTuple):
     spans_size: int | None
 
 
-_NAMES = ("hash", "hash", "name", "pages", "chunks", "index_hash", "index_size", "spans_hash", "spans_size")
+_NAMES = ("document_id", "hash", "hash", "name", "pages", "chunks", "index_hash", "index_size", "spans_hash",
+          "spans_size")  # fmt: skip
 _ROWS = f"""
-    SELECT d.hash, t.hash, r.name, d.pages, s.chunks, s.index_hash, s.index_size, s.spans_hash, s.spans_size
+    SELECT r.document_id, d.hash, t.hash, r.name, d.pages,
+           s.chunks, s.index_hash, s.index_size, s.spans_hash, s.spans_size
     {FROM_REFERENCES}"""
+
+
+_FIRST: Callable[[Any], int] = itemgetter(0)
+_NONE: Ids = np.empty(0, np.int64)
+_NO_ID = 1 << 62  # what no catalog comes to, unless it is damaged
 
 
 def find_owners(db: Database, workspace: int) -> list[Owner]:
@@ -83,9 +105,28 @@ def first_of(owners: list[Owner], read: Callable[[int], dict[_K, _T]]) -> dict[_
     return found
 
 
-def all_rows(db: Database, owners: list[Owner], fingerprint: str) -> list[CoveredRow]:
-    """Of all documents."""
-    return list(first_of(owners, lambda owner: {row.document: row for row in _all(db, owner, fingerprint)}).values())
+def texts_of(db: Database, owners: list[Owner]) -> tuple[dict[tuple[str, str], tuple[int, str]], Members]:
+    """All documents as `refcount.referenced_texts` has those of one workspace, and who references which."""
+    members = {}
+
+    def read(owner: int) -> dict[tuple[str, str], tuple[int, str]]:
+        found = refcount.referenced_texts(db, owner)
+        members[owner] = _rising(found.values())
+        return found
+
+    return first_of(owners, read), tuple(members[owner.id] for owner in owners)
+
+
+def all_rows(db: Database, owners: list[Owner], fingerprint: str) -> tuple[list[CoveredRow], Members]:
+    """Of all documents; and who references which."""
+    members = {}
+
+    def read(owner: int) -> dict[str, CoveredRow]:
+        found = _all(db, owner, fingerprint)
+        members[owner] = _rising(found)
+        return {row.document: row for row in found}
+
+    return list(first_of(owners, read).values()), tuple(members[owner.id] for owner in owners)
 
 
 def rows_of(db: Database, owners: list[Owner], fingerprint: str, documents: set[str]) -> list[CoveredRow]:
@@ -100,6 +141,16 @@ def rows_of(db: Database, owners: list[Owner], fingerprint: str, documents: set[
     return list(found.values())
 
 
+def rows_with(db: Database, owners: list[Owner], fingerprint: str, ids: Ids) -> list[CoveredRow]:
+    """Of those documents of some ids that are covered."""
+    query = f"{_ROWS} AND r.document_id IN (SELECT value FROM json_each(?))"
+    wanted = json.dumps(ids.tolist())
+    of_each = first_of(
+        owners, lambda owner: {each[0]: each for each in records(db, _NAMES, query, fingerprint, owner, wanted)}
+    )
+    return list(map(CoveredRow._make, of_each.values()))
+
+
 def _all(db: Database, workspace: int, fingerprint: str) -> list[CoveredRow]:
     return list(map(CoveredRow._make, records(db, _NAMES, _ROWS, fingerprint, workspace)))
 
@@ -109,3 +160,80 @@ def _some(db: Database, workspace: int, fingerprint: str, documents: Collection[
         return []
     query = f"{_ROWS} AND d.hash IN (SELECT value FROM json_each(?))"
     return list(map(CoveredRow._make, records(db, _NAMES, query, fingerprint, workspace, json.dumps(list(documents)))))
+
+
+def _rising(rows: Iterable[tuple[Any, ...]]) -> Ids:
+    """The ids that some rows begin with."""
+    return np.sort(np.fromiter(map(_FIRST, rows), np.int64))
+
+
+class Changes(NamedTuple):
+    """What was referenced anew, no longer, or otherwise since a moment."""
+
+    touched: Ids
+    """Of the documents, each once; and perhaps of some that did not change."""
+    members: Members
+    """Of now."""
+
+
+def changes(
+    db: Database, owners: list[Owner], before: Sequence[tuple[int, int]], members: Members, called: Names
+) -> Changes | None:
+    """What changed since the owners had these members. None where only a look at all of them says it.
+
+    A version grows by one with each reference that is made, dropped or changed. So where it grew by as many as come or
+    go, or by one more, no reference was dropped and made again, which takes two: what is referenced then and now was
+    referenced all the time, and is the same document. Otherwise an id might be that of another, since ids of collected
+    documents are used again.
+
+    Args:
+        before: (id, version) of the owners at that moment.
+        called: what was covered then.
+    """
+    if [owner.id for owner in owners] != [id for id, _ in before]:
+        return None
+    found = [
+        _difference(db, owner.id, ids, owner.version - version, called)
+        for owner, (_, version), ids in zip(owners, before, members, strict=True)
+    ]
+    settled = [each for each in found if each is not None]
+    if len(settled) < len(found):
+        return None
+    touched = np.unique(np.concatenate([some for some, _ in settled]))
+    # Of many it takes longer to look up each.
+    is_most = len(touched) > sum(owner.references for owner in owners)
+    return None if is_most else Changes(touched, tuple(ids for _, ids in settled))
+
+
+def _difference(db: Database, workspace: int, ids: Ids, steps: int, called: Names) -> tuple[Ids, Ids] | None:
+    """Which documents were touched in so many steps, and which there are now."""
+    if steps == 0:
+        return _NONE, ids
+    if steps == 1 and (one := _the_one(db, workspace, ids)) is not None:
+        return one
+    now = _rising(records(db, _NAMES[:1], "SELECT document_id FROM refs WHERE workspace_id = ?", workspace))
+    touched = np.setxor1d(now, ids, assume_unique=True)
+    if len(touched) == steps:
+        return touched, now
+    if len(touched) + 1 == steps:  # and one name, or metadata; if it is a name, that is not what it was
+        query = "SELECT document_id, name FROM refs WHERE workspace_id = ?"
+        renamed = set(records(db, ("document_id", "name"), query, workspace)) - called()
+        return np.union1d(touched, _rising(renamed)), now
+    return None
+
+
+def _the_one(db: Database, workspace: int, ids: Ids) -> tuple[Ids, Ids] | None:
+    """The same for a document that came or went in one step, without reading the others: the difference of the sums."""
+    query = "SELECT count(*), coalesce(sum(document_id), 0) FROM refs WHERE workspace_id = ?"
+    ((count, total),) = db.execute(query, (workspace,)).fetchall()
+    change = total - int(ids.sum()) if isinstance(total, int) else 0
+    id = abs(change)
+    if not 0 < id < _NO_ID:
+        return None
+    place = int(np.searchsorted(ids, id))
+    was_there = place < len(ids) and ids[place] == id
+    if count == len(ids) + 1 and change > 0 and not was_there:
+        return np.array([id]), np.insert(ids, place, id)
+    if count == len(ids) - 1 and change < 0 and was_there:
+        return np.array([id]), np.delete(ids, place)
+    return None

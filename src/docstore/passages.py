@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from itertools import chain, islice
 
 from docstore import texts
@@ -61,13 +60,9 @@ def _blocks(
             lacking[text].append(number)
     if not lacking:
         return blocks
-    with ExitStack() as opened:
-        found = {}
-        with files.opening():
-            for text in lacking:
-                found[text] = opened.enter_context(files.open(text, texts.SUFFIX))
+    with files.open_all(lacking, texts.SUFFIX) as opened:
         for text, numbers in lacking.items():
-            for number, block in zip(numbers, texts.read_blocks(found[text], text, numbers), strict=True):
+            for number, block in zip(numbers, texts.read_blocks(opened[text], text, numbers), strict=True):
                 blocks[text, number] = block
                 memory.put((scope, text, number), block)
     return blocks

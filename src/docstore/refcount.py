@@ -178,15 +178,16 @@ def references(db: Database, workspace: int, fingerprint: str) -> list[Reference
     return _references(db, f"{_REFERENCE} ORDER BY d.hash", fingerprint, workspace)
 
 
-def referenced_texts(db: Database, workspace: int) -> dict[tuple[str, str], str]:
-    """What a workspace calls each document it references, by the hashes of document and text: all a view needs."""
+def referenced_texts(db: Database, workspace: int) -> dict[tuple[str, str], tuple[int, str]]:
+    """The id of each document that a workspace references, and what it calls it, by the hashes of document and text:
+    all a view needs."""
     found = db.execute(
-        """SELECT d.hash, t.hash, r.name FROM refs r
+        """SELECT d.hash, t.hash, r.document_id, r.name FROM refs r
            JOIN documents d ON d.id = r.document_id JOIN texts t ON t.id = d.text_id WHERE r.workspace_id = ?""",
         (workspace,),
     )
-    some = checked(("hash", "hash", "name"), found.fetchall())
-    return {(document, text): name for document, text, name in some}
+    some = checked(("hash", "hash", "document_id", "name"), found.fetchall())
+    return {(document, text): (id, name) for document, text, id, name in some}
 
 
 def metadata_of(db: Database, workspace: int) -> dict[str, Mapping[str, Any]]:

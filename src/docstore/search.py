@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 from docstore import covered, passages, refcount
 from docstore.covered import CoveredRow, Owner
+from docstore.database import Database
+from docstore.differences import Step, called_in
 from docstore.durable import storage_errors
 from docstore.errors import (
     DocumentNotFound,
@@ -203,7 +205,7 @@ class _Moment:
     versions: Versions
     old: View | None
     """The view last used, of these or other versions."""
-    plan: Plan | None
+    plan: Plan | Step | None
     """What the next view is made of, when the old one is not of these versions."""
     unread: Mapping[Key, CoveredRow]
     """What of it is to be read from files."""
@@ -256,17 +258,38 @@ def _look(parts: Parts, workspace: int, with_metadata: bool) -> _Moment:
             metadata = covered.first_of(owners, partial(refcount.metadata_of, db))
         if is_current:
             return _Moment(versions, old, None, {}, metadata)
-        scope, fingerprint = parts.scope(workspace), parts.pipeline.fingerprint
-        if parts.views.has_any(scope):
-            wanted = covered.first_of(owners, partial(refcount.referenced_texts, db))
-            plan = parts.views.plan(scope, wanted, old)
-            unread = {key[0] for key in plan.lacking if old is None or old.addition(key) is None}
-            rows = covered.rows_of(db, owners, fingerprint, unread)
-        else:  # as in a new process: all must be read, and one query says what, and what it is called
-            rows = covered.all_rows(db, owners, fingerprint)
-            plan = parts.views.plan(scope, {(each.document, each.text): each.name for each in rows}, old)
-        _require_vectors(rows, len(plan.wanted))
+        plan, rows = _changed(parts, db, owners, old) or _anew(parts, db, workspace, owners, old)
+        _require_vectors(rows, plan.documents)
         return _Moment(versions, old, plan, {(each.document, each.text): each for each in rows}, metadata)
+
+
+def _changed(parts: Parts, db: Database, owners: list[Owner], old: View | None) -> tuple[Step, list[CoveredRow]] | None:
+    """How the next view differs from the old one, and what of it is to be read. None when it is to be made anew."""
+    if old is None or old.coverage is None:
+        return None
+    changes = covered.changes(db, owners, old.versions, old.coverage.members, partial(called_in, old))
+    if changes is None:
+        return None
+    rows = covered.rows_with(db, owners, parts.pipeline.fingerprint, changes.touched)
+    called = {(each.document, each.text): (each.id, each.name) for each in rows}
+    step = Step.of(old, changes.touched, called, changes.members)
+    return None if step is None else (step, [each for each in rows if (each.document, each.text) in step.called])
+
+
+def _anew(
+    parts: Parts, db: Database, workspace: int, owners: list[Owner], old: View | None
+) -> tuple[Plan, list[CoveredRow]]:
+    """What the next view is made of, and what of it is to be read."""
+    scope, fingerprint = parts.scope(workspace), parts.pipeline.fingerprint
+    if not parts.views.has_any(scope):
+        # As in a new process: all must be read, and one query says what, and what it is called.
+        rows, members = covered.all_rows(db, owners, fingerprint)
+        wanted = {(each.document, each.text): (each.id, each.name) for each in rows}
+        return parts.views.plan(scope, wanted, members, old), rows
+    wanted, members = covered.texts_of(db, owners)
+    plan = parts.views.plan(scope, wanted, members, old)
+    unread = {key[0] for key in plan.lacking if old is None or old.addition(key) is None}
+    return plan, covered.rows_of(db, owners, fingerprint, unread)
 
 
 def _require_vectors(read: list[CoveredRow], documents: int) -> None:
@@ -285,7 +308,10 @@ def _view(parts: Parts, workspace: int, moment: _Moment) -> View:
         additions = [_addition(parts, moment, key) for key in moment.plan.lacking]
         dimension, codec = parts.pipeline.dimension, parts.pipeline.codec
         with parts.archive.reading():
-            view = parts.views.build(moment.plan, moment.versions, additions, dimension, codec)
+            if isinstance(moment.plan, Step):
+                view = moment.plan.build(moment.versions, additions, dimension, codec)
+            else:
+                view = parts.views.build(moment.plan, moment.versions, additions, dimension, codec)
         parts.views.put(workspace, view)
     assert view is not None
     if moment.metadata is not None:

@@ -108,7 +108,8 @@ def read_blocks(file: BinaryIO, hash: str, numbers: Iterable[int]) -> list[memor
     where a damaged table names a frame of gigabytes, into as much memory.
     """
     with _damage(hash):
-        if file.seek(0, io.SEEK_END) <= _SMALL:
+        # One that was packed is in memory already.
+        if not isinstance(file, io.BytesIO) and file.seek(0, io.SEEK_END) <= _SMALL:
             file.seek(0)
             file = io.BytesIO(file.read(_SMALL))  # one read is faster than one for each part
         frames = _frames(file)

@@ -19,18 +19,25 @@ import numpy as np
 from docstore.memory import Memory
 from docstore.nearest import Best, nearest
 from docstore.segments import Addition, Key, Segment, Snapshot
-from docstore.selections import Selection
+from docstore.selections import Rows, Selection
 from docstore.vectors import Codec, Vectors, decode
 
-_COVERED = 0.75  # of a segment's rows a view must cover to use it: passing over the rest costs time
+COVERED = 0.75
+"""Of a segment's rows a view must cover this to use it: passing over the rest costs time."""
+
 _SAMPLE = 16  # documents that are asked for before all are
 _VIEW_BYTES = 4_000  # Python objects of a view without documents
-_DOCUMENT_BYTES = 24  # and of each document
+_DOCUMENT_BYTES = 40  # and of each document
 _KEPT_BYTES, _KEPT_DOCUMENT_BYTES = 2_000, 16  # and what it may keep of filters: even that of every second document
 _SELECTION_BYTES = 500  # Python objects of what is kept of a filter
 
+
 Versions = tuple[tuple[int, int], ...]
 """(id, version) of a workspace and of what it includes: all that decides what its searches cover."""
+
+
+Called = Mapping[Key, tuple[int, str]]
+"""Documents, each with its id in the catalog and what the workspace calls it."""
 
 
 class Found(NamedTuple):
@@ -135,6 +142,16 @@ class Chosen:
         return cls(parts, _SELECTION_BYTES + len(where) + sum(each.nbytes for each in parts if each is not None))
 
 
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Which rows of the catalog a view was made of: what the next one is compared with."""
+
+    members: tuple[Rows, ...]
+    """The ids of the documents that each workspace of its versions references, rising."""
+    ids: tuple[Rows, ...]
+    """For each of its parts, the id of each document of the segment. Of those it does not cover they say nothing."""
+
+
 @dataclass(slots=True)
 class View:
     """What a search of one version of a workspace, and of what it includes, goes through."""
@@ -145,6 +162,8 @@ class View:
     codec: Codec
     metadata: Mapping[str, Mapping[str, Any]] | None = field(default=None)
     """By document, once a filter has asked for it."""
+    coverage: Coverage | None = field(default=None)
+    """None where the next view is not made from this one."""
     _chosen: Memory = field(init=False, repr=False)
     """What filters on metadata chose. Goes with the view, so what it rests on never changes."""
 
@@ -235,7 +254,14 @@ class Plan:
     tail: Segment | None
     """None: what is lacking goes into a new one."""
     lacking: list[Key]
-    wanted: Mapping[Key, str]
+    wanted: Called
+    members: tuple[Rows, ...]
+    """As in `Coverage`."""
+
+    @property
+    def documents(self) -> int:
+        """How many the view will cover."""
+        return len(self.wanted)
 
 
 class Views:
@@ -266,30 +292,31 @@ class Views:
     def _living(self) -> list[Segment]:
         return [segment for each in self._bases.valuerefs() if (segment := each()) is not None]
 
-    def plan(self, scope: int, wanted: Mapping[Key, str], old: View | None) -> Plan:
+    def plan(self, scope: int, wanted: Called, members: tuple[Rows, ...], old: View | None) -> Plan:
         """Which segments the next view of a workspace goes on with, and what they lack.
 
         Args:
-            wanted: the documents the workspace covers, and what it calls each.
+            wanted: the documents the workspace covers.
+            members: as in `Coverage`.
             old: the view it had.
         """
         base = self._base(scope, wanted, old)
         if base is None:
-            return Plan(scope, None, None, list(wanted), wanted)
+            return Plan(scope, None, None, list(wanted), wanted, members)
         tail = old.parts[-1].segment if old is not None and len(old.parts) > 1 else None
         if tail is base or (tail is not None and not _is_mostly(tail, wanted)):
             tail = None
         lacking = [key for key in base.lacking(wanted) if tail is None or not tail.has(key)]
-        return Plan(scope, base, tail, lacking, wanted)
+        return Plan(scope, base, tail, lacking, wanted, members)
 
-    def _base(self, scope: int, wanted: Mapping[Key, str], old: View | None) -> Segment | None:
+    def _base(self, scope: int, wanted: Called, old: View | None) -> Segment | None:
         mine = [part.segment for part in old.parts[:1]] if old is not None else []
         others = [each for each in self._living() if each.scope == scope]
         some = list(islice(wanted, _SAMPLE))
         for segment in mine + others:
             if 2 * len(segment.lacking(some)) > len(some):
                 continue  # most segments, in a store of many workspaces
-            if len(segment.lacking(wanted)) <= (1 - _COVERED) * len(wanted) and _is_mostly(segment, wanted):
+            if len(segment.lacking(wanted)) <= (1 - COVERED) * len(wanted) and _is_mostly(segment, wanted):
                 return segment
         return None
 
@@ -307,12 +334,19 @@ class Views:
             return View(versions, (), dimension, codec)
         base, *tail = segments
         self._bases[id(base)] = base
-        parts = (Part.of(base, plan.wanted), *(Part.of(each, plan.wanted, besides=base) for each in tail))
-        return View(versions, parts, dimension, codec)
+        names = {key: name for key, (_, name) in plan.wanted.items()}
+        parts = (Part.of(base, names), *(Part.of(each, names, besides=base) for each in tail))
+        coverage = Coverage(plan.members, tuple(_ids(part, plan.wanted) for part in parts))
+        return View(versions, parts, dimension, codec, coverage=coverage)
 
 
-def _is_mostly(segment: Segment, wanted: Mapping[Key, str]) -> bool:
+def _ids(part: Part, wanted: Called) -> Rows:
+    nothing = (0, "")
+    return np.array([wanted.get(key, nothing)[0] for key in part.snapshot.keys[: len(part.names)]], np.int64)
+
+
+def _is_mostly(segment: Segment, wanted: Called) -> bool:
     snapshot = segment.snapshot()
     count = len(snapshot.ends)
     kept = np.flatnonzero([key in wanted for key in snapshot.keys[:count]])
-    return snapshot.selection(kept).population >= _COVERED * len(snapshot.codes)
+    return snapshot.selection(kept).population >= COVERED * len(snapshot.codes)

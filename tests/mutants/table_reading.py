@@ -14,6 +14,7 @@ _RESERVE = "tests/test_reserve.py"
 _SEARCH = "tests/test_search.py"
 _FILTERS = "tests/test_filters.py"
 _VIEWS = "tests/test_views.py"
+_DIFFERENCES = "tests/test_view_differences.py"
 _NEAREST = "tests/test_nearest.py"
 _SUBINDEX = "tests/test_subindex.py"
 
@@ -177,14 +178,15 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "what-is-gone-stays-in-memory", "views.py",
-        "    return snapshot.selection(kept).population >= _COVERED * len(snapshot.codes)",
+        "    return snapshot.selection(kept).population >= COVERED * len(snapshot.codes)",
         "    return True",
         "a view goes through ever more rows that nobody references",
         (f"{_VIEWS}::test_what_is_no_longer_referenced_leaves_memory",),
     ),
     Mutant(
         "decompresses-while-a-commit-waits", "passages.py",
-        "        with files.opening():\n", "        opened.enter_context(files.opening())\n        if True:\n",
+        "    with files.open_all(lacking, texts.SUFFIX) as opened:\n",
+        "    with files._archive.reading(), files.open_all(lacking, texts.SUFFIX) as opened:\n",
         "a commit waits until what a search found is decompressed",
         ("tests/test_archive_readers.py::test_a_search_holds_up_no_commit_but_while_it_opens_texts",),
     ),
@@ -196,10 +198,42 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "found-in-base-and-tail", "views.py",
-        "Part.of(each, plan.wanted, besides=base)",
-        "Part.of(each, plan.wanted)",
+        "Part.of(each, names, besides=base)",
+        "Part.of(each, names)",
         "a document is found twice",
         (f"{_VIEWS}::test_a_document_of_base_and_tail_is_found_once",),
+    ),
+    Mutant(
+        "comes-back-in-base-and-tail", "differences.py",
+        "        called = {key: each for key, each in called.items() if not base.has(key)}\n", "",
+        "a document that comes back is found twice",
+        (f"{_DIFFERENCES}::test_what_base_and_tail_both_have_comes_back_once",),
+    ),
+    Mutant(
+        "what-is-dropped-stays-in-the-next-view", "differences.py",
+        "        names[position], alive[position] = None, False\n",
+        "        names[position] = None\n",
+        "a search finds what the workspace no longer references",
+        (f"{_DIFFERENCES}::test_one_document_more_or_less_is_a_step",),
+    ),
+    Mutant(
+        "what-is-gone-stays-in-memory-step-by-step", "differences.py",
+        "        return alive is None or alive.population >= COVERED * len(self.part.snapshot.codes)",
+        "        return True",
+        "a view goes through ever more rows that nobody references",
+        (f"{_VIEWS}::test_what_is_no_longer_referenced_leaves_memory",),
+    ),
+    Mutant(
+        "an-id-is-a-document-for-ever", "covered.py",
+        "    if len(touched) == steps:", "    if len(touched) <= steps:",
+        "a search finds a collected document, and misses the one that got its id",
+        (f"{_DIFFERENCES}::test_an_id_that_is_another_documents_by_now",),
+    ),
+    Mutant(
+        "a-changed-name-is-no-difference", "covered.py",
+        "np.union1d(touched, _rising(renamed))", "touched",
+        "searches go on calling a document what it was called",
+        (f"{_DIFFERENCES}::test_what_comes_back_has_its_new_name",),
     ),
     Mutant(
         "memory-lock-kept-over-fork", "memory.py",

@@ -139,7 +139,7 @@ LINES: dict[str, tuple[Line, ...]] = {
     "search: look": (Line("search.py", "_look", "owners = covered.owners_of(db, workspace)"),),
     "search: read a file": (
         Line("search.py", "_read_codes", "files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash"),
-        Line("passages.py", "_blocks", "found[text] = opened.enter_context(files.open(text, texts.SUFFIX))"),
+        Line("passages.py", "_blocks", "with files.open_all(lacking, texts.SUFFIX) as opened:"),
     ),
     "search: answer": (Line("search.py", "_with_view", "return use("),),
     "search: look whether it changed": (
