@@ -51,13 +51,11 @@ class ContentStore:
         return Path(self._name(hash, suffix))
 
     def _name(self, hash: str, suffix: str) -> str:
-        if not is_hash(hash):
-            raise IntegrityError(f"{hash!r} is no hash, so it names no file of the store")
-        return f"{self._prefix}{hash[:2]}/{hash}{suffix}"
+        return f"{self._prefix}{_sharded(hash, suffix)}"
 
     def packed_name(self, hash: str, suffix: str) -> str:
         """What it is, or would be, called in the archive."""
-        return self._name(hash, suffix)[len(self._prefix) - len(self._root_name) - 1 :]
+        return f"{self._root_name}/{_sharded(hash, suffix)}"
 
     def intact(self, hash: str, suffix: str, size: int) -> bool:
         """Whether the piece is there with its size. What is lost or cut short must not be deduplicated onto.
@@ -172,6 +170,12 @@ class ContentStore:
         """The same of what is in the archive; the path is the one that unpacking would give it."""
         for name in self._archive.names(f"{self._root_name}/{shard}"):
             yield (*_split(name.removeprefix(f"{self._root_name}/{shard}/"), shard), self._folder / name)
+
+
+def _sharded(hash: str, suffix: str) -> str:
+    if not is_hash(hash):
+        raise IntegrityError(f"{hash!r} is no hash, so it names no file of the store")
+    return f"{hash[:2]}/{hash}{suffix}"
 
 
 def _split(name: str, shard: str) -> tuple[str, str]:
