@@ -7,7 +7,6 @@ copied. Where a view should no longer use a segment, as `views` has it, there is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +20,7 @@ from docstore.views import COVERED, Called, Coverage, Part, Versions, View
 _NONE: Rows = np.empty(0, np.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """How the next view of a workspace differs from the last one."""
 
     base: _Half

@@ -11,10 +11,10 @@ import json
 import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import partial
 from itertools import chain, islice, repeat
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from docstore import covered, passages, refcount
 from docstore.covered import CoveredRow, Owner
@@ -45,8 +45,7 @@ from docstore.views import Chosen, Found, Plan, Versions, View
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(NamedTuple):
     """Which documents take part. Acts before the top k are chosen."""
 
     documents: frozenset[str] | None = None
@@ -98,8 +97,7 @@ def _same(stored: Any, wanted: Any) -> bool:
     return bool(stored == wanted) and isinstance(stored, bool) == isinstance(wanted, bool)
 
 
-@dataclass(frozen=True, slots=True)
-class Diversity:
+class Diversity(NamedTuple):
     """Parameters of maximal marginal relevance."""
 
     fetch_k: int
@@ -127,8 +125,7 @@ def _count(name: str, value: Any) -> int:
     return count
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What a search is to give for each query."""
 
     k: int
@@ -198,8 +195,7 @@ def _hits(found: list[Found], texts: list[str]) -> list[Hit]:
     return hits
 
 
-@dataclass(frozen=True, slots=True)
-class _Moment:
+class _Moment(NamedTuple):
     """What a workspace's searches cover at one moment."""
 
     versions: Versions

@@ -6,7 +6,7 @@ lacks, whichever is less, and to use it costs nothing for the rest of the segmen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,7 @@ import numpy.typing as npt
 Rows = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """Rows of some documents. Immutable; safe for threads."""
 
     firsts: Rows

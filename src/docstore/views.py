@@ -55,8 +55,7 @@ class Found(NamedTuple):
     page: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """The documents of one segment that a view has."""
 
     segment: Segment
@@ -126,8 +125,7 @@ def _found(ranked: Ranked) -> Found:
     return _new((-rank, document, number, text, name, start, end, first_byte, last_byte, page))
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(NamedTuple):
     """Which documents of a view take part in a search."""
 
     parts: tuple[Selection | None, ...]
@@ -142,8 +140,7 @@ class Chosen:
         return cls(parts, _SELECTION_BYTES + len(where) + sum(each.nbytes for each in parts if each is not None))
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(NamedTuple):
     """Which rows of the catalog a view was made of: what the next one is compared with."""
 
     members: tuple[Rows, ...]
@@ -244,8 +241,7 @@ class View:
         return answers
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Where the next view of a workspace comes from."""
 
     scope: int
