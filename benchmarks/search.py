@@ -92,6 +92,27 @@ def warm(workspace: Workspace, private: Private) -> Iterator[Row]:
     yield Row(f"{_TOGETHER} queries in one pass, {chunks:,} chunks", "ms", *times, peer)
 
 
+def filtered(workspace: Workspace, private: Private, every: int = 10) -> Iterator[Row]:
+    """Searches of one document of several, by their hashes and by metadata; beside a private index of just those."""
+    numbers = range(0, len(private.texts) // CHUNKS, every)
+    hashes = [workspace.add(document(number), metadata={"some": True}).hash for number in numbers]
+    own = Private()
+    for first in range(0, len(private.texts), every * CHUNKS):
+        own.texts += private.texts[first : first + CHUNKS]
+        own.index.add(private.index.reconstruct_n(first, CHUNKS))
+
+    def theirs(query: Vectors) -> object:
+        return own.answer(*own.index.search(query[np.newaxis], _K))
+
+    what = f"warm search of {len(own.texts):,} chunks out of {len(private.texts):,}"
+    for filter, searched in (
+        ("`documents=`", lambda query: workspace.search_vector(query, k=_K, documents=hashes)),
+        ("`where=`", lambda query: workspace.search_vector(query, k=_K, where={"some": True})),
+    ):
+        times = in_turns(searched, theirs, queries(100))
+        yield Row(f"{what}, {filter}", "ms", *times, "`IndexFlatIP` of these alone and a list of texts")
+
+
 def _make_sketches(workspace: Workspace) -> None:
     """A large workspace has them after some searches: one for every 16,384 chunks."""
     for query in queries(100):
@@ -245,6 +266,7 @@ def measure(
             recalls[chunks] = recall(workspace, private)
             if chunks == changing:
                 rows.append(changed(store, workspace, private, folder))
+                rows += filtered(workspace, private)
     rows.append(hot(folder / "hot", 20 if quick else 1000, 5 if quick else 100))
     rows += first_answers(folder, in_first, in_store)
     print(report(rows, recalls))

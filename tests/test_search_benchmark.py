@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.comparison import Row
-from benchmarks.search import Private, hot, recall, report, warm
+from benchmarks.search import Private, filtered, hot, recall, report, warm
 from benchmarks.synthetic import CHUNKS, DIMENSION, ClusteredEmbedder, documents, queries
 from docstore import DocStore
 
@@ -17,10 +17,11 @@ def test_the_rows_of_a_run(folder: Path, tmp_path: Path) -> None:
         workspace = store.workspace("two")
         workspace.add_many(documents(2))
         assert {document.chunks for document in workspace.documents()} == {CHUNKS}
-        rows = [*warm(workspace, private), hot(tmp_path / "hot", 2, 3)]
+        rows = [*warm(workspace, private), hot(tmp_path / "hot", 2, 3), *filtered(workspace, private, every=2)]
         found = recall(workspace, private)
     assert min(*rows[0].ours, *rows[0].theirs, *rows[1].ours, *rows[1].theirs, *rows[2].theirs) > 0
     assert rows[2].ours[0] >= 0  # so little may fit into memory that the process has already
+    assert [row.what.rpartition(", ")[2] for row in rows[3:]] == ["`documents=`", "`where=`"]
     assert found > 0.999  # the chunks are the same, and so are the vectors but for float16
     for row in rows:
         assert str(row) in report(rows, {100: found})
