@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docstore import DocStore, DocumentNotFound, Workspace, nearest
+from docstore import DocStore, DocumentNotFound, IntegrityError, Workspace, nearest
 from docstore.segments import Segment
 from docstore.selections import Selection
 from docstore.testing import HashEmbedder
 from docstore.vectors import Codec
 from docstore.views import Part, View
+from tests import folders
 from tests.oracle import private_index
 from tests.rows import rows_of
 from tests.test_nearest import plain, segment_of, sketched, unit
@@ -258,9 +259,9 @@ class Counted(dict[str, Any]):
 
     asked = 0
 
-    def __getitem__(self, key: str) -> Any:
+    def get(self, key: str, default: Any = None) -> Any:
         self.asked += 1
-        return super().__getitem__(key)
+        return super().get(key, default)
 
 
 def test_metadata_are_asked_once_for_each_filter(small: DocStore, texts: dict[str, str]) -> None:
@@ -353,3 +354,67 @@ def test_an_empty_selection_of_an_empty_segment() -> None:
     segment = Segment(0, 32, "float16", 0)
     view = view_of([segment], set(), "float16")
     assert rankings(view, np.eye(32, dtype=np.float32)[:1], 3, view.having("", lambda _: True)) == [[]]
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted", "is_same"),
+    [
+        (1, 1.0, True), (1, True, False), (True, 1, False), ([True], [1], False), ([1, [2]], [1.0, [2]], True),
+        ({"x": True}, {"x": 1}, False), ({"x": [0]}, {"x": [False]}, False), ({"x": 1}, {"x": 1, "y": 1}, False),
+        ([1], [1, 1], False), ({}, [], False), (None, False, False), ("1", 1, False),
+    ],
+)  # fmt: skip
+def test_true_is_not_1_wherever_it_stands(folder: Path, stored: Any, wanted: Any, is_same: bool) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        alice = store.workspace("alice")
+        alice.add(b"a note", metadata={"value": stored})
+        assert bool(alice.search("note", where={"value": wanted})) is is_same
+
+
+def test_metadata_count_as_memory(folder: Path) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        alice = store.workspace("alice")
+        alice.add(b"a note", metadata={"long": ["x" * 20_000], "year": 2024})
+        alice.search("note")
+        before = view_in(store, alice).nbytes
+        assert alice.search("note", where={"year": 2024})
+        assert 20_000 < view_in(store, alice).nbytes - before < 25_000
+        assert store._parts.memory._used == sum(
+            each.nbytes for each in store._parts.memory._values.values()
+        ) + sum(share.counted for share in store._parts.memory._shares.values())  # fmt: skip
+
+
+def test_names_of_before_leave_memory(folder: Path) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        alice = store.workspace("alice")
+        hashes = [alice.add(text).hash for text in (b"one note", b"another note", b"a third note")]
+        for number in range(40):
+            alice.link(hashes[number % 3], name=f"name {number}")
+            assert f"name {number}" in {hit.name for hit in alice.search("note")}
+        (part,) = view_in(store, alice).parts
+        assert len(part.segment._names) < 20
+
+
+def test_a_document_whose_row_is_lost_is_damage_and_no_key_error(folder: Path) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        alice = store.workspace("alice")
+        lost, *_ = [alice.add(f"note {number}".encode()).hash for number in range(8)]
+        alice.search("note")
+        triggers = folders.query(
+            folder, "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'documents'"
+        )
+        for name, _ in triggers:
+            folders.execute(folder, f"DROP TRIGGER {name}")
+        folders.execute(folder, "DELETE FROM documents WHERE hash = ?", lost)
+        for _, sql in triggers:
+            folders.execute(folder, sql)
+        alice.add(b"one more note")
+        with pytest.raises(IntegrityError, match=f"has lost its row of document {lost}.*docstore repair"):
+            alice.search("note", where={"year": 2024})
+
+
+@pytest.mark.parametrize("unknown", ["A" * 10**6, "zz\ud800", ""])
+def test_whatever_names_no_document_is_told_in_short(small: DocStore, unknown: str) -> None:
+    with pytest.raises(DocumentNotFound) as error:
+        small.workspace("alice").search("fox", documents=[unknown])
+    assert len(str(error.value).encode()) < 300

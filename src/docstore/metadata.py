@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from docstore.errors import IntegrityError, InvalidArgument
@@ -52,6 +54,27 @@ def decode(stored: str) -> Mapping[str, Any]:
         raise IntegrityError("The catalog holds metadata that is no JSON object of docstore's: it is damaged. Run "
                              "`docstore verify`, or restore a backup.")  # fmt: skip
     return found
+
+
+def same(stored: Any, wanted: Any) -> bool:
+    """Whether two JSON values are equal. In JSON true is not 1, but 1 is 1.0; Python thinks all three equal."""
+    if isinstance(wanted, dict):
+        return isinstance(stored, dict) and stored.keys() == wanted.keys() and all(
+            same(stored[key], value) for key, value in wanted.items()
+        )  # fmt: skip
+    if isinstance(wanted, list):
+        return isinstance(stored, list) and len(stored) == len(wanted) and all(map(same, stored, wanted))
+    return bool(stored == wanted) and isinstance(stored, bool) == isinstance(wanted, bool)
+
+
+def weight(value: Any) -> int:
+    """Bytes that a JSON value takes in memory, about."""
+    inner: Iterable[Any] = ()
+    if isinstance(value, dict):
+        inner = chain(value, value.values())
+    elif isinstance(value, list):
+        inner = value
+    return sys.getsizeof(value) + sum(map(weight, inner))
 
 
 def _plain(value: Any, depth: int) -> Any:

@@ -18,7 +18,7 @@ def check_hash(hash: object) -> str:
         InvalidArgument: it is not.
     """
     if not is_hash(hash):
-        raise InvalidArgument(f"{hash!r} is no document hash: those have 64 lowercase hexadecimal characters")
+        raise InvalidArgument(f"{hash!a:.80} is no document hash: those have 64 lowercase hexadecimal characters")
     return hash
 
 

@@ -11,7 +11,7 @@ import json
 import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple, TypeVar
@@ -28,7 +28,7 @@ from docstore.errors import (
     PipelineMismatch,
 )
 from docstore.ingest.pipeline import normalise
-from docstore.metadata import encode
+from docstore.metadata import encode, same
 from docstore.model import Hit
 from docstore.parts import Parts
 from docstore.segments import Addition, Codes, Key, Spans
@@ -77,24 +77,22 @@ class Filter(NamedTuple):
         """Which documents of a view pass; None when all do."""
         metadata = view.metadata or {}
         if self.documents is None:
-            return view.having(self.spelling, lambda document: self._has(metadata[document])) if self.where else None
+            return view.having(self.spelling, partial(self._has, metadata)) if self.where else None
         documents: Iterable[str] = self.documents
         if self.where:  # asked of those that are named, however many others there are
-            documents = [each for each in documents if each not in metadata or self._has(metadata[each])]
+            documents = [each for each in documents if each not in metadata or self._has(metadata, each)]
         chosen, unknown = view.named(documents)
         if unknown:
-            raise DocumentNotFound(f"This workspace has no document {min(unknown)}. `documents` takes hashes of what "
-                                   "the workspace references or includes.")  # fmt: skip
+            one = ascii(min(unknown))[1:-1]
+            raise DocumentNotFound(f"This workspace has no document {one:.80}. `documents` takes hashes of what the "
+                                   "workspace references or includes.")  # fmt: skip
         return chosen
 
-    def _has(self, metadata: Mapping[str, Any]) -> bool:
-        wanted = (self.where or {}).items()
-        return all(key in metadata and _same(metadata[key], value) for key, value in wanted)
-
-
-def _same(stored: Any, wanted: Any) -> bool:
-    # In JSON true is not 1, but 1 is 1.0; Python thinks all three equal.
-    return bool(stored == wanted) and isinstance(stored, bool) == isinstance(wanted, bool)
+    def _has(self, metadata: Mapping[str, Mapping[str, Any]], document: str) -> bool:
+        if (own := metadata.get(document)) is None:
+            raise IntegrityError(f"The catalog has lost its row of document {document}, which this workspace "
+                                 "references. Run `docstore repair`, or restore a backup.")  # fmt: skip
+        return all(key in own and same(own[key], value) for key, value in (self.where or {}).items())
 
 
 class Diversity(NamedTuple):
@@ -308,10 +306,11 @@ def _view(parts: Parts, workspace: int, moment: _Moment) -> View:
                 view = moment.plan.build(moment.versions, additions, dimension, codec)
             else:
                 view = parts.views.build(moment.plan, moment.versions, additions, dimension, codec)
-        parts.views.put(workspace, view)
     assert view is not None
     if moment.metadata is not None:
-        view.metadata = moment.metadata
+        view = replace(view, metadata=moment.metadata)
+    if view is not moment.old:
+        parts.views.put(workspace, view)
     return view
 
 

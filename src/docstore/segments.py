@@ -23,6 +23,9 @@ from docstore.vectors import SPAN, Codec, code_size, header_size, index_in
 Codes = npt.NDArray[np.uint8]
 Spans = npt.NDArray[np.void]
 
+_NAMES = 4  # that a segment remembers for each document: most workspaces call it the same
+_NAME_BYTES = 200
+
 Key = tuple[str, str]
 """What names a document's rows: its hash, and that of its text, since it may be stored again with another."""
 
@@ -126,7 +129,7 @@ class Segment:
     def nbytes(self) -> int:
         """Memory it takes, in bytes."""
         rows = self._used * (code_size(self._dimension, self._codec) + SPAN.itemsize)
-        return rows + self._sketcher.nbytes + 600 * len(self._keys)
+        return rows + self._sketcher.nbytes + 600 * len(self._keys) + _NAME_BYTES * len(self._names)
 
     def has(self, key: Key) -> bool:
         """Whether a snapshot from now on has the rows of a document."""
@@ -140,6 +143,8 @@ class Segment:
     def interned(self, names: list[str | None]) -> list[str | None]:
         """The same names, each once for all the workspaces that call a document so."""
         known = self._names
+        if len(known) > _NAMES * len(self._keys):  # those of before, where documents are renamed again and again
+            known = self._names = {}
         return [name if name is None else known.setdefault(name, name) for name in names]
 
     def append(self, addition: Addition) -> None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from docstore.memory import Memory
+from docstore.metadata import weight
 from docstore.nearest import Best, nearest
 from docstore.segments import Addition, Key, Segment, Snapshot
 from docstore.selections import Rows, Selection
@@ -163,9 +164,11 @@ class View:
     """None where the next view is not made from this one."""
     _chosen: Memory = field(init=False, repr=False)
     """What filters on metadata chose. Goes with the view, so what it rests on never changes."""
+    _metadata_bytes: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._chosen = Memory(self._may_keep)
+        self._metadata_bytes = sum(map(weight, (self.metadata or {}).values()))
 
     @property
     def _may_keep(self) -> int:
@@ -174,7 +177,8 @@ class View:
     @property
     def nbytes(self) -> int:
         """Memory it takes beside its segments, in bytes."""
-        return _VIEW_BYTES + _DOCUMENT_BYTES * sum(len(part.names) for part in self.parts) + self._may_keep
+        documents = _DOCUMENT_BYTES * sum(len(part.names) for part in self.parts)
+        return _VIEW_BYTES + documents + self._metadata_bytes + self._may_keep
 
     @property
     def shared(self) -> tuple[Segment, ...]:

@@ -305,4 +305,18 @@ MUTANTS: tuple[Mutant, ...] = (
         "where the processor takes subnormal numbers for zero, rows are ranked by other vectors",
         ("tests/test_subindex.py::test_halves_are_decoded_as_faiss_decodes_them",),
     ),
+    Mutant(
+        "metadata-weigh-nothing", "views.py",
+        "        self._metadata_bytes = sum(map(weight, (self.metadata or {}).values()))",
+        "        self._metadata_bytes = 0",
+        "metadata of many workspaces take memory that nobody counts",
+        (f"{_FILTERS}::test_metadata_count_as_memory",),
+    ),
+    Mutant(
+        "true-is-1-in-lists", "metadata.py",
+        "        return isinstance(stored, list) and len(stored) == len(wanted) and all(map(same, stored, wanted))",
+        "        return bool(stored == wanted)",
+        "a filter lets pass what it should not",
+        (f"{_FILTERS}::test_true_is_not_1_wherever_it_stands",),
+    ),
 )  # fmt: skip
