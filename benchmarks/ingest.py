@@ -43,6 +43,7 @@ _CHUNKS = 3  # of a small document at most
 _ROUNDS = 5
 _TIMES = 500
 _LARGE = 10_000_000  # bytes
+_TINY = 1_000  # after which the processor's cache still holds what the rest needs
 _READ = 1 << 19  # bytes at a time, which is fastest
 
 _VECTORS = np.random.default_rng(0).standard_normal((4096, DIMENSION)).astype(np.float32)
@@ -201,7 +202,7 @@ def in_turns(ours: Callable[[], object], theirs: Callable[[], object], times: in
 def stored(folder: Path, size: int, times: int) -> Iterator[Row]:
     """Adding a file that the store has already, to one workspace after the other; beside reading and hashing it, and
     beside that and a commit, which no reference can do without."""
-    path = folder / "large.txt"
+    path = folder / f"{size}.txt"
     path.write_bytes((document(0) * (size // len(document(0)) + 1))[:size])
 
     def hashed() -> None:
@@ -210,14 +211,14 @@ def stored(folder: Path, size: int, times: int) -> Iterator[Row]:
             while block := file.read(_READ):
                 hasher.update(block)
 
-    what = f"adding a stored file of {size / 1e6:g} MB"
+    what = f"adding a stored file of {size / 1e6:g} MB" if size >= 1e6 else f"adding a stored file of {size:,} bytes"
     reading = "reading it and hashing it with BLAKE3"
     with (
         DocStore(folder / "store", embedder=ReadyVectors()) as store,
         closing(_one_table(folder / "after hashing.db")) as catalog,
     ):
         store.workspace("first").add(path)
-        others = iter([store.workspace(f"other {number}") for number in range(2 * (times + 1))])
+        others = iter([store.workspace(f"other of {size} {number}") for number in range(2 * (times + 1))])
 
         def added() -> None:
             next(others).add(path)
@@ -292,6 +293,7 @@ def measure(
     folder.mkdir(parents=True)
     rows = many(folder, 1000 if quick else _SMALL, 2 if quick else _ROUNDS)
     rows += stored(folder, _LARGE, 20 if quick else _TIMES)
+    rows += stored(folder, _TINY, 20 if quick else _TIMES)
     rows.append(linked(folder, 20 if quick else _TIMES))
     print(report(rows))
     if results is not None or not quick:
