@@ -59,7 +59,7 @@ def test_the_report_marks_what_is_best_extrapolated_or_missing() -> None:
     first, second, third = ENTRIES[0], replace(ENTRIES[1], packages=()), ENTRIES[2]
 
     def measured(entry: Entry, bytes: int, written: int, time: float) -> Measured:
-        return Measured(entry, Built(bytes, 2.0, written), 1.0, [time], [time], [time], [time], [time], 1)
+        return Measured(entry, Built(bytes, 2.0, written), 1.0, [time], [time], [time], [time], 0, [time], 1)
 
     found: list[Measured | Failed] = [
         measured(first, 3_000_000, 3, 1.0),

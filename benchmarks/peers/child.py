@@ -48,17 +48,22 @@ def warm(entry: Entry, folder: Path) -> dict[str, Any]:
                    for query, vector in enumerate(vectors)]  # fmt: skip
         searches = [_milliseconds(lambda: engine.search(workspace, vector, K))  # noqa: B023
                     for workspace, vectors in enumerate(workload.queries) for vector in vectors]  # fmt: skip
-        changes = [_change(engine, workload, workspace) for workspace in range(min(_CHANGES, len(workload.queries)))]
+        missed: list[str] = []
+        changes = [_change(engine, workload, workspace, missed)
+                   for workspace in range(min(_CHANGES, len(workload.queries)))]  # fmt: skip
         new = workload.new_documents(len(changes), after=ENTRIES.index(entry) * len(changes))
-        stored = [_store(engine, workspace, document) for workspace, document in enumerate(new)]
+        stored = [_store(engine, workspace, document, missed) for workspace, document in enumerate(new)]
         threads = len(list(Path("/proc/self/task").iterdir()))
     finally:
         engine.close()
+    if missed and entry.exact:
+        raise RuntimeError(f"a search after {missed[0]} a document does not find it")
     return {"recall": float(np.mean(recalls)), "searches": searches, "attach": [each[0] for each in changes],
-            "detach": [each[1] for each in changes], "store": stored, "threads": threads}  # fmt: skip
+            "detach": [each[1] for each in changes], "store": stored, "missed": len(missed),
+            "threads": threads}  # fmt: skip
 
 
-def _change(engine: Engine, workload: Any, workspace: int) -> tuple[float, float]:
+def _change(engine: Engine, workload: Any, workspace: int, missed: list[str]) -> tuple[float, float]:
     document = workload.stranger(workspace)
     found: list[str] = []
 
@@ -68,14 +73,14 @@ def _change(engine: Engine, workload: Any, workspace: int) -> tuple[float, float
 
     attach = _milliseconds(lambda: then_search(engine.attach))
     if document.texts[0] not in found:
-        raise RuntimeError("a search after attaching a document does not find it")
+        missed.append("attaching")
     detach = _milliseconds(lambda: then_search(engine.detach))
     if document.texts[0] in found:
         raise RuntimeError("a search after detaching a document finds it")
     return attach, detach
 
 
-def _store(engine: Engine, workspace: int, document: Any) -> float:
+def _store(engine: Engine, workspace: int, document: Any, missed: list[str]) -> float:
     def then_search() -> list[str]:
         engine.store(workspace, document)
         return engine.search(workspace, document.vectors[0], 5)
@@ -83,7 +88,7 @@ def _store(engine: Engine, workspace: int, document: Any) -> float:
     found: list[str] = []
     took = _milliseconds(lambda: found.extend(then_search()))
     if document.texts[0] not in found:
-        raise RuntimeError("a search after storing a document does not find it")
+        missed.append("storing")
     engine.detach(workspace, document)  # others search the same workspaces, and know what must be found there
     return took
 

@@ -53,7 +53,7 @@ class Docstore:
         with DocStore(self._folder, embedder=_Known(workload)) as store:
             stored = store.workspace("all").add_many(contents).added
             for workspace, documents in enumerate(workload.workspaces.tolist()):
-                store.workspace(str(workspace)).link_many(stored[document].hash for document in documents)
+                store.workspace(str(workspace)).link_many(stored[document] for document in documents)
         return len(workload.workspaces)
 
     def search(self, workspace: int, vector: npt.NDArray[np.float32], k: int) -> list[str]:

@@ -115,7 +115,9 @@ def _about(each: Measured | Failed) -> str:
     if isinstance(each, Failed):
         return "not measured"
     versions = [f"{package} {version(package)}" for package in each.entry.packages]
-    return ", ".join([*versions, f"{each.threads} thread{'s' * (each.threads > 1)}"])
+    changed = len(each.attach) + len(each.store)
+    missed = [f"{each.missed} of {changed} documents attached or added not found by the next search"]
+    return ", ".join([*versions, f"{each.threads} thread{'s' * (each.threads > 1)}", *(missed if each.missed else [])])
 
 
 def _processor() -> str:
