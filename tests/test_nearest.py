@@ -110,6 +110,18 @@ def test_turning_keeps_products(dimension: int) -> None:
     assert np.allclose(turned @ turned.T, vectors @ vectors.T, atol=1e-5)
 
 
+@pytest.mark.parametrize("dimension", [1, 24, 127, 384, 500])
+def test_turning_does_not_show_what_else_is_turned(dimension: int) -> None:
+    generator = np.random.default_rng(0)
+    spread, peaked = generator.standard_normal((2, 300, dimension))
+    peaked[:, 0] *= 1000  # one dimension has nearly all: the sums are as large as they can be
+    vectors = unit(np.concatenate([spread, peaked]))
+    turned = sketches.rotate(vectors)
+    for together in (1, 3, 32, 97):
+        some = [sketches.rotate(vectors[first : first + together]) for first in range(0, len(vectors), together)]
+        assert np.concatenate(some).tobytes() == turned.tobytes()
+
+
 def test_turning_spreads_what_one_dimension_holds() -> None:
     turned = sketches.rotate(np.eye(384, dtype=np.float32))
     # 1 where all dimensions hold the same; 0.8 where they are normally distributed, on which the deviation rests.

@@ -1,9 +1,9 @@
 """Sketches: codes of one bit a dimension, scanned first where there are many rows; the best are then scored exactly.
 
 RaBitQ (Gao and Long, SIGMOD 2024; https://arxiv.org/abs/2405.12497), as FAISS has it. A sketch is made of a vector
-alone: every process turns vectors by the same rotation, and the centre is zero. Sketches made document by document
-are therefore those of a joint build. They live in memory only, and are made of the codes: what can be derived cannot
-be wrong, and no file has to keep them for ever.
+alone: every process turns vectors by the same rotation, exactly, and the centre is zero. Sketches made document by
+document are therefore those of a joint build. They live in memory only, and are made of the codes: what can be
+derived cannot be wrong, and no file has to keep them for ever.
 
 FAISS scans 32 of them at a time, whose bits it interleaves (André, Kermarrec and Le Scouarnec, 'Cache locality is not
 enough', VLDB 2015). So pieces begin and end at multiples of 32, and what is left of the rows has no sketch.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import threading
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import faiss
@@ -29,6 +29,7 @@ _AT_ONCE = 16_384  # rows that one search sketches: some tenth of a second, and 
 _FEWER = 8  # times the rows of the piece behind it: fewer pieces are faster to scan, larger ones slower to extend
 _QUERY_BITS = 4  # of a query's dimension: 8 scan a third slower, and find no more
 _BLOCK = 128  # dimensions that one step of the rotation mixes: one matrix for all would take three times as long at 384
+_STEPS = np.float32(1 << 20)  # in 1, when vectors are turned
 
 
 class Piece(NamedTuple):
@@ -121,30 +122,54 @@ def deviation(dimension: int) -> float:
 
 
 def rotate(vectors: Vectors) -> Vectors:
-    """Vectors turned by the one rotation there is for their dimension, shape (n, dimension) float32.
+    """Unit vectors turned by the one rotation there is for their dimension, shape (n, dimension) float32.
 
-    Estimates are good where no dimension stands out, whatever the embedder makes. Blocks of dimensions are mixed, the
-    dimensions shuffled, and blocks mixed again: what one dimension held is then in all.
+    Estimates are good where no dimension stands out, whatever the embedder makes. Dimensions are shuffled, and blocks
+    of them mixed, twice: what one dimension held is then in all. A block is mixed by a Hadamard matrix whose rows have
+    random signs (Ailon and Chazelle, 'The fast Johnson-Lindenstrauss transform', SICOMP 2009).
+
+    A vector comes out the same, bit for bit, whichever others are turned with it. A matrix product alone does not see
+    to that: in what order it sums depends on its shape and on the processor. So vectors are rounded to whole steps
+    first. Then every sum is exact: of a unit vector it is at most `_STEPS` times the root of `_BLOCK`, below 2**24.
     """
-    order, rounds = _rotation(vectors.shape[1])
-    for number, blocks in enumerate(rounds):
-        mixed = np.empty_like(vectors)
-        for first, matrix in blocks:
-            part = slice(first, first + len(matrix))
-            np.matmul(vectors[:, part], matrix, out=mixed[:, part])
-        vectors = mixed if number else np.take(mixed, order, axis=1)
+    for order, blocks, scale in _rotation(vectors.shape[1]):
+        steps = np.rint(np.take(vectors, order, axis=1) * _STEPS)
+        vectors = np.empty_like(steps)
+        for block, signs in blocks:
+            np.matmul(steps[:, block], signs, out=vectors[:, block])
+        vectors *= scale
     return vectors
 
 
+class _Round(NamedTuple):
+    """Half of a rotation."""
+
+    order: npt.NDArray[np.int64]
+    blocks: list[tuple[slice, Vectors]]
+    """Dimensions, and the matrix that mixes them."""
+    scale: Vectors
+    """Of each dimension then: what makes lengths those of before. Shape (dimension,)."""
+
+
 @cache
-def _rotation(dimension: int) -> tuple[npt.NDArray[np.int64], list[list[tuple[int, Vectors]]]]:
+def _rotation(dimension: int) -> tuple[_Round, _Round]:
     generator = np.random.default_rng(0)
-    bounds = np.linspace(0, dimension, math.ceil(dimension / _BLOCK) + 1).astype(int).tolist()
-    rounds = [[(first, _orthogonal(generator, last - first)) for first, last in pairwise(bounds)]
-              for _ in range(2)]  # fmt: skip
-    return generator.permutation(dimension), rounds
+    # A Hadamard matrix has a power of two of rows: 500 dimensions are blocks of 128, 128, 128, 64, 32, 16 and 4.
+    sizes = [_BLOCK] * (dimension // _BLOCK)
+    sizes += [size for size in (_BLOCK >> shift for shift in range(1, _BLOCK.bit_length())) if dimension & size]
+    return _round(generator, sizes), _round(generator, sizes)
 
 
-def _orthogonal(generator: np.random.Generator, size: int) -> Vectors:
-    matrix: Vectors = np.linalg.qr(generator.standard_normal((size, size)))[0].astype(np.float32)
-    return matrix
+def _round(generator: np.random.Generator, sizes: list[int]) -> _Round:
+    bounds = pairwise(accumulate(sizes, initial=0))
+    blocks = [(slice(*bound), _signs(generator, size)) for bound, size in zip(bounds, sizes, strict=True)]
+    scale = np.repeat(1 / np.sqrt(sizes), sizes) / _STEPS
+    return _Round(generator.permutation(sum(sizes)), blocks, scale.astype(np.float32))
+
+
+def _signs(generator: np.random.Generator, size: int) -> Vectors:
+    hadamard = np.ones((1, 1), np.float32)
+    while len(hadamard) < size:
+        hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])
+    signs: Vectors = hadamard * generator.choice(np.array([-1, 1], np.float32), (size, 1))
+    return signs
