@@ -69,7 +69,7 @@ def snapshot_of(vectors: Vectors) -> Snapshot:
     codes = empty_index(vectors.shape[1], "float16").sa_encode(vectors)
     segment = Segment(0, vectors.shape[1], "float16", len(codes))
     spans = np.zeros(len(codes), SPAN)
-    segment.append(Addition(("document", "text"), len(codes), lambda: codes, lambda: spans, False))
+    segment.append(Addition(("document", "text"), len(codes), lambda: codes, spans, False))
     snapshot = segment.snapshot()
     while snapshot.sketcher.pieces(snapshot.codes) is None:
         pass

@@ -17,10 +17,10 @@ import pytest
 from docstore import IntegrityError, StoreLocked, search, texts, views
 from docstore import archive as archive_module
 from docstore.archive import ARCHIVE
-from docstore.segments import Addition, Codes, Segment, Spans
-from docstore.vectors import SPAN
+from docstore.segments import Addition, Codes, Segment
+from docstore.vectors import SPAN, SPANS_SUFFIX
 from tests.folders import packed, problems
-from tests.packing import MANY, Killed, notes, open_store
+from tests.packing import MANY, Killed, change, notes, open_store
 
 
 def test_a_store_that_is_read_only_is_not_written(filled: Path) -> None:
@@ -167,7 +167,7 @@ def test_who_looks_waits_for_nobody_who_looks_too(filled: Path) -> None:
 
         def second() -> None:
             with archive.reading():
-                segment.append(Addition(("second", ""), 1, look, _no_spans, False))
+                segment.append(Addition(("second", ""), 1, look, np.zeros(1, SPAN), False))
 
         def commit() -> None:
             assert looked.wait(3)
@@ -179,16 +179,12 @@ def test_who_looks_waits_for_nobody_who_looks_too(filled: Path) -> None:
             archive.size("documents/00/x")
             assert began.wait(3)
             looked.set()
-            segment.append(Addition(("first", ""), 1, lambda: np.zeros((1, 4), np.uint8), _no_spans, False))
+            segment.append(Addition(("first", ""), 1, lambda: np.zeros((1, 4), np.uint8), np.zeros(1, SPAN), False))
             time.sleep(0.5)
         for each in running:
             each.result()
         assert segment.has(("first", ""))
         assert segment.has(("second", ""))
-
-
-def _no_spans() -> Spans:
-    return np.zeros(1, SPAN)
 
 
 def test_packed_pieces_are_opened_in_one_statement_and_files_count_before_them(
@@ -220,3 +216,52 @@ def test_packed_pieces_are_opened_in_one_statement_and_files_count_before_them(
         assert opened[hashes[3]].closed
         with pytest.raises(FileNotFoundError), files.open_all([*hashes[:2], "0" * 64], texts.SUFFIX):
             pass
+
+
+def test_a_first_search_reads_the_spans_of_its_hits_together_and_its_texts_together(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(filled) as store:
+        alice, archive = store.workspace("alice"), store._parts.archive
+        asked, rows = [], archive._rows
+
+        def counted(sql: str, *arguments: Any) -> Any:
+            asked.append(arguments)
+            return rows(sql, *arguments)
+
+        monkeypatch.setattr(archive, "_rows", counted)
+        hits = alice.search("ships", k=5)
+        assert len({hit.document for hit in hits}) == 5
+        read = [[name for name in names if isinstance(name, str)] for names in asked]
+        several = [names for names in read if len(names) > 1]
+        assert [len(names) for names in several] == [5, 5]
+        assert [all(name.endswith(end) for name in names) for names, end in zip(several, ("chunks.npy", ".zst"))] == [
+            True,
+            True,
+        ]
+        assert sum(name.endswith(("chunks.npy", ".zst")) for names in read for name in names) == 10
+        asked.clear()
+        assert alice.search("ships", k=5) == hits
+        assert not asked
+
+
+def test_of_spans_that_are_read_together_each_is_checked(filled: Path) -> None:
+    with open_store(filled) as store:
+        alice, files = store.workspace("alice"), store._parts.embeddings(store._parts.pipeline.fingerprint)
+        first = alice.search("ships", k=5)[0]
+        with store._parts.database.read() as db:
+            text, file_hash, size = db.execute(
+                "SELECT t.hash, spans_hash, spans_size FROM documents d JOIN texts t ON t.id = d.text_id"
+                " JOIN subindexes s ON s.text_id = t.id WHERE d.hash = ?", (first.document,),
+            ).fetchone()  # fmt: skip
+        piece = text, file_hash, size
+        (sound,) = files.read_all_checked(SPANS_SUFFIX, [piece])
+        assert len(sound) == size
+        # Another file's hash for the same text, as a view of before may have it; and one that is not there at all.
+        with pytest.raises(IntegrityError, match="does not hold the bytes"):
+            files.read_all_checked(SPANS_SUFFIX, [piece, (text, "0" * 64, size)])
+        with pytest.raises(FileNotFoundError):
+            files.read_all_checked(SPANS_SUFFIX, [piece, ("0" * 64, file_hash, size)])
+    change(filled, "UPDATE sqlar SET data = zeroblob(length(data)) WHERE name LIKE '%' || ? || '/chunks.npy'", text)
+    with open_store(filled) as store, pytest.raises(IntegrityError, match=text):
+        store.workspace("alice").search("ships", k=5)

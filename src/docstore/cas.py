@@ -12,7 +12,7 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeGuard
 
@@ -27,6 +27,9 @@ _LARGEST_PACKED = 1 << 20
 """Bytes of the largest packed piece that is read: far more than is packed, whatever later versions pack."""
 
 _HASH = re.compile(r"[0-9a-f]{64}")
+
+Checked = tuple[str, str, int]
+"""A piece by the hash it is named by, with the hash and the size of its own bytes."""
 
 
 def is_hash(value: object) -> TypeGuard[str]:
@@ -101,8 +104,9 @@ class ContentStore:
             FileNotFoundError: there is no such file.
             IntegrityError: the bytes are not those that were published.
         """
-        if self._last_was_packed and (data := self._packed_copy(hash, suffix, file_hash, size)) is not None:
-            return data
+        piece = hash, file_hash, size
+        if self._last_was_packed and (found := self._packed_copies(suffix, [piece])):
+            return found[piece]
         data = self._read(hash, suffix, size)
         if len(data) != size or blake3(data).hexdigest() != file_hash:
             raise IntegrityError(
@@ -111,15 +115,27 @@ class ContentStore:
             )
         return data
 
-    def _packed_copy(self, hash: str, suffix: str, file_hash: str, size: int) -> bytes | None:
-        """The piece, if it is packed and sound: where the last was packed this one is too, most likely, and a file that
-        is not there takes half as long to look for as a packed piece takes to read."""
+    def read_all_checked(self, suffix: str, wanted: Sequence[Checked]) -> list[bytes]:
+        """As `read_checked`, of some pieces. Packed ones cost one statement of the archive. All are in memory at once,
+        so ask for few."""
+        found = self._packed_copies(suffix, wanted) if self._last_was_packed else {}
+        return [
+            found[each] if each in found else self.read_checked(each[0], suffix, each[1], each[2]) for each in wanted
+        ]
+
+    def _packed_copies(self, suffix: str, wanted: Sequence[Checked]) -> dict[Checked, bytes]:
+        """Those of some pieces that are packed and sound: where the last was packed these are too, most likely, and a
+        file that is not there takes half as long to look for as a packed piece takes to read."""
+        names = [self.packed_name(hash, suffix) for hash, _, _ in wanted]
+        sound: dict[Checked, bytes] = {}
         with contextlib.suppress(IntegrityError):
-            data = self._archive.read(self.packed_name(hash, suffix), size)
-            if data is not None and len(data) == size and blake3(data).hexdigest() == file_hash:
-                return data
-        self._last_was_packed = False
-        return None
+            there = self._archive.read_all(names, max(size for _, _, size in wanted))
+            for name, piece in zip(names, wanted, strict=True):
+                data = there.get(name)
+                if data is not None and len(data) == piece[2] and blake3(data).hexdigest() == piece[1]:
+                    sound[piece] = data
+        self._last_was_packed = len(sound) == len(wanted)
+        return sound
 
     def _read(self, hash: str, suffix: str, size: int) -> bytes:
         """What is there, if it has this size: no more is read than was published, however large it has become.

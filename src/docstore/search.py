@@ -31,7 +31,7 @@ from docstore.ingest.pipeline import normalise
 from docstore.metadata import encode, same
 from docstore.model import Hit
 from docstore.parts import Parts
-from docstore.segments import Addition, Codes, Key, Spans
+from docstore.segments import Addition, Codes, Key, Spans, SpansFile
 from docstore.vectors import (
     INDEX_SUFFIX,
     SPANS_SUFFIX,
@@ -40,9 +40,11 @@ from docstore.vectors import (
     decode_spans,
     maximal_marginal_relevance,
 )
-from docstore.views import Chosen, Found, Plan, Versions, View
+from docstore.views import Chosen, Found, Plan, ReadSpans, Versions, View
 
 _T = TypeVar("_T")
+
+_SPANS_TOGETHER = 16  # files that are in memory at once
 
 
 class Filter(NamedTuple):
@@ -157,11 +159,11 @@ def _checked(queries: Vectors, dimension: int) -> Vectors:
 
 
 def _find(parts: Parts, scope: int, queries: Vectors, filter: Filter, wanted: Wanted, view: View) -> list[list[Hit]]:
-    chosen = filter.choose(view)
+    chosen, read = filter.choose(view), partial(read_spans, parts)
     if wanted.diversity is None:
-        answers = view.nearest(queries, wanted.k, chosen, wanted.candidates)
+        answers = view.nearest(queries, wanted.k, chosen, wanted.candidates, read)
     else:
-        answers = [_diversified(view, query, wanted, wanted.diversity, chosen) for query in queries]
+        answers = [_diversified(view, query, wanted, wanted.diversity, chosen, read) for query in queries]
     found = list(chain.from_iterable(answers))
     places = [(each.text, each.first_byte, each.last_byte) for each in found]
     pieces = passages.read(parts.texts, parts.memory, scope, places)
@@ -170,9 +172,10 @@ def _find(parts: Parts, scope: int, queries: Vectors, filter: Filter, wanted: Wa
 
 
 def _diversified(
-    view: View, query: Vectors, wanted: Wanted, diversity: Diversity, chosen: Chosen | None
+    view: View, query: Vectors, wanted: Wanted, diversity: Diversity, chosen: Chosen | None, read: ReadSpans
 ) -> list[Found]:
-    near, vectors = view.nearest_with_vectors(query, max(wanted.k, diversity.fetch_k), chosen, wanted.candidates)
+    fetched = max(wanted.k, diversity.fetch_k)
+    near, vectors = view.nearest_with_vectors(query, fetched, chosen, wanted.candidates, read)
     picked = maximal_marginal_relevance(query, vectors, wanted.k, diversity.lambda_mult)
     return [near[position] for position in picked]
 
@@ -318,8 +321,8 @@ def _addition(parts: Parts, moment: _Moment, key: Key) -> Addition:
     reference = moment.unread.get(key)
     if reference is not None:
         rows = reference.chunks or 0
-        codes, spans = partial(_read_codes, parts, reference), partial(read_spans, parts, reference)
-        return Addition(key, rows, codes, spans, reference.pages is not None)
+        codes = partial(_read_codes, parts, reference)
+        return Addition(key, rows, codes, spans_file(reference), reference.pages is not None)
     addition = moment.old.addition(key) if moment.old is not None else None
     assert addition is not None
     return addition
@@ -333,20 +336,31 @@ def _read_codes(parts: Parts, reference: CoveredRow) -> Codes:
     files = parts.embeddings(parts.pipeline.fingerprint)
     index = files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash, reference.index_size)
     codes = decode_index(index, parts.pipeline.dimension, parts.pipeline.codec)
-    _require_count(reference, "vectors", len(codes))
+    _require_count(reference.text, "vectors", len(codes), reference.chunks)
     return codes
 
 
-def read_spans(parts: Parts, reference: CoveredRow) -> Spans:
-    """Where the chunks of a reference's text lie, once the file was found to be what was published."""
-    assert reference.spans_hash is not None and reference.spans_size is not None
+def spans_file(reference: CoveredRow) -> SpansFile:
+    """The file that says where the chunks of a reference's text lie. The reference has vectors."""
+    assert reference.spans_hash is not None and reference.spans_size is not None and reference.chunks is not None
+    return SpansFile(reference.text, reference.spans_hash, reference.spans_size, reference.chunks)
+
+
+def read_spans(parts: Parts, wanted: list[SpansFile]) -> list[Spans]:
+    """Where the chunks of some texts lie, once the files were found to be what was published."""
     files = parts.embeddings(parts.pipeline.fingerprint)
-    spans = decode_spans(files.read_checked(reference.text, SPANS_SUFFIX, reference.spans_hash, reference.spans_size))
-    _require_count(reference, "spans", len(spans))
-    return spans
+    read: list[Spans] = []
+    for first in range(0, len(wanted), _SPANS_TOGETHER):
+        some = wanted[first : first + _SPANS_TOGETHER]
+        pieces = files.read_all_checked(SPANS_SUFFIX, [(each.text, each.hash, each.size) for each in some])
+        for each, data in zip(some, pieces, strict=True):
+            spans = decode_spans(data)
+            _require_count(each.text, "spans", len(spans), each.chunks)
+            read.append(spans)
+    return read
 
 
-def _require_count(reference: CoveredRow, what: str, count: int) -> None:
-    if count != reference.chunks:
-        raise IntegrityError(f"The index of text {reference.text} has {count} {what} and a row that says "
-                             f"{reference.chunks}. Run `docstore verify`.")  # fmt: skip
+def _require_count(text: str, what: str, count: int, expected: int | None) -> None:
+    if count != expected:
+        raise IntegrityError(f"The index of text {text} has {count} {what} and a row that says {expected}. Run "
+                             "`docstore verify`.")  # fmt: skip

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,14 +29,24 @@ Key = tuple[str, str]
 """What names a document's rows: its hash, and that of its text, since it may be stored again with another."""
 
 
+class SpansFile(NamedTuple):
+    """Where the spans of a document's rows are, until one of these is found."""
+
+    text: str
+    """Hash of the text, under which the file is."""
+    hash: str
+    size: int
+    chunks: int
+
+
 class Addition(NamedTuple):
-    """A document's rows, read when they are needed: codes when they are appended, spans when one of them is found."""
+    """A document's rows, whose codes are read when they are appended."""
 
     key: Key
     rows: int
     codes: Callable[[], Codes]
     """Shape (rows, bytes a code)."""
-    spans: Callable[[], Spans]
+    spans: Spans | SpansFile
     """Shape (rows,)."""
     paged: bool
     """Whether the document is of a type that has pages."""
@@ -61,8 +70,8 @@ class Snapshot:
     """Where a document is that is somewhere with another text: few have ever been stored with two."""
     paged: list[bool]
     """Which have pages, and the same holds."""
-    spans: list[Spans | Callable[[], Spans]]
-    """Of each document, and the same holds. Read once somebody wants to know."""
+    spans: list[Spans | SpansFile]
+    """Of each document, and the same holds. Who has read a file puts what it holds in its place."""
     ends: Rows
     """One past each document's last row, shape (documents,)."""
     sketcher: Sketcher
@@ -81,14 +90,7 @@ class Snapshot:
             return None
         rows = slice(int(self.ends[position - 1]) if position else 0, int(self.ends[position]))
         codes = self.codes[rows]
-        return Addition(key, len(codes), lambda: codes, partial(self.spans_of, position), self.paged[position])
-
-    def spans_of(self, position: int) -> Spans:
-        """The spans of a document's rows. Raises what reading them does."""
-        spans = self.spans[position]
-        if callable(spans):
-            spans = self.spans[position] = spans()
-        return spans
+        return Addition(key, len(codes), lambda: codes, self.spans[position], self.paged[position])
 
     def selection(self, positions: npt.NDArray[np.int64]) -> Selection:
         """The rows of some documents, whose positions are ascending, each once."""
@@ -114,7 +116,7 @@ class Segment:
         self._earlier: dict[int, int] = {}
         self._paged: list[bool] = []
         self._names: dict[str, str] = {}
-        self._spans: list[Spans | Callable[[], Spans]] = []
+        self._spans: list[Spans | SpansFile] = []
         self._ends: list[int] = []
         self._sketcher = Sketcher(dimension, codec)
         self._allocate(rows)

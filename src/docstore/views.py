@@ -19,7 +19,7 @@ import numpy as np
 from docstore.memory import Memory
 from docstore.metadata import weight
 from docstore.nearest import Best, nearest
-from docstore.segments import Addition, Key, Segment, Snapshot
+from docstore.segments import Addition, Key, Segment, Snapshot, Spans, SpansFile
 from docstore.selections import Rows, Selection
 from docstore.vectors import Codec, Vectors, decode
 
@@ -115,13 +115,33 @@ document is in the segment, the row, and whose it is. Of the best rows of all se
 what else a hit says is looked up later."""
 
 
+ReadSpans = Callable[[list[SpansFile]], list[Spans]]
+"""Reads files of spans."""
+
+
+def _all_found(answers: list[list[Ranked]], read: ReadSpans) -> list[list[Found]]:
+    """What was found for each query. Raises what `read` does."""
+    # Together, and not when each is asked for: that takes an eighth of the time.
+    unread: dict[SpansFile, list[tuple[list[Spans | SpansFile], int]]] = {}
+    for best in answers:
+        for *_, position, _, part in best:
+            spans = part.snapshot.spans
+            if isinstance(file := spans[position], SpansFile):
+                unread.setdefault(file, []).append((spans, position))
+    for places, known in zip(unread.values(), read(list(unread)) if unread else (), strict=True):
+        for spans, position in places:
+            spans[position] = known
+    return [list(map(_found, best)) for best in answers]
+
+
 _new = partial(tuple.__new__, Found)  # as `Found._make`, without a function of Python in between
 
 
 def _found(ranked: Ranked) -> Found:
     rank, (document, text), number, position, _, part = ranked
     snapshot = part.snapshot
-    start, end, first_byte, last_byte, page = snapshot.spans_of(position).item(number)
+    spans: Spans = snapshot.spans[position]  # type: ignore[assignment]  # read by now
+    start, end, first_byte, last_byte, page = spans.item(number)
     name, page = part.names[position] or "", page if snapshot.paged[position] else None
     return _new((-rank, document, number, text, name, start, end, first_byte, last_byte, page))
 
@@ -209,7 +229,7 @@ class View:
         return chosen
 
     def nearest(
-        self, queries: Vectors, k: int, chosen: Chosen | None, candidates: int | None = None
+        self, queries: Vectors, k: int, chosen: Chosen | None, candidates: int | None, read: ReadSpans
     ) -> list[list[Found]]:
         """The k best chunks for each query, by falling inner product, then document hash, then chunk number.
 
@@ -218,17 +238,18 @@ class View:
             chosen: which documents take part; None for all.
             candidates: as for `nearest.nearest`.
         """
-        return [list(map(_found, best)) for best in self._nearest(queries, k, chosen, candidates)]
+        return _all_found(self._nearest(queries, k, chosen, candidates), read)
 
     def nearest_with_vectors(
-        self, query: Vectors, k: int, chosen: Chosen | None, candidates: int | None = None
+        self, query: Vectors, k: int, chosen: Chosen | None, candidates: int | None, read: ReadSpans
     ) -> tuple[list[Found], Vectors]:
         """As `nearest`, for one query of shape (dimension,); and the vectors found, shape (found, dimension)."""
         (best,) = self._nearest(query[np.newaxis], k, chosen, candidates)
         codes = [part.snapshot.codes[row] for *_, row, part in best]
         if not codes:
             return [], np.empty((0, self.dimension), np.float32)
-        return list(map(_found, best)), decode(np.stack(codes), self.dimension, self.codec)
+        (found,) = _all_found([best], read)
+        return found, decode(np.stack(codes), self.dimension, self.codec)
 
     def _nearest(self, queries: Vectors, k: int, chosen: Chosen | None, candidates: int | None) -> list[list[Ranked]]:
         answers: list[list[Ranked]] = [[] for _ in queries]
