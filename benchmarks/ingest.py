@@ -200,10 +200,13 @@ def in_turns(ours: Callable[[], object], theirs: Callable[[], object], times: in
 
 
 def stored(folder: Path, size: int, times: int) -> Iterator[Row]:
-    """Adding a file that the store has already, to one workspace after the other; beside reading and hashing it, and
-    beside that and a commit, which no reference can do without."""
+    """Adding a file that the store has already, to one workspace after the other; beside reading and hashing it, a part
+    at a time or as a plain program does, and beside that and a commit, which no reference can do without."""
     path = folder / f"{size}.txt"
     path.write_bytes((document(0) * (size // len(document(0)) + 1))[:size])
+
+    def read_whole() -> None:
+        blake3(path.read_bytes()).hexdigest()
 
     def hashed() -> None:
         hasher = blake3()
@@ -218,7 +221,7 @@ def stored(folder: Path, size: int, times: int) -> Iterator[Row]:
         closing(_one_table(folder / "after hashing.db")) as catalog,
     ):
         store.workspace("first").add(path)
-        others = iter([store.workspace(f"other of {size} {number}") for number in range(2 * (times + 1))])
+        others = iter([store.workspace(f"other of {size} {number}") for number in range(3 * (times + 1))])
 
         def added() -> None:
             next(others).add(path)
@@ -227,9 +230,13 @@ def stored(folder: Path, size: int, times: int) -> Iterator[Row]:
             hashed()
             catalog.execute("INSERT INTO links VALUES ('a')")
 
-        yield Row(what, "ms", *in_turns(added, hashed, times), reading)
-        committing = f"{reading}, and committing one row with SQLite"
-        yield Row(what, "ms", *in_turns(added, hashed_and_committed, times), committing)
+        peers = {
+            f"{reading}, {_READ >> 10} KiB at a time": hashed,
+            "`blake3(path.read_bytes())`": read_whole,
+            f"{reading}, and committing one row with SQLite": hashed_and_committed,
+        }
+        for peer, act in peers.items():
+            yield Row(what, "ms", *in_turns(added, act, times), peer)
 
 
 def _one_table(path: Path) -> sqlite3.Connection:
