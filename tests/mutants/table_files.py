@@ -379,4 +379,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "damaged bytes are used",
         (f"{_SUBINDEX}::test_faiss_never_sees_bytes_that_do_not_hash",),
     ),
+    Mutant(
+        "damaged-packed-pieces-are-read", "cas.py",
+        "if data is not None and len(data) == piece[2] and blake3(data).hexdigest() == piece[1]:",
+        "if data is not None and len(data) == piece[2]:",
+        "damaged bytes of the archive are used",
+        ("tests/test_archive_readers.py::test_of_spans_that_are_read_together_each_is_checked",),
+    ),
 )  # fmt: skip
