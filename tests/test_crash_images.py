@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from itertools import islice
 from pathlib import Path
 from random import Random
 
@@ -29,8 +28,10 @@ EXPIRING = [
     ("add", "expire", "expire-for-good"),
     ("add", "expire", "collect"),
 ]
-"""Histories of three whose crashes leave most to do. Beside these, the short form has every history of one operation
-and every second of two; the long form has all."""
+"""Histories of three whose crashes leave most to do. Beside these, the short form has all of two whose first leaves
+something; the long form has all."""
+
+ON_NOTHING = {"collect", "reopen"}
 
 interposed = pytest.mark.skipif(bool(interpose.unavailable()), reason=interpose.unavailable())
 
@@ -39,8 +40,7 @@ interposed = pytest.mark.skipif(bool(interpose.unavailable()), reason=interpose.
 def test_no_image_of_a_short_history_breaks_a_promise() -> None:
     run = Run(min(2, os.cpu_count() or 1), seconds=600, quiet=True)
     try:
-        run.work(plan([("light", 1)], seed=0))
-        run.work(islice(plan([("light", 2)], seed=0), 0, None, 2))
+        run.work(each for each in plan([("light", 2)], seed=0) if each[0].sequence[0] not in ON_NOTHING)
         run.work((Task(sequence, 3), "light", 0) for sequence in COLLECTING)
         run.work((Task(sequence, 3), "light", 0) for sequence in REPLACED)
         run.work((Task(sequence, 1), "light", 0) for sequence in PACKED)
