@@ -73,6 +73,7 @@ def test_a_change_is_an_access_in_one_commit(
         commits.clear()
         change()
         assert written(folder)[0] != before
+        alice.search("right after it")
         assert len(commits) == 1
 
 

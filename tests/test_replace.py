@@ -151,13 +151,14 @@ def test_what_nobody_references_is_replaced_all_the_same(store: DocStore, alice:
     assert store.collect().documents == 1
 
 
-def test_refusals_change_nothing(store: DocStore, alice: Workspace, folder: Path) -> None:
+def test_refusals_change_nothing(store: DocStore, alice: Workspace, folder: Path, embedder: HashEmbedder) -> None:
     alice.add(OLD)
-    before = state(store)
+    before, embedded = state(store), embedder.embedded
     with pytest.raises(InvalidArgument, match="the very bytes"):
         store.replace(A, OLD)
     with pytest.raises(DocumentNotFound, match="nothing can take its place"):
         store.replace(C, NEW)
+    assert embedder.embedded == embedded
     with pytest.raises(UnreadableDocument):
         store.replace(A, b"")
     with pytest.raises(UnreadableDocument):

@@ -72,19 +72,20 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_DURABILITY}::test_checks_share_a_transaction_with_what_rests_on_them",),
     ),
     Mutant(
-        "planning-for-a-deleted-workspace", "ingest/add.py",
-        ", self._parts.archive.reading():\n            self._target.require(db)\n            self._admission",
-        ", self._parts.archive.reading():\n            self._admission",
+        "adding-for-a-deleted-workspace", "quotas.py",
+        '    if workspace and not found["is_there"]:\n        raise lifetimes.gone(db, workspace)\n', "",
         "an error that says the catalog is damaged",
-        (f"{_DOCUMENTS}::test_a_deleted_workspace_is_gone_for_its_handles",),
+        (
+            f"{_DOCUMENTS}::test_a_deleted_workspace_is_gone_for_its_handles",
+            f"{_FORCED_RACES}::test_a_workspace_deleted_while_it_embeds",
+        ),
     ),
     Mutant(
-        "publishing-for-a-deleted-workspace", "ingest/add.py",
-        "            try:\n"
-        "                self._target.require(db)\n",
-        "            try:\n",
-        "an error that says the catalog is damaged",
-        (f"{_FORCED_RACES}::test_a_workspace_deleted_while_it_embeds",),
+        "replacing-what-is-gone", "ingest/add.py",
+        ", self._parts.archive.reading():\n            self._target.require(db)\n            self._admission",
+        ", self._parts.archive.reading():\n            self._admission",
+        "a document is extracted and embedded in the place of one that is not there",
+        ("tests/test_replace.py::test_refusals_change_nothing",),
     ),
     Mutant(
         "doomed-rows-are-reused", "ingest/add.py",
