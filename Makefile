@@ -18,6 +18,8 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@# Where Python is told to keep no bytecode, each of the tests' many processes would compile ours anew.
+	$(BIN)/python -m compileall -q src tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # All benchmarks in short: minutes, and nothing is written to benchmarks/results.

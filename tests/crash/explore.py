@@ -91,7 +91,13 @@ def barriers(recorded: list[Recorded], disk: Disk) -> Iterator[Barrier]:
 class Explorer:
     """One process's part of the work: it records histories and checks their images."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, stops: bool = False) -> None:
+        """
+        Args:
+            stops: leave the rest of a task once an image broke a promise: enough, where durability was broken on
+                purpose.
+        """
+        self._stops = stops
         self._calls = Interposer()
         self._recording = folder / "recorded"
         self.workers = Workers()
@@ -116,6 +122,8 @@ class Explorer:
                     missing = lost(disk.pending, kept)
                     place = (task.sequence, bounds, seed, barrier.number, number, barrier.call.label)
                     result.failures.append(Failure(*place, missing, why))
+                if self._stops:
+                    break
         result.opened, result.keys = len(keys), "".join(keys)
         result.processor_seconds = time.process_time() - started
         result.trials = {name: count - before.get(name, 0) for name, count in self.checker.trials.items()}

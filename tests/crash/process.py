@@ -19,7 +19,7 @@ def main() -> None:
     """Answers until standard input ends."""
     if len(sys.argv) > 2:
         break_durability(sys.argv[2])
-    explorer = Explorer(Path(sys.argv[1]))
+    explorer = Explorer(Path(sys.argv[1]), stops=len(sys.argv) > 2)
     try:
         for line in sys.stdin:
             task, bounds, seed = json.loads(line)
