@@ -17,10 +17,12 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	@# Where Python is told to keep no bytecode, each of the tests' many processes would compile ours anew.
 	$(BIN)/python -m compileall -q src tests
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	@# Types beside the tests: alone, they would keep one core for a minute.
+	$(BIN)/mypy & types=$$!; \
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal; tests=$$?; \
+	wait $$types && exit $$tests
 
 # All benchmarks in short: minutes, and nothing is written to benchmarks/results.
 bench: $(VENV)/benchmarks

@@ -29,9 +29,16 @@ EXPIRING = [
     ("add", "expire", "collect"),
 ]
 """Histories of three whose crashes leave most to do. Beside these, the short form has all of two whose first leaves
-something; the long form has all."""
+something, but of those that add twice one of each kind; the long form has all."""
 
 ON_NOTHING = {"collect", "reopen"}
+OTHERS = {"add-elsewhere", "add-same-text"}
+
+
+def is_short(task: Task) -> bool:
+    """Whether the short form has a history of two: many documents are added after, or before, `add` alone."""
+    return task.sequence[0] not in ON_NOTHING and not ("add-many" in task.sequence and OTHERS & {*task.sequence})
+
 
 interposed = pytest.mark.skipif(bool(interpose.unavailable()), reason=interpose.unavailable())
 
@@ -40,7 +47,7 @@ interposed = pytest.mark.skipif(bool(interpose.unavailable()), reason=interpose.
 def test_no_image_of_a_short_history_breaks_a_promise() -> None:
     run = Run(min(2, os.cpu_count() or 1), seconds=600, quiet=True)
     try:
-        run.work(each for each in plan([("light", 2)], seed=0) if each[0].sequence[0] not in ON_NOTHING)
+        run.work(each for each in plan([("light", 2)], seed=0) if is_short(each[0]))
         run.work((Task(sequence, 3), "light", 0) for sequence in COLLECTING)
         run.work((Task(sequence, 3), "light", 0) for sequence in REPLACED)
         run.work((Task(sequence, 1), "light", 0) for sequence in PACKED)

@@ -26,7 +26,7 @@ needs_shim = pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "-"
 
 def jobs_of(what: str) -> list[Job]:
     """For every operation some calls, chosen by name: other calls for other operations and errors, always the same."""
-    every = {"SIGKILL": 64, "ENOLCK": 1}.get(what, 36)
+    every = {"SIGKILL": 64, "ENOLCK": 1}.get(what, 48)
     jobs = []
     for operation in OPERATIONS:
         for forever in (False, True) if what not in ("EINTR", "SIGKILL", "ENOLCK") else (False,):
