@@ -1,4 +1,4 @@
-"""The k best rows of a snapshot for each query: row by row, by matrix product for many queries, or in two stages.
+"""The k best rows of a snapshot for each query: row by row, by matrix product for many, or after a coarser scan.
 
 Scores always come from the same kernel of FAISS, which scores every code on its own. So they do not show which way was
 taken, nor what else was asked for or is stored.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from docstore.rounded import Rounded
 from docstore.segments import Snapshot
 from docstore.selections import Rows, Selection
 from docstore.sketches import Piece, covered, deviation, rotate
@@ -28,6 +29,12 @@ _TOGETHER = 256  # queries in one product
 _BLOCK = 2048  # rows in one product: they and their scores stay in the processor's cache
 _GROUP = 16  # rows, far from one another, of which the best sets what the others must reach
 _MOST = 1 << 22  # rows kept before their exact scores are known: more means that nearly all rows score the same
+
+_MIDDLING = 10_000
+"""Rows from which rounded ones are scanned first: with fewer, that saves no more than scoring what it finds costs."""
+_NEAR = (
+    64  # rows that are then scored at least: some 15 are as near as what is among the 5 best may be, at most some 50
+)
 
 _LARGE = 100_000
 """Rows from which a search is in two stages. Below, exactness costs less than half a millisecond more."""
@@ -60,9 +67,13 @@ def nearest(
         found = [_by_product(snapshot, queries[first : first + _TOGETHER], k, selection)
                  for first in range(0, len(queries), _TOGETHER)]  # fmt: skip
         return [best for some in found for best in some]
-    is_large = total >= _LARGE and population >= _FEW * total and k <= population // 100
-    if is_large and (pieces := snapshot.sketcher.pieces(snapshot.codes)) is not None:
-        return [_in_two_stages(snapshot, pieces, query[np.newaxis], k, selection, candidates) for query in queries]
+    if total >= _MIDDLING and population >= _FEW * total and k <= population // 100:
+        if total < _LARGE:
+            if (rounded := snapshot.rounder.of(snapshot.codes)) is not None:
+                return [_by_rounded(snapshot, rounded, query[np.newaxis], k, selection) for query in queries]
+        elif (pieces := snapshot.sketcher.pieces(snapshot.codes)) is not None:
+            snapshot.rounder.drop()
+            return [_in_two_stages(snapshot, pieces, query[np.newaxis], k, selection, candidates) for query in queries]
     return _each(snapshot, queries, k, selection)
 
 
@@ -214,6 +225,29 @@ class _Found:
         self._settle()
         queries, rows, _ = self._some[0]
         return np.split(rows, np.searchsorted(queries, np.arange(1, len(self._floor))))
+
+
+# -- by rounded vectors -----------------------------------------------------------------------------------------------
+
+
+def _by_rounded(snapshot: Snapshot, rounded: Rounded, query: Vectors, k: int, selection: Selection | None) -> Best:
+    """What is nearest when rounded is scored exactly, and so is all where that might miss one of the best."""
+    total = len(snapshot.codes)
+    population = total if selection is None else selection.population
+    rows, bound = rounded.nearest(query, max(_NEAR, 4 * k) * total // population)
+    if rounded.rows > total:  # the segment has grown since
+        rows = rows[rows < total]
+    elif rounded.rows < total:  # and its last rows are not rounded
+        rows = np.concatenate([rows, np.arange(rounded.rows, total)])
+    if selection is not None:
+        rows = rows[selection.has(rows)]
+    if len(rows) >= k:
+        (scores,), (rows,) = _scan(snapshot, query, len(rows), rows)
+        if scores[k - 1] > bound:
+            snapshot.rounder.tell(True)
+            return _cut(scores, rows, k)
+    snapshot.rounder.tell(False)
+    return _each(snapshot, query, k, selection)[0]
 
 
 # -- in two stages ----------------------------------------------------------------------------------------------------

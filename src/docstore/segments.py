@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from docstore.forking import in_child
+from docstore.rounded import Rounder
 from docstore.selections import Rows, Selection
 from docstore.sketches import Sketcher
 from docstore.vectors import SPAN, Codec, code_size, header_size, index_in
@@ -76,6 +77,8 @@ class Snapshot:
     """One past each document's last row, shape (documents,)."""
     sketcher: Sketcher
     """Has sketches of the rows, once it has made them."""
+    rounder: Rounder
+    """Has the rows rounded, once it has done that."""
     dimension: int
     codec: Codec
 
@@ -118,7 +121,7 @@ class Segment:
         self._names: dict[str, str] = {}
         self._spans: list[Spans | SpansFile] = []
         self._ends: list[int] = []
-        self._sketcher = Sketcher(dimension, codec)
+        self._sketcher, self._rounder = Sketcher(dimension, codec), Rounder(dimension, codec)
         self._allocate(rows)
         self._snapshot: Snapshot | None = None
         self._make_lock()
@@ -131,7 +134,8 @@ class Segment:
     def nbytes(self) -> int:
         """Memory it takes, in bytes."""
         rows = self._used * (code_size(self._dimension, self._codec) + SPAN.itemsize)
-        return rows + self._sketcher.nbytes + 600 * len(self._keys) + _NAME_BYTES * len(self._names)
+        coarse = self._sketcher.nbytes + self._rounder.nbytes
+        return rows + coarse + 600 * len(self._keys) + _NAME_BYTES * len(self._names)
 
     def has(self, key: Key) -> bool:
         """Whether a snapshot from now on has the rows of a document."""
@@ -182,7 +186,7 @@ class Segment:
                 self._snapshot = Snapshot(
                     index, self._codes[: self._used], self._keys, self._positions, self._latest,
                     self._earlier, self._paged, self._spans, np.array(self._ends, np.int64), self._sketcher,
-                    self._dimension, self._codec,
+                    self._rounder, self._dimension, self._codec,
                 )  # fmt: skip
             return self._snapshot
 

@@ -16,6 +16,7 @@ _FILTERS = "tests/test_filters.py"
 _VIEWS = "tests/test_views.py"
 _DIFFERENCES = "tests/test_view_differences.py"
 _NEAREST = "tests/test_nearest.py"
+_ROUNDED = "tests/test_rounded.py"
 _SUBINDEX = "tests/test_subindex.py"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -168,6 +169,38 @@ MUTANTS: tuple[Mutant, ...] = (
         "(position >= len(names) or names[position] is None)", "names[position] is None",
         "a document that is stored again, for whomever, cannot be named any more",
         (f"{_FILTERS}::test_a_document_that_was_stored_with_two_texts_is_found_with_the_one_it_has",),
+    ),
+    Mutant(
+        "rounded-as-if-exact", "rounded.py",
+        " - both_moved * (1 + inexact)", "",
+        "a search of some thousand rows misses one of the best",
+        (f"{_ROUNDED}::test_no_other_row_exceeds_the_bound",),
+    ),
+    Mutant(
+        "only-the-query-is-rounded", "rounded.py",
+        "math.sqrt(self.moved) + math.sqrt(moved[0])",
+        "math.sqrt(moved[0])",
+        "a search of some thousand rows misses one of the best",
+        (f"{_ROUNDED}::test_the_bound_allows_for_what_rounding_did_to_rows",),
+    ),
+    Mutant(
+        "rounded-found-is-always-certain", "nearest.py",
+        "        if scores[k - 1] > bound:\n", "        if True:\n",
+        "a search misses chunks that score as the k-th, or better",
+        (f"{_ROUNDED}::test_the_rows_and_scores_are_those_of_a_scan",),
+    ),
+    Mutant(
+        "later-rows-are-not-scored", "nearest.py",
+        "        rows = np.concatenate([rows, np.arange(rounded.rows, total)])\n", "        pass\n",
+        "a document that was just added is not found in a workspace of some thousand chunks",
+        (f"{_ROUNDED}::test_rows_that_came_later_are_scored_too_and_those_of_another_snapshot_not",),
+    ),
+    Mutant(
+        "gone-and-found-when-rounded", "nearest.py",
+        "    if selection is not None:\n        rows = rows[selection.has(rows)]\n    if len(rows) >= k:",
+        "    if len(rows) >= k:",
+        "a search of some thousand rows finds what the workspace has removed",
+        (f"{_ROUNDED}::test_the_rows_and_scores_are_those_of_a_scan",),
     ),
     Mutant(
         "candidates-are-always-enough", "nearest.py",
