@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from docstore import rounded
 from docstore.rounded import Rounded
 from docstore.segments import Snapshot
 from docstore.selections import Rows, Selection
@@ -30,11 +31,7 @@ _BLOCK = 2048  # rows in one product: they and their scores stay in the processo
 _GROUP = 16  # rows, far from one another, of which the best sets what the others must reach
 _MOST = 1 << 22  # rows kept before their exact scores are known: more means that nearly all rows score the same
 
-_MIDDLING = 10_000
-"""Rows from which rounded ones are scanned first: with fewer, that saves no more than scoring what it finds costs."""
-_NEAR = (
-    64  # rows that are then scored at least: some 15 are as near as what is among the 5 best may be, at most some 50
-)
+_NEAR = 64  # nearest of rounded rows that are scored: some 10 may be among the 5 best, at most 20 of what was tried
 
 _LARGE = 100_000
 """Rows from which a search is in two stages. Below, exactness costs less than half a millisecond more."""
@@ -67,10 +64,10 @@ def nearest(
         found = [_by_product(snapshot, queries[first : first + _TOGETHER], k, selection)
                  for first in range(0, len(queries), _TOGETHER)]  # fmt: skip
         return [best for some in found for best in some]
-    if total >= _MIDDLING and population >= _FEW * total and k <= population // 100:
+    if total >= rounded.FROM and population >= _FEW * total and k <= population // 100:
         if total < _LARGE:
-            if (rounded := snapshot.rounder.of(snapshot.codes)) is not None:
-                return [_by_rounded(snapshot, rounded, query[np.newaxis], k, selection) for query in queries]
+            if (some := snapshot.rounder.of(snapshot.codes)) is not None:
+                return _by_rounded(snapshot, some, queries, k, selection)
         elif (pieces := snapshot.sketcher.pieces(snapshot.codes)) is not None:
             snapshot.rounder.drop()
             return [_in_two_stages(snapshot, pieces, query[np.newaxis], k, selection, candidates) for query in queries]
@@ -230,24 +227,35 @@ class _Found:
 # -- by rounded vectors -----------------------------------------------------------------------------------------------
 
 
-def _by_rounded(snapshot: Snapshot, rounded: Rounded, query: Vectors, k: int, selection: Selection | None) -> Best:
+def _by_rounded(snapshot: Snapshot, some: Rounded, queries: Vectors, k: int, selection: Selection | None) -> list[Best]:
     """What is nearest when rounded is scored exactly, and so is all where that might miss one of the best."""
     total = len(snapshot.codes)
     population = total if selection is None else selection.population
-    rows, bound = rounded.nearest(query, max(_NEAR, 4 * k) * total // population)
-    if rounded.rows > total:  # the segment has grown since
+    near = some.nearest(queries, max(_NEAR, 4 * k) * total // population)
+    return [
+        _ruled_out(snapshot, some.rows, queries[number : number + 1], k, selection, rows, bound)
+        or _each(snapshot, queries[number : number + 1], k, selection)[0]
+        for number, (rows, bound) in enumerate(zip(*near, strict=True))
+    ]
+
+
+def _ruled_out(
+    snapshot: Snapshot, last: int, query: Vectors, k: int, selection: Selection | None, rows: Rows, bound: float
+) -> Best | None:
+    """The best of some rows, and of those that came after what is rounded, if no other can be one of them."""
+    total = len(snapshot.codes)
+    if last > total:  # the segment has grown since
         rows = rows[rows < total]
-    elif rounded.rows < total:  # and its last rows are not rounded
-        rows = np.concatenate([rows, np.arange(rounded.rows, total)])
+    elif last < total:  # and its last rows are not rounded
+        rows = np.concatenate([rows, np.arange(last, total)])
     if selection is not None:
         rows = rows[selection.has(rows)]
+    best = None
     if len(rows) >= k:
         (scores,), (rows,) = _scan(snapshot, query, len(rows), rows)
-        if scores[k - 1] > bound:
-            snapshot.rounder.tell(True)
-            return _cut(scores, rows, k)
-    snapshot.rounder.tell(False)
-    return _each(snapshot, query, k, selection)[0]
+        best = _cut(scores, rows, k) if scores[k - 1] > bound else None
+    snapshot.rounder.tell(best is not None)
+    return best
 
 
 # -- in two stages ----------------------------------------------------------------------------------------------------

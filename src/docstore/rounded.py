@@ -23,15 +23,20 @@ import numpy.typing as npt
 
 from docstore.forking import in_child
 from docstore.selections import Rows
-from docstore.vectors import Codec, Vectors, decode, one_thread
+from docstore.vectors import Codec, Vectors, decode, scan
+
+FROM = 10_000
+"""Rows from which rounded ones are scanned first: with fewer, that saves no more than scoring what it finds costs."""
 
 _LANES = 16  # dimensions that FAISS compares at a time; where some are left over, it takes longer than for halves
-_AT_ONCE = 8192  # rows that one search rounds: some ten milliseconds
+_DIMENSIONS = (2**31 - 1) // 255**2  # of more, FAISS's sum over a row might not be a number of 32 bits
+_AT_ONCE = 3 << 20  # bytes that one search makes: some ten milliseconds
 _BLOCK = 256  # rows that are rounded at a time: they stay in the processor's cache
 _LATER = 16  # one row of so many may have come later, and is scored exactly each time
 _SAMPLE = 512  # rows that the box is made for
 _INSIDE = 0.999  # of their components: with more, steps are larger; with fewer, more vectors are cut to the same point
-_COST, _MOST = 4, 32  # a search in vain costs as much as some searches save; after how many losses to leave it
+_COST, _MOST = 4, 32  # a search in vain costs as much as some searches save; after how many losses to pause
+_PAUSE = 1000  # searches
 
 
 class Box(NamedTuple):
@@ -73,48 +78,83 @@ class Rounded(NamedTuple):
     longest: float
     """The greatest length of a row, squared."""
 
-    def nearest(self, query: Vectors, count: int) -> tuple[Rows, float]:
-        """The rows that are nearest when rounded, and what the inner product of no other row exceeds.
+    def nearest(self, queries: Vectors, count: int) -> tuple[Rows, list[float]]:
+        """For each query the rows that are nearest when rounded, shape (m, count), and what the inner product of no
+        other row exceeds.
 
         Args:
-            query: shape (1, dimension).
-            count: how many rows.
+            queries: shape (m, dimension).
+            count: how many rows; of fewer, all.
         """
-        count = min(count, self.rows)
-        bytes_of_query, moved = self.box.round(query)
-        with one_thread():
-            distances, (rows,) = self.index.search(bytes_of_query, count)
+        count, dimension = min(count, self.rows), queries.shape[1]
+        bytes_of_queries, moved = self.box.round(queries)
+        distances, rows = scan(self.index, bytes_of_queries, count)
         if count == self.rows:
-            return rows, -math.inf
+            return rows, [-math.inf] * len(queries)
         # What float32 adds: to a component of up to 128 steps 2**-15, for each of two vectors; and as for a product, no
         # sum of so many terms is further from the true one, in whatever order.
-        both_moved = math.sqrt(self.moved) + math.sqrt(moved[0]) + math.sqrt(query.shape[1]) * 2**-14
-        inexact = 2 * query.shape[1] * float(np.finfo(np.float32).eps)
-        steps = math.sqrt(distances[0, -1]) * (1 - inexact) - both_moved * (1 + inexact)
-        least = max(steps, 0.0) * self.box.step
-        # |x - q|^2 is |x|^2 + |q|^2 - 2 <x, q>.
-        return rows, (self.longest + float(query[0] @ query[0]) - least**2) / 2 + inexact
+        unseen = math.sqrt(self.moved) + math.sqrt(dimension) * 2**-14
+        inexact = 2 * dimension * float(np.finfo(np.float32).eps)
+        bounds = []
+        for query, farthest, moved_query in zip(queries, distances[:, -1].tolist(), moved.tolist(), strict=True):
+            steps = math.sqrt(farthest) * (1 - inexact) - (unseen + math.sqrt(moved_query)) * (1 + inexact)
+            least = max(steps, 0.0) * self.box.step
+            # |x - q|^2 is |x|^2 + |q|^2 - 2 <x, q>.
+            bounds.append((self.longest + float(query @ query) - least**2) / 2 + inexact)
+        return rows, bounds
+
+
+class _Making:
+    """Rows that are being rounded, some with each search, so that none waits for all."""
+
+    def __init__(self, box: Box, rows: int, before: Rounded | None) -> None:
+        self._bytes = np.empty((rows, len(box.middle)), np.uint8)
+        self._box = box
+        self._done = 0
+        self._moved = self._longest = 0.0
+        if before is not None:
+            self._done, self._moved, self._longest = before.rows, before.moved, before.longest
+            self._bytes[: before.rows] = faiss.vector_to_array(before.index.codes).reshape(before.rows, -1)
+
+    def go_on(self, codes: npt.NDArray[np.uint8], codec: Codec) -> Rounded | None:
+        """Rounds some more. Gives them when that is all, or all that these codes have."""
+        rows, dimension = self._bytes.shape
+        last = min(self._done + max(_AT_ONCE // dimension, 1), rows, len(codes))
+        for first in range(self._done, last, _BLOCK):
+            vectors = decode(codes[first : min(first + _BLOCK, last)], dimension, codec)
+            self._bytes[first : first + len(vectors)], moved = self._box.round(vectors)
+            self._moved = max(self._moved, float(moved.max()))
+            self._longest = max(self._longest, float(np.einsum("ij,ij->i", vectors, vectors).max()))
+        self._done = max(last, self._done)
+        return self._rounded() if self._done >= min(rows, len(codes)) else None
+
+    def _rounded(self) -> Rounded:
+        index = faiss.IndexScalarQuantizer(self._bytes.shape[1], faiss.ScalarQuantizer.QT_8bit_direct, faiss.METRIC_L2)
+        faiss.copy_array_to_vector(self._bytes[: self._done].ravel(), index.codes)
+        index.ntotal = self._done
+        return Rounded(index, self._done, self._box, self._moved, self._longest)
 
 
 class Rounder:
-    """Rounds the rows of a segment, some with each search that asks. Safe for threads."""
+    """Rounds the rows of a segment. Safe for threads."""
 
     def __init__(self, dimension: int, codec: Codec) -> None:
         self._dimension = dimension
         self._codec: Codec = codec
+        self._can = dimension % _LANES == 0 and dimension <= _DIMENSIONS
         self._rounded: Rounded | None = None
-        self._is_asked = False
-        self._losses = 0
+        self._making: _Making | None = None
+        self._is_asked = self._is_dropped = False
+        self._losses = self._pause = 0
         self._make_lock()
         in_child(self._make_lock)
 
     def _make_lock(self) -> None:
         self._guard = threading.Lock()
 
-    @property
-    def nbytes(self) -> int:
-        """Memory the rounded rows take, in bytes."""
-        return 0 if (rounded := self._rounded) is None else rounded.rows * self._dimension
+    def nbytes(self, rows: int) -> int:
+        """Memory the rounded rows take, in bytes, or will, in a segment of so many."""
+        return rows * self._dimension if self._can and rows >= FROM and not self._is_dropped else 0
 
     def of(self, codes: npt.NDArray[np.uint8]) -> Rounded | None:
         """Nearly all rows, or more, rounded. None while that is being done, and where it does not pay.
@@ -122,7 +162,10 @@ class Rounder:
         Args:
             codes: all rows of the segment, or the first, shape (n, bytes a code).
         """
-        if self._dimension % _LANES or self._losses >= _MOST:
+        if not self._can or self._is_dropped:
+            return None
+        if self._pause:
+            self._pause -= 1
             return None
         if not self._is_asked:  # the first search of a workspace has files to read, and somebody waits for it
             self._is_asked = True
@@ -139,36 +182,23 @@ class Rounder:
         return _LATER * (len(codes) - rows) > rows
 
     def _extend(self, codes: npt.NDArray[np.uint8]) -> None:
-        before = self._rounded
-        first = 0 if before is None else before.rows
-        last = min(first + _AT_ONCE, len(codes))
-        if first >= last:
-            return  # another thread has rounded them since
-        box = Box.of(self._decoded(codes[:last][:: -(-last // _SAMPLE)])) if before is None else before.box
-        index = faiss.IndexScalarQuantizer(self._dimension, faiss.ScalarQuantizer.QT_8bit_direct, faiss.METRIC_L2)
-        rounded = np.empty((last, self._dimension), np.uint8)
-        moved = longest = 0.0
-        if before is not None:
-            rounded[:first] = faiss.vector_to_array(before.index.codes).reshape(first, -1)
-            moved, longest = before.moved, before.longest
-        for at in range(first, last, _BLOCK):
-            vectors = self._decoded(codes[at : min(at + _BLOCK, last)])
-            rounded[at : at + len(vectors)], some = box.round(vectors)
-            moved = max(moved, float(some.max()))
-            longest = max(longest, float(np.einsum("ij,ij->i", vectors, vectors).max()))
-        faiss.copy_array_to_vector(rounded.ravel(), index.codes)
-        index.ntotal = last
-        self._rounded = Rounded(index, last, box, moved, longest)
-
-    def _decoded(self, codes: npt.NDArray[np.uint8]) -> Vectors:
-        return decode(codes, self._dimension, self._codec)
+        before, making = self._rounded, self._making
+        if making is None:
+            if not self._lacks(codes):
+                return  # another thread has rounded them since
+            some = codes[:: -(-len(codes) // _SAMPLE)]  # of all: the first may be alike, and the others not
+            box = Box.of(decode(some, self._dimension, self._codec)) if before is None else before.box
+            making = self._making = _Making(box, len(codes), before)
+        if (rounded := making.go_on(codes, self._codec)) is not None:
+            self._rounded, self._making = rounded, None
 
     def tell(self, certain: bool) -> None:
-        """Notes whether a search could be certain. Where more than a fifth cannot, time is lost: then no more."""
+        """Notes whether a search could be certain. Where many cannot, that loses time: then it is left for a while,
+        and not for ever, since a few queries that are asked again and again may be all."""
         self._losses = max(self._losses + (-1 if certain else _COST), 0)
         if self._losses >= _MOST:
-            self._rounded = None
+            self._losses, self._pause = 0, _PAUSE
 
     def drop(self) -> None:
         """Gives the memory back: the segment has grown so large that sketches do better."""
-        self._rounded = None
+        self._is_dropped, self._rounded, self._making = True, None, None
