@@ -64,13 +64,15 @@ def nearest(
         found = [_by_product(snapshot, queries[first : first + _TOGETHER], k, selection)
                  for first in range(0, len(queries), _TOGETHER)]  # fmt: skip
         return [best for some in found for best in some]
-    if total >= rounded.FROM and population >= _FEW * total and k <= population // 100:
-        if total < _LARGE:
-            if (some := snapshot.rounder.of(snapshot.codes)) is not None:
-                return _by_rounded(snapshot, some, queries, k, selection)
-        elif (pieces := snapshot.sketcher.pieces(snapshot.codes)) is not None:
-            snapshot.rounder.drop()
-            return [_in_two_stages(snapshot, pieces, query[np.newaxis], k, selection, candidates) for query in queries]
+    if population >= _FEW * total and k <= population // 100:
+        if total >= _LARGE:
+            if (pieces := snapshot.sketcher.pieces(snapshot.codes)) is not None:
+                snapshot.rounder.drop()
+                return [
+                    _in_two_stages(snapshot, pieces, each[np.newaxis], k, selection, candidates) for each in queries
+                ]
+        elif total >= rounded.FROM and (some := snapshot.rounder.of(snapshot.codes)) is not None:
+            return _by_rounded(snapshot, some, queries, k, selection)
     return _each(snapshot, queries, k, selection)
 
 
