@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.recall import recalls, report
+from benchmarks.recall import certain, recalls, report
 from benchmarks.sublinear import report as sublinear_report
 from benchmarks.sublinear import tried
 from docstore import nearest
+from tests.test_nearest import unit
 
 
 def test_more_candidates_find_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,7 +19,13 @@ def test_more_candidates_find_more(monkeypatch: pytest.MonkeyPatch) -> None:
     found = recalls(vectors)
     assert found[20] < found[200] < found[None]
     assert found[None] > 0.99
-    assert f"| chosen | {found[None]:.4f} |" in report(found, 2500)
+    assert f"| chosen | {found[None]:.4f} |" in report(found, 0, 2500)
+
+
+def test_rounded_vectors_are_certain_but_of_what_is_equal() -> None:
+    vectors = unit(np.random.default_rng(0).standard_normal((3000, 64)))
+    assert certain(vectors) > 450
+    assert certain(np.repeat(vectors[:10], 300, axis=0)) == 0
 
 
 def test_structures_find_more_the_more_they_look_at() -> None:
