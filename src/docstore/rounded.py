@@ -183,9 +183,9 @@ class Rounder:
 
     def _extend(self, codes: npt.NDArray[np.uint8]) -> None:
         before, making = self._rounded, self._making
+        if self._is_dropped or not self._lacks(codes):
+            return  # by another thread; or it has rounded them
         if making is None:
-            if not self._lacks(codes):
-                return  # another thread has rounded them since
             some = codes[:: -(-len(codes) // _SAMPLE)]  # of all: the first may be alike, and the others not
             box = Box.of(decode(some, self._dimension, self._codec)) if before is None else before.box
             making = self._making = _Making(box, len(codes), before)
@@ -201,4 +201,7 @@ class Rounder:
 
     def drop(self) -> None:
         """Gives the memory back: the segment has grown so large that sketches do better."""
-        self._is_dropped, self._rounded, self._making = True, None, None
+        if not self._is_dropped:
+            self._is_dropped = True
+            with self._guard:  # who is rounding more would else put it back
+                self._rounded = self._making = None
