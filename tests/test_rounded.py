@@ -144,11 +144,12 @@ def test_few_rows_are_scored_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     assert math.sqrt(some.moved) * some.box.step < 0.01
 
 
-def test_the_first_search_waits_for_nothing_and_later_ones_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounded, "FROM", 1000)
+def test_nothing_is_rounded_for_a_few_searches_and_none_finds_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = segment_of(clustered(10_000)).snapshot()
     query = clustered(10_001)[10_000:]
     before = plain(nearest.nearest(snapshot, query, 5, None, None)[0])
+    for _ in range(rounded._PATIENCE - 1):
+        nearest.nearest(snapshot, query, 5, None, None)
     assert snapshot.rounder._making is None
     for rows in (0, 10_000, 10_000):
         assert plain(nearest.nearest(snapshot, query, 5, None, None)[0]) == before
@@ -184,9 +185,9 @@ def test_what_an_older_snapshot_has_is_enough_for_it() -> None:
     before = segment.snapshot()
     segment.append(rows_of("later", vectors[5000:]))
     newer = segment.snapshot()
-    for _ in range(2):
-        newer.rounder.of(newer.codes)
-    assert made(newer) == 0, "so many in two searches, of which the first rounds none"
+    newer.rounder._pause = 0
+    newer.rounder.of(newer.codes)
+    assert made(newer) == 0, "so many in one search"
     assert rounded_of(before).rows >= 5000
     assert rounded_of(newer).rows == 9000
 
@@ -267,6 +268,9 @@ def test_a_workspace_changes_and_is_searched_by_threads(
     queries = ["which came later", *(f"note {number} and {number % 7}" for number in range(12))]
     expected = {query: alice.search(query, k=2) for query in queries}
     monkeypatch.setattr(rounded, "FROM", 200)
+    view = alice._parts.views.get(alice._id)
+    assert view is not None
+    view.parts[0].snapshot.rounder._pause = 20
 
     def agree(query: str) -> bool:
         return alice.search(query, k=2) == expected[query]
@@ -281,5 +285,4 @@ def test_a_workspace_changes_and_is_searched_by_threads(
         monkeypatch.setattr(rounded, "FROM", 200)
         assert all(pool.map(agree, queries * 5))
     assert expected["which came later"][0].document == later.hash
-    view = alice._parts.views.get(alice._id)
-    assert view is not None and made(view.parts[0].snapshot)
+    assert made(view.parts[0].snapshot) == 300
