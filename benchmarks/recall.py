@@ -100,7 +100,7 @@ def certain(vectors: Vectors) -> int:
         pass
     found = 0
     for query, rows, bound in zip(queries, *rounded.nearest(queries, nearest._NEAR), strict=True):
-        best = nearest._ruled_out(snapshot, rounded.rows, query[np.newaxis], _K, None, rows, bound)
+        best = nearest._certain_best(snapshot, rounded.rows, query[np.newaxis], _K, None, rows, bound)
         if best is not None:
             found += 1
             ((scores, every),) = nearest._each(snapshot, query[np.newaxis], _K, None)

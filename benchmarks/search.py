@@ -72,7 +72,7 @@ def _chunks(number: int) -> list[str]:
 def warm(workspace: Workspace, private: Private) -> Iterator[Row]:
     """Searches of a warm workspace, texts included on both sides: one query, and many in one pass."""
     chunks = len(private.texts)
-    _make_sketches(workspace)
+    _search_often(workspace)
 
     def ours(query: Vectors) -> list[Hit]:
         return workspace.search_vector(query, k=_K)
@@ -113,8 +113,8 @@ def filtered(workspace: Workspace, private: Private, every: int = 10) -> Iterato
         yield Row(f"{what}, {filter}", "ms", *times, "`IndexFlatIP` of these alone and a list of texts")
 
 
-def _make_sketches(workspace: Workspace) -> None:
-    """A large workspace has them after some searches: one for every 16,384 chunks."""
+def _search_often(workspace: Workspace) -> None:
+    """Of a large workspace each makes 16,384 sketches; of a smaller one, each after the 60th rounds 8,192 rows."""
     for query in queries(100):
         workspace.search_vector(query, k=_K)
 

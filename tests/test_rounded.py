@@ -89,7 +89,6 @@ def test_no_other_row_exceeds_the_bound(kind: str, monkeypatch: pytest.MonkeyPat
 
 
 _OFF = 33 / 64  # of a step: what rounding moves furthest, and every codec has exactly
-_ON_GRID = np.repeat([2, -2, 1, -1], [13, 13, 3, 3])
 
 
 @pytest.mark.parametrize("where", [0, 7, 19], ids=["first", "between", "last"])
@@ -100,7 +99,7 @@ def test_the_bound_allows_for_what_rounding_did_to_rows(where: int, monkeypatch:
     monkeypatch.setattr(rounded, "_AT_ONCE", 10 * 32)
     query = np.full(32, 8, np.float32)
     away = query + (1 + _OFF) * np.repeat([1, -1], [18, 14])  # to be rounded to 2
-    vectors = np.stack([query + _ON_GRID] * 20)
+    vectors = np.stack([query + np.repeat([2, -2, 1, -1], [13, 13, 3, 3])] * 20)
     vectors[where] = away
     vectors = (vectors / 64).astype(np.float32)
     query /= np.float32(64)
@@ -131,11 +130,10 @@ def test_few_rows_are_scored_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     queries = clustered(10_050)[10_000:]
     expected = one_by_one(snapshot, queries, 5)
     some, scored = rounded_of(snapshot), []
-    real = scan_some
 
     def counted(codes: Codes, rows: Rows, *rest: Any) -> Any:
         scored.append(len(rows))
-        return real(codes, rows, *rest)
+        return scan_some(codes, rows, *rest)
 
     monkeypatch.setattr(nearest, "scan_some", counted)
     monkeypatch.setattr(nearest, "scan", None)  # of all rows: nothing calls it
@@ -144,7 +142,7 @@ def test_few_rows_are_scored_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     assert math.sqrt(some.moved) * some.box.step < 0.01
 
 
-def test_nothing_is_rounded_for_a_few_searches_and_none_finds_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_rounded_for_a_few_searches_and_none_finds_anything_else() -> None:
     snapshot = segment_of(clustered(10_000)).snapshot()
     query = clustered(10_001)[10_000:]
     before = plain(nearest.nearest(snapshot, query, 5, None, None)[0])
@@ -202,7 +200,6 @@ def test_it_is_left_for_a_while_where_searches_cannot_be_certain(monkeypatch: py
     found = [plain(nearest.nearest(snapshot, query[np.newaxis], 5, None, None)[0]) for query in queries]
     assert found == one_by_one(snapshot, queries, 5)
     assert all(len(rows) >= 150 for _, rows in found)
-    assert snapshot.rounder._pause == rounded._PAUSE - (len(queries) - rounded._MOST // rounded._COST)
     answers = [snapshot.rounder.of(snapshot.codes) is not None for _ in range(rounded._PAUSE)]
     assert answers.index(True) == rounded._PAUSE - (len(queries) - rounded._MOST // rounded._COST)
 
@@ -219,22 +216,22 @@ def test_what_others_find_makes_up_for_what_is_in_vain() -> None:
     assert snapshot.rounder.of(snapshot.codes) is None
 
 
-def test_documents_that_are_alike_and_come_first_do_not_decide_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounded, "FROM", 1000)
+def test_documents_that_are_alike_and_come_first_do_not_decide_for_all() -> None:
     vectors = clustered(10_000)
     vectors[:6000] = unit(vectors[:1] + vectors[:6000] * 0.1)
     snapshot = segment_of(vectors).snapshot()
     queries = clustered(10_050)[10_000:]
-    found = nearest._by_rounded(snapshot, rounded_of(snapshot), queries, 5, None)
-    assert list(map(plain, found)) == one_by_one(snapshot, queries, 5)
+    assert by_rounded(snapshot, queries, 5) == one_by_one(snapshot, queries, 5)
     assert snapshot.rounder._losses == 0
 
 
-def test_what_does_not_pay_is_not_rounded() -> None:
-    assert segment_of(clustered(100)[:, :24]).snapshot().rounder.of(np.empty((100, 48), np.uint8)) is None
-    vectors = unit(np.random.default_rng(0).standard_normal((100, 20)))  # no whole number of what is compared at a time
-    snapshot = segment_of(vectors).snapshot()
-    assert [snapshot.rounder.of(snapshot.codes) for _ in range(3)] == [None] * 3
+@pytest.mark.parametrize(("dimension", "pays"), [(16, True), (20, False), (33_024, True), (33_040, False)])
+def test_what_faiss_does_not_compare_as_whole_bytes_is_not_rounded(dimension: int, pays: bool) -> None:
+    """Dimensions that are left over it compares one by one; and of too many the sum would not fit."""
+    snapshot = segment_of(unit(np.random.default_rng(0).standard_normal((20, dimension)))).snapshot()
+    snapshot.rounder._pause = 0
+    assert (snapshot.rounder.of(snapshot.codes) is not None) == pays
+    assert (snapshot.rounder.nbytes(rounded.FROM) > 0) == pays
 
 
 def test_sketches_take_the_place_of_what_was_rounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ _MOST = 1 << 22  # rows kept before their exact scores are known: more means tha
 _NEAR = 64  # nearest of rounded rows that are scored: some 10 may be among the 5 best, at most 20 of what was tried
 
 _LARGE = 100_000
-"""Rows from which a search is in two stages. Below, exactness costs less than half a millisecond more."""
+"""Rows from which a search is in two stages. Below, it is exact."""
 _DEVIATIONS = 4  # between the k-th score and the best estimate not looked at: what is missed is then 1 in 30,000
 _WIDEN = 2  # times as many candidates, when they were too few
 
@@ -235,13 +235,13 @@ def _by_rounded(snapshot: Snapshot, some: Rounded, queries: Vectors, k: int, sel
     population = total if selection is None else selection.population
     near = some.nearest(queries, max(_NEAR, 4 * k) * total // population)
     return [
-        _ruled_out(snapshot, some.rows, queries[number : number + 1], k, selection, rows, bound)
+        _certain_best(snapshot, some.rows, queries[number : number + 1], k, selection, rows, bound)
         or _each(snapshot, queries[number : number + 1], k, selection)[0]
         for number, (rows, bound) in enumerate(zip(*near, strict=True))
     ]
 
 
-def _ruled_out(
+def _certain_best(
     snapshot: Snapshot, last: int, query: Vectors, k: int, selection: Selection | None, rows: Rows, bound: float
 ) -> Best | None:
     """The best of some rows, and of those that came after what is rounded, if no other can be one of them."""
