@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from docstore import IntegrityError, StoreLocked, search, texts, views
+from docstore import IntegrityError, StoreLocked, search, subindexes, texts, views
 from docstore import archive as archive_module
-from docstore.archive import ARCHIVE
+from docstore.archive import ARCHIVE, Archive
 from docstore.segments import Addition, Codes, Segment
 from docstore.vectors import SPAN, SPANS_SUFFIX
 from tests.folders import packed, problems
@@ -218,31 +218,57 @@ def test_packed_pieces_are_opened_in_one_statement_and_files_count_before_them(
             pass
 
 
-def test_a_first_search_reads_the_spans_of_its_hits_together_and_its_texts_together(
+def names_asked_for(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Grows with every statement that reads pieces."""
+    asked: list[list[str]] = []
+    rows = archive._rows
+
+    def noted(sql: str, *arguments: Any) -> Any:
+        asked.append([each for each in arguments if isinstance(each, str)])
+        return rows(sql, *arguments)
+
+    monkeypatch.setattr(archive, "_rows", noted)
+    return asked
+
+
+def test_a_first_search_reads_what_it_needs_together_the_codes_the_spans_of_its_hits_and_their_texts(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_store(filled) as store:
-        alice, archive = store.workspace("alice"), store._parts.archive
-        asked, rows = [], archive._rows
-
-        def counted(sql: str, *arguments: Any) -> Any:
-            asked.append(arguments)
-            return rows(sql, *arguments)
-
-        monkeypatch.setattr(archive, "_rows", counted)
+        alice, asked = store.workspace("alice"), names_asked_for(store._parts.archive, monkeypatch)
         hits = alice.search("ships", k=5)
         assert len({hit.document for hit in hits}) == 5
-        read = [[name for name in names if isinstance(name, str)] for names in asked]
-        several = [names for names in read if len(names) > 1]
-        assert [len(names) for names in several] == [5, 5]
-        assert [all(name.endswith(end) for name in names) for names, end in zip(several, ("chunks.npy", ".zst"))] == [
-            True,
-            True,
-        ]
-        assert sum(name.endswith(("chunks.npy", ".zst")) for names in read for name in names) == 10
+        # The first piece of all says that the others are packed too.
+        read = [({name.rpartition("/")[2].rpartition(".")[2] for name in names}, len(names)) for names in asked]
+        assert read == [({"faiss"}, 1), ({"faiss"}, MANY - 1), ({"npy"}, 5), ({"zst"}, 5)]
         asked.clear()
         assert alice.search("ships", k=5) == hits
         assert not asked
+
+
+def test_no_more_codes_are_in_memory_together_than_so_many_bytes(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_store(filled) as store:
+        hits = store.workspace("alice").search("ships", k=MANY)
+        size = len(next(data for name, data in packed(filled).items() if name.endswith(".faiss")))
+    for bytes_together, indexes_together, expected in (
+        (2 * size, 64, [1, 1, 2, 1]),
+        (1, 64, [1] * MANY),
+        (1 << 20, 3, [1, 2, 2]),
+    ):
+        monkeypatch.setattr(subindexes, "_CODES_TOGETHER", bytes_together)
+        monkeypatch.setattr(subindexes, "_INDEXES_TOGETHER", indexes_together)
+        with open_store(filled) as store:
+            alice, asked = store.workspace("alice"), names_asked_for(store._parts.archive, monkeypatch)
+            assert alice.search("ships", k=MANY) == hits
+            assert [len(names) for names in asked if names[0].endswith(".faiss")] == expected
+
+
+def test_a_damaged_index_among_others_is_named(filled: Path) -> None:
+    names = [name for name in packed(filled) if name.endswith("/index.faiss")]
+    damaged = names[MANY // 2]
+    change(filled, "UPDATE sqlar SET data = zeroblob(length(data)) WHERE name = ?", damaged)
+    with open_store(filled) as store, pytest.raises(IntegrityError, match=damaged.split("/")[3]):
+        store.workspace("alice").search("ships", k=5)
 
 
 def test_of_spans_that_are_read_together_each_is_checked(filled: Path) -> None:

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docstore import DocStore, DocumentNotFound, Hit, InvalidArgument, Workspace
-from docstore import search as search_module
+from docstore import DocStore, DocumentNotFound, Hit, InvalidArgument, Workspace, subindexes
 from docstore.testing import HashEmbedder
 from docstore.vectors import maximal_marginal_relevance
 from tests.folders import hash_of
@@ -54,18 +53,18 @@ def test_what_is_collected_while_it_is_read_is_not_missed(
 ) -> None:
     going = alice.add(b"red fox", name="fox").hash
     alice.add(b"red dog", name="dog")
-    real = search_module._read_codes
+    real = subindexes._Group._read_from
     calls = 0
 
-    def collects_first(parts: Any, reference: Any) -> Any:
+    def collects_first(group: Any, number: int) -> None:
         nonlocal calls
         calls += 1
         if calls == 1:
             alice.remove(going)
             store.collect()
-        return real(parts, reference)
+        real(group, number)
 
-    monkeypatch.setattr(search_module, "_read_codes", collects_first)
+    monkeypatch.setattr(subindexes._Group, "_read_from", collects_first)
     assert names(alice.search("red")) == {"dog"}
     assert calls > 1
 

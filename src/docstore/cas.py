@@ -118,9 +118,12 @@ class ContentStore:
     def read_all_checked(self, suffix: str, wanted: Sequence[Checked]) -> list[bytes]:
         """As `read_checked`, of some pieces. Packed ones cost one statement of the archive. All are in memory at once,
         so ask for few."""
-        found = self._packed_copies(suffix, wanted) if self._last_was_packed else {}
-        return [
-            found[each] if each in found else self.read_checked(each[0], suffix, each[1], each[2]) for each in wanted
+        alone = 0 if self._last_was_packed else 1  # the first then tells what the others are, most likely
+        read = [self.read_checked(each[0], suffix, each[1], each[2]) for each in wanted[:alone]]
+        rest = wanted[alone:]
+        found = self._packed_copies(suffix, rest) if rest and self._last_was_packed else {}
+        return read + [
+            found[each] if each in found else self.read_checked(each[0], suffix, each[1], each[2]) for each in rest
         ]
 
     def _packed_copies(self, suffix: str, wanted: Sequence[Checked]) -> dict[Checked, bytes]:

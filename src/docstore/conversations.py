@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from docstore import covered, messages, moments, passages, refcount, search
+from docstore import covered, messages, moments, passages, refcount, subindexes
 from docstore.covered import Owner
 from docstore.database import Database, records, row
 from docstore.durable import storage_errors
@@ -317,7 +317,7 @@ def _located(parts: Parts, workspace: int, sources: list[SourceRow]) -> list[Sou
         if found.chunks is not None:
             # Collected since we asked, or damaged, which is no reason to lose what was said.
             with storage_errors("reading a stored document"), suppress(FileNotFoundError, IntegrityError):
-                spans[found.document] = found.text, search.read_spans(parts, [search.spans_file(found)])[0]
+                spans[found.document] = found.text, subindexes.read_spans(parts, [subindexes.spans_file(found)])[0]
     return [_at(each, *spans[each.document]) if each.document in spans else each for each in sources]
 
 

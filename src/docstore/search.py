@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import operator
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import partial
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple, TypeVar
 
-from docstore import covered, passages, refcount
+from docstore import covered, passages, refcount, subindexes
 from docstore.covered import CoveredRow, Owner
 from docstore.database import Database
 from docstore.differences import Step, called_in
@@ -31,20 +31,11 @@ from docstore.ingest.pipeline import normalise
 from docstore.metadata import encode, same
 from docstore.model import Hit
 from docstore.parts import Parts
-from docstore.segments import Addition, Codes, Key, Spans, SpansFile
-from docstore.vectors import (
-    INDEX_SUFFIX,
-    SPANS_SUFFIX,
-    Vectors,
-    decode_index,
-    decode_spans,
-    maximal_marginal_relevance,
-)
+from docstore.segments import Addition, Key
+from docstore.vectors import Vectors, maximal_marginal_relevance
 from docstore.views import Chosen, Found, Plan, ReadSpans, Versions, View
 
 _T = TypeVar("_T")
-
-_SPANS_TOGETHER = 16  # files that are in memory at once
 
 
 class Filter(NamedTuple):
@@ -159,7 +150,7 @@ def _checked(queries: Vectors, dimension: int) -> Vectors:
 
 
 def _find(parts: Parts, scope: int, queries: Vectors, filter: Filter, wanted: Wanted, view: View) -> list[list[Hit]]:
-    chosen, read = filter.choose(view), partial(read_spans, parts)
+    chosen, read = filter.choose(view), partial(subindexes.read_spans, parts)
     if wanted.diversity is None:
         answers = view.nearest(queries, wanted.k, chosen, wanted.candidates, read)
     else:
@@ -302,7 +293,7 @@ def _require_vectors(read: list[CoveredRow], documents: int) -> None:
 def _view(parts: Parts, workspace: int, moment: _Moment) -> View:
     view = moment.old
     if moment.plan is not None:
-        additions = [_addition(parts, moment, key) for key in moment.plan.lacking]
+        additions = list(_additions(parts, moment, moment.plan.lacking))
         dimension, codec = parts.pipeline.dimension, parts.pipeline.codec
         with parts.archive.reading():
             if isinstance(moment.plan, Step):
@@ -317,50 +308,14 @@ def _view(parts: Parts, workspace: int, moment: _Moment) -> View:
     return view
 
 
-def _addition(parts: Parts, moment: _Moment, key: Key) -> Addition:
-    reference = moment.unread.get(key)
-    if reference is not None:
-        rows = reference.chunks or 0
-        codes = partial(_read_codes, parts, reference)
-        return Addition(key, rows, codes, spans_file(reference), reference.pages is not None)
-    addition = moment.old.addition(key) if moment.old is not None else None
-    assert addition is not None
-    return addition
-
-
-# The hashes are those of the reference's row, and the check is on the bytes that are decoded (invariant 10).
-
-
-def _read_codes(parts: Parts, reference: CoveredRow) -> Codes:
-    assert reference.index_hash is not None and reference.index_size is not None
-    files = parts.embeddings(parts.pipeline.fingerprint)
-    index = files.read_checked(reference.text, INDEX_SUFFIX, reference.index_hash, reference.index_size)
-    codes = decode_index(index, parts.pipeline.dimension, parts.pipeline.codec)
-    _require_count(reference.text, "vectors", len(codes), reference.chunks)
-    return codes
-
-
-def spans_file(reference: CoveredRow) -> SpansFile:
-    """The file that says where the chunks of a reference's text lie. The reference has vectors."""
-    assert reference.spans_hash is not None and reference.spans_size is not None and reference.chunks is not None
-    return SpansFile(reference.text, reference.spans_hash, reference.spans_size, reference.chunks)
-
-
-def read_spans(parts: Parts, wanted: list[SpansFile]) -> list[Spans]:
-    """Where the chunks of some texts lie, once the files were found to be what was published."""
-    files = parts.embeddings(parts.pipeline.fingerprint)
-    read: list[Spans] = []
-    for first in range(0, len(wanted), _SPANS_TOGETHER):
-        some = wanted[first : first + _SPANS_TOGETHER]
-        pieces = files.read_all_checked(SPANS_SUFFIX, [(each.text, each.hash, each.size) for each in some])
-        for each, data in zip(some, pieces, strict=True):
-            spans = decode_spans(data)
-            _require_count(each.text, "spans", len(spans), each.chunks)
-            read.append(spans)
-    return read
-
-
-def _require_count(text: str, what: str, count: int, expected: int | None) -> None:
-    if count != expected:
-        raise IntegrityError(f"The index of text {text} has {count} {what} and a row that says {expected}. Run "
-                             "`docstore verify`.")  # fmt: skip
+def _additions(parts: Parts, moment: _Moment, keys: list[Key]) -> Iterator[Addition]:
+    codes = iter(subindexes.codes_of(parts, [moment.unread[key] for key in keys if key in moment.unread]))
+    for key in keys:
+        reference = moment.unread.get(key)
+        if reference is not None:
+            spans, is_paged = subindexes.spans_file(reference), reference.pages is not None
+            yield Addition(key, reference.chunks or 0, next(codes), spans, is_paged)
+        else:
+            addition = moment.old.addition(key) if moment.old is not None else None
+            assert addition is not None
+            yield addition
