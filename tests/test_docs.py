@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import tomllib
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,19 @@ def test_every_public_method_has_a_docstring(owner: type) -> None:
     for name, member in inspect.getmembers(owner):
         if not name.startswith("_") and callable(member):
             assert inspect.getdoc(member), f"{owner.__name__}.{name}"
+
+
+def test_annotations_of_all_that_is_public_can_be_looked_up() -> None:
+    # As what makes tools or forms out of functions does: LangChain, LlamaIndex, FastAPI.
+    annotated: list[Any] = [getattr(docstore, name) for name in docstore.__all__]
+    for owner in filter(inspect.isclass, list(annotated)):
+        members = [member for name, member in inspect.getmembers(owner) if not name.startswith("_")]
+        annotated += [member.fget if isinstance(member, property) else member for member in members]
+    found: dict[Any, dict[str, Any]] = {
+        each: typing.get_type_hints(each) for each in annotated if inspect.isfunction(each) or inspect.isclass(each)
+    }
+    assert found[DocStore.stats] == {"return": docstore.StorageStats}
+    assert {DocStore, DocStore.verify, Workspace.search, Workspace.add_many}.issubset(found)
 
 
 def test_every_dependency_is_justified() -> None:

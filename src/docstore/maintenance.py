@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
+import docstore
 from docstore import quotas
 from docstore.database import BESIDE, CATALOG, row
 from docstore.durable import storage_errors
@@ -13,10 +13,8 @@ from docstore.errors import IntegrityError
 from docstore.parts import Parts
 from docstore.quotas import StoreQuota
 
-if TYPE_CHECKING:
-    from docstore.reports import CollectReport, ExpireReport, Progress, RepairReport, StorageStats, VerifyReport
-
-# The work itself is imported where it is used: a process that only searches answers sooner without it.
+# The work itself is imported where it is used: a process that only searches answers sooner without it. So are reports,
+# which annotations find in `docstore`, whoever asks for them (tools that make forms of signatures do).
 
 
 class Maintained:
@@ -24,7 +22,7 @@ class Maintained:
 
     _parts: Parts
 
-    def stats(self) -> StorageStats:
+    def stats(self) -> docstore.StorageStats:
         """What the store holds and what sharing saves."""
         from docstore.reports import StorageStats
 
@@ -62,8 +60,8 @@ class Maintained:
         grace: timedelta = timedelta(0),
         *,
         dry_run: bool = False,
-        progress: Callable[[Progress], object] | None = None,
-    ) -> CollectReport:
+        progress: Callable[[docstore.Progress], object] | None = None,
+    ) -> docstore.CollectReport:
         """Deletes documents that nothing references, with their texts and sub-indexes, and what crashes left.
 
         Safe beside any number of readers and writers. When it is interrupted, the next run finishes.
@@ -77,7 +75,7 @@ class Maintained:
 
         return self._parts.free_space(lambda: collect(self._parts, grace, dry_run, progress))
 
-    def expire(self, *, grace: timedelta = timedelta(days=7), dry_run: bool = False) -> ExpireReport:
+    def expire(self, *, grace: timedelta = timedelta(days=7), dry_run: bool = False) -> docstore.ExpireReport:
         """Takes away the workspaces whose time to live is over; deletes for good those taken longer ago than `grace`.
 
         Whoever holds an expired workspace gets WorkspaceNotFound, and its name is free; its references stay, and so do
@@ -135,8 +133,8 @@ class Maintained:
         bytes_per_second: float | None = None,
         duration: timedelta | None = None,
         dry_run: bool = False,
-        progress: Callable[[Progress], object] | None = None,
-    ) -> VerifyReport:
+        progress: Callable[[docstore.Progress], object] | None = None,
+    ) -> docstore.VerifyReport:
         """Reads and hashes every stored file, and checks the catalog against itself. Repairs nothing.
 
         What was checked least recently is read first, and what was read is noted, unless the store is read-only: a run
@@ -153,7 +151,9 @@ class Maintained:
 
         return verify(self._parts, bytes_per_second, duration, dry_run, progress)
 
-    def repair(self, *, dry_run: bool = False, progress: Callable[[Progress], object] | None = None) -> RepairReport:
+    def repair(
+        self, *, dry_run: bool = False, progress: Callable[[docstore.Progress], object] | None = None
+    ) -> docstore.RepairReport:
         """Verifies, restores what can be restored, and sets aside what cannot.
 
         A text comes back from its document, a sub-index from its text (under the pipeline this store was opened with),

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+import docstore
 from docstore.errors import DocStoreError, DocumentNotFound, InvalidArgument, QuotaWarning, StoreReadOnly
 from docstore.model import AnySource
 from docstore.names import check_hash
 from docstore.parts import Parts
 from docstore.scratch import Scratch
-
-if TYPE_CHECKING:
-    from docstore.replacements import Replacement, Rollback, Version
-    from docstore.reports import Progress
 
 
 class Versioned:
@@ -23,8 +19,8 @@ class Versioned:
     _parts: Parts
 
     def replace(
-        self, old: str, document: AnySource, *, progress: Callable[[Progress], object] | None = None
-    ) -> Replacement:
+        self, old: str, document: AnySource, *, progress: Callable[[docstore.Progress], object] | None = None
+    ) -> docstore.Replacement:
         """Stores a new version of a document, and moves every reference to it, in one transaction.
 
         Each keeps its name, metadata and time. Workspaces that pinned the old version stay; one that has both keeps the
@@ -77,7 +73,7 @@ class Versioned:
             raise incoming.outcome
         return target.done
 
-    def history(self, hash: str) -> list[Version]:
+    def history(self, hash: str) -> list[docstore.Version]:
         """The versions that a document came from and that came of it, oldest first, whichever of them it is.
 
         Versions that were collected are listed too, as long as any of the line is stored.
@@ -93,7 +89,7 @@ class Versioned:
             raise DocumentNotFound(f"The store has no document {hash}.")
         return found
 
-    def rollback(self, new: str) -> Rollback:
+    def rollback(self, new: str) -> docstore.Rollback:
         """Undoes the last replacement that brought a document, in one transaction.
 
         The references that it moved go back, with the names and metadata they have now. Those that were pinned or

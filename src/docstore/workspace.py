@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import docstore
 from docstore import refcount
 from docstore.bounded import Bounded
 from docstore.documents import document_of
@@ -30,9 +31,7 @@ from docstore.searching import Searchable
 
 # What only adding needs is imported where it is used: a process that only searches answers sooner without it.
 if TYPE_CHECKING:
-    from docstore.conversations import Conversation, ConversationInfo
     from docstore.ingest.incoming import Incoming
-    from docstore.reports import AddReport, Progress
 
 GROUP_DOCUMENTS = 512  # documents that share transactions, directory syncs and the embedder's batches
 GROUP_BYTES = 64 << 20  # and what they may weigh together, so that memory stays bounded
@@ -94,8 +93,8 @@ class Workspace(Searchable, Lending, Bounded):
         documents: Iterable[AnySource],
         *,
         metadata: Mapping[str, Any] | None = None,
-        progress: Callable[[Progress], object] | None = None,
-    ) -> AddReport:
+        progress: Callable[[docstore.Progress], object] | None = None,
+    ) -> docstore.AddReport:
         """Adds documents, faster than one by one: they share batches of the embedder and transactions.
 
         Goes on past documents that cannot be added, and reports each with its reason. Commits as it goes: when this
@@ -165,7 +164,7 @@ class Workspace(Searchable, Lending, Bounded):
         with self._scratch() as scratch:
             return self._run(Incoming(hash, None, hash, hash, name, encoded), scratch)
 
-    def link_many(self, documents: Iterable[str | Document]) -> AddReport:
+    def link_many(self, documents: Iterable[str | Document]) -> docstore.AddReport:
         """References documents that the store holds, faster than `link` for each: `bob.link_many(alice.documents())`.
 
         Goes on past what the store does not hold, and reports each. Commits every some hundred documents.
@@ -247,7 +246,7 @@ class Workspace(Searchable, Lending, Bounded):
 
     # -- what is said in it -------------------------------------------------------------------------------------------
 
-    def conversation(self, name: str) -> Conversation:
+    def conversation(self, name: str) -> docstore.Conversation:
         """The conversation of this name, created if there is none. It goes with the workspace.
 
         Raises:
@@ -258,7 +257,7 @@ class Workspace(Searchable, Lending, Bounded):
 
         return open_conversation(self._parts, self._id, name)
 
-    def conversations(self) -> list[ConversationInfo]:
+    def conversations(self) -> list[docstore.ConversationInfo]:
         """All conversations of this workspace, the one with the latest message first."""
         from docstore.conversations import list_conversations
 
@@ -311,7 +310,7 @@ class _Counter:
     """Turns steps of one addition into `Progress` over all groups."""
 
     def __init__(
-        self, total: int | None, callback: Callable[[Progress], object] | None, use: Callable[[], object]
+        self, total: int | None, callback: Callable[[docstore.Progress], object] | None, use: Callable[[], object]
     ) -> None:
         """
         Args:
@@ -335,7 +334,7 @@ class _Counter:
             self._callback(Progress(self._done, self._total, self._chunks, label))
 
 
-def _report(outcomes: list[tuple[str, Document | DocStoreError]]) -> AddReport:
+def _report(outcomes: list[tuple[str, Document | DocStoreError]]) -> docstore.AddReport:
     from docstore.reports import AddReport, Failure
 
     return AddReport(
