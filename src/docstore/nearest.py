@@ -13,7 +13,7 @@ from docstore.rounded import Rounded
 from docstore.segments import Snapshot
 from docstore.selections import Rows, Selection
 from docstore.sketches import Piece, covered, deviation, rotate
-from docstore.vectors import Vectors, decode, scan, scan_some
+from docstore.vectors import Vectors, decode, scan, scan_each, scan_some
 
 Best = tuple[Vectors, Rows]
 """Scores, falling, and rows."""
@@ -24,8 +24,8 @@ _LOOKS = 2  # at all rows, before those that are selected are copied after all
 _FEW = 0.25  # of the rows: to copy and scan as many takes as long as a look at all, in either way
 
 _MANY = 16  # queries for which decoding all rows for a matrix product pays
-_WORTH = 1_000  # rows, of fewer than which a scan takes no longer than scoring what the product found
-_RESCORED = 8  # queries whose candidates are scored together
+_DECODING = 8  # queries whose scan takes as long as to decode the rows
+_WORTH = 12_000  # scores beyond these, of fewer than which a scan takes no longer than scoring what the product found
 _TOGETHER = 256  # queries in one product
 _BLOCK = 2048  # rows in one product: they and their scores stay in the processor's cache
 _GROUP = 16  # rows, far from one another, of which the best sets what the others must reach
@@ -60,7 +60,7 @@ def nearest(
     """
     total = len(snapshot.codes)
     population = total if selection is None else selection.population
-    if len(queries) >= _MANY and population >= max(_WORTH, 4 * k):
+    if len(queries) >= _MANY and (len(queries) - _DECODING) * population >= _WORTH and population >= 4 * k:
         found = [_by_product(snapshot, queries[first : first + _TOGETHER], k, selection)
                  for first in range(0, len(queries), _TOGETHER)]  # fmt: skip
         return [best for some in found for best in some]
@@ -167,17 +167,21 @@ def _by_product(snapshot: Snapshot, queries: Vectors, k: int, selection: Selecti
         found.add(first, decode(block, snapshot.dimension, snapshot.codec) @ queries.T)
         if len(found) > _MOST:
             return _each(snapshot, queries, k, selection)
-    candidates = found.rows() if rows is None else [rows[each] for each in found.rows()]
-    # All are scored for some queries together: that costs less than an index for each query, and what is best among
-    # more rows is best among its own.
+    some, ends = found.rows()
+    if rows is not None:
+        some = rows[some]
+    reach = k + _SPARE
+    scores, numbers = scan_each(snapshot.codes, some, ends, snapshot.dimension, snapshot.codec, queries, reach)
+    counts = (scores >= scores[:, k - 1 : k]).sum(axis=1).tolist()
     return [
-        best
-        for first in range(0, len(queries), _RESCORED)
-        for best in _best_of(
-            snapshot, queries[first : first + _RESCORED], k,
-            np.unique(np.concatenate(candidates[first : first + _RESCORED])), None,
-        )
-    ]  # fmt: skip
+        (scores[query, :best], numbers[query, :best])
+        if best < reach
+        # There may be more that score as the k-th does, and that were not fetched.
+        else _best_of(
+            snapshot, queries[query : query + 1], k, some[(ends[query - 1] if query else 0) : ends[query]], None
+        )[0]
+        for query, best in enumerate(counts)
+    ]
 
 
 class _Found:
@@ -219,11 +223,11 @@ class _Found:
         self._some = [(queries[kept], rows[kept], scores[kept])]
         self._count = self._settled = int(np.count_nonzero(kept))
 
-    def rows(self) -> list[Rows]:
-        """Of each query."""
+    def rows(self) -> tuple[Rows, list[int]]:
+        """Those of the first query, then those of the next; and where those of each end."""
         self._settle()
         queries, rows, _ = self._some[0]
-        return np.split(rows, np.searchsorted(queries, np.arange(1, len(self._floor))))
+        return rows, np.cumsum(np.bincount(queries, minlength=len(self._floor))).tolist()
 
 
 # -- by rounded vectors -----------------------------------------------------------------------------------------------

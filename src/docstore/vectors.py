@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -202,6 +202,50 @@ def scan_some(
     scores, found = (np.concatenate(each, axis=1) for each in zip(*parts))
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, best, axis=1), np.take_along_axis(found, best, axis=1)
+
+
+def scan_each(
+    codes: npt.NDArray[np.uint8],
+    some: npt.NDArray[np.int64],
+    ends: Sequence[int],
+    dimension: int,
+    codec: Codec,
+    queries: Vectors,
+    k: int,
+) -> tuple[Vectors, npt.NDArray[np.int64]]:
+    """As `scan_some`, but of some rows of its own for each query, and in one call. Where a query has fewer than k, the
+    last that it is given are -1.
+
+    To FAISS they are inverted lists, one for each query. It scores a code of a list as it does one of a flat index,
+    with the same kernel and on its own.
+
+    Args:
+        some: the rows of the first query, then those of the next.
+        ends: where in `some` those of each query end.
+    """
+    lists = faiss.ArrayInvertedLists(len(ends), codes.shape[1])
+    copies = np.take(codes, some, axis=0, mode="clip")  # see `scan_some`
+    first = 0
+    for query, last in enumerate(ends):
+        lists.add_entries(query, last - first, faiss.swig_ptr(some[first:last]), faiss.swig_ptr(copies[first:last]))
+        first = last
+    index = _inverted(dimension, codec, len(ends))
+    index.replace_invlists(lists)
+    index.ntotal, index.is_trained = len(some), True
+    own = np.arange(len(ends), dtype=np.int64)[:, np.newaxis]
+    with one_thread():
+        found: tuple[Vectors, npt.NDArray[np.int64]] = index.search_preassigned(
+            queries, k, own, np.zeros(own.shape, np.float32)
+        )
+    return found
+
+
+def _inverted(dimension: int, codec: Codec, lists: int) -> Any:
+    anywhere = faiss.IndexFlatIP(dimension)  # it would say which list a vector goes to, and is never asked
+    if codec == "float16":
+        half, product = faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        return faiss.IndexIVFScalarQuantizer(anywhere, dimension, lists, half, product, False)
+    return faiss.IndexIVFFlat(anywhere, dimension, lists, faiss.METRIC_INNER_PRODUCT)
 
 
 @contextmanager
