@@ -20,7 +20,7 @@ from docstore import DocStore, DocumentNotFound, Hit, InvalidArgument, Workspace
 from docstore.differences import Step
 from docstore.segments import Segment
 from docstore.testing import HashEmbedder
-from docstore.views import Called, Coverage, Part, View
+from docstore.views import Called, Coverage, Found, Part, View
 from tests.folders import hash_of, query
 from tests.rows import none_is_unread, rows_of
 
@@ -242,10 +242,8 @@ def test_what_base_and_tail_both_have_comes_back_once() -> None:
     old = View(((1, 1),), parts, 32, "float16", coverage=Coverage((), ids))
     step = Step.of(old, np.array([99]), {("x", "text"): (99, "x")}, ())
     assert step is not None
-    (found,) = step.build(((1, 2),), [], 32, "float16").nearest(
-        np.eye(32, dtype=np.float32)[:1], 100, None, None, none_is_unread
-    )
-    assert sorted(each.document for each in found) == sorted("abcdefghijklmnopxyzw")
+    (best,) = step.build(((1, 2),), [], 32, "float16").nearest(np.eye(32, dtype=np.float32)[:1], 100, None, None)
+    assert sorted(Found.of(best, none_is_unread).documents) == sorted("abcdefghijklmnopxyzw")
 
 
 # -- what it costs ----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from docstore import DocStore
 from docstore.memory import Memory
 from docstore.segments import Segment
 from docstore.testing import HashEmbedder
-from docstore.views import Chosen, Part, View
+from docstore.views import Chosen, Found, Part, View
 from tests.rows import none_is_unread, rows_of
 
 CODECS = pytest.mark.parametrize("codec", ["float16", "float32"])
@@ -38,8 +38,8 @@ def view_of(segments: list[Segment], documents: set[str], codec: Any, dimension:
 def rankings(
     view: View, queries: Vectors, k: int, chosen: Chosen | None = None
 ) -> list[list[tuple[float, str, int, str]]]:
-    return [[(each.score, each.document, each.number, each.name) for each in answer]
-            for answer in view.nearest(queries, k, chosen, None, none_is_unread)]  # fmt: skip
+    answers = [Found.of(best, none_is_unread) for best in view.nearest(queries, k, chosen, None)]
+    return [list(zip(each.scores, each.documents, each.numbers, each.names)) for each in answers]
 
 
 def ways_to_choose(view: View, documents: set[str]) -> list[Chosen]:
@@ -92,9 +92,9 @@ def test_more_equal_scores_than_places(codec: Any) -> None:
     vectors[50, :] = np.eye(32)[1]
     view = view_of([segment_of({"a": vectors}, codec)], {"a"}, codec)
     for k in (1, 5, 40, 60):
-        (answer,) = view.nearest(vectors[:1], k, None, None, none_is_unread)
-        assert [found.number for found in answer] == [row for row in range(60) if row != 50][:k] + [50] * (k == 60)
-        assert answer[0].score == 1
+        (answer,) = rankings(view, vectors[:1], k)
+        assert [number for _, _, number, _ in answer] == [row for row in range(60) if row != 50][:k] + [50] * (k == 60)
+        assert answer[0][0] == 1
 
 
 @CODECS

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from itertools import chain, islice
+from itertools import chain, islice, starmap
 
 from docstore import texts
 from docstore.cas import ContentStore
@@ -30,39 +30,38 @@ def read(files: ContentStore, memory: Memory, scope: int, places: Iterable[Place
         FileNotFoundError: there is no such text.
         IntegrityError: it is damaged, or the places are.
     """
-    by_text: dict[str, dict[Place, range]] = defaultdict(dict)
+    by_text: dict[str, list[Place]] = defaultdict(list)
     for place in dict.fromkeys(places):
-        by_text[place[0]][place] = texts.blocks_of(*place)
+        by_text[place[0]].append(place)
     pieces: dict[Place, str] = {}
     remaining = iter(by_text.items())
     while some := dict(islice(remaining, _TOGETHER)):  # not all: many texts may hold more than memory may keep
-        blocks = _blocks(files, memory, scope, {text: set(chain(*wanted.values())) for text, wanted in some.items()})
+        numbers = {text: set(chain(*starmap(texts.blocks_of, wanted))) for text, wanted in some.items()}
+        blocks = _blocks(files, memory, scope, numbers)
         for text, wanted in some.items():
-            for place, numbers in wanted.items():
-                # Most lie in one block; to go through a list of it would take as long as to cut.
-                some_blocks = (
-                    (blocks[text, numbers[0]],) if len(numbers) == 1 else [blocks[text, number] for number in numbers]
-                )
-                pieces[place] = texts.cut(text, some_blocks, place[1], place[2])
+            own = blocks[text]
+            for place in wanted:
+                pieces[place] = texts.cut(text, own, place[1], place[2])
     return pieces
 
 
 def _blocks(
     files: ContentStore, memory: Memory, scope: int, wanted: Mapping[str, set[int]]
-) -> dict[tuple[str, int], memoryview]:
+) -> dict[str, dict[int, memoryview]]:
     """Blocks of texts, by text and number."""
-    blocks = {
-        (text, number): memory.get((scope, text, number)) for text, some in wanted.items() for number in sorted(some)
-    }
+    blocks: dict[str, dict[int, memoryview]] = defaultdict(dict)
     lacking: dict[str, list[int]] = defaultdict(list)
-    for (text, number), block in blocks.items():
-        if block is None:
-            lacking[text].append(number)
+    for text, some in wanted.items():
+        for number in sorted(some):
+            if (block := memory.get((scope, text, number))) is None:
+                lacking[text].append(number)
+            else:
+                blocks[text][number] = block
     if not lacking:
         return blocks
     with files.open_all(lacking, texts.SUFFIX) as opened:
         for text, numbers in lacking.items():
-            for number, block in zip(numbers, texts.read_blocks(opened[text], text, numbers), strict=True):
-                blocks[text, number] = block
+            for number, block in texts.read_blocks(opened[text], text, numbers).items():
+                blocks[text][number] = block
                 memory.put((scope, text, number), block)
     return blocks

@@ -16,6 +16,8 @@ from functools import partial
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
 from docstore import covered, passages, refcount, subindexes
 from docstore.covered import CoveredRow, Owner
 from docstore.database import Database
@@ -33,7 +35,7 @@ from docstore.model import Hit
 from docstore.parts import Parts
 from docstore.segments import Addition, Key
 from docstore.vectors import Vectors, maximal_marginal_relevance
-from docstore.views import Chosen, Found, Plan, ReadSpans, Versions, View
+from docstore.views import Chosen, Found, Plan, Ranked, Versions, View
 
 _T = TypeVar("_T")
 
@@ -150,38 +152,36 @@ def _checked(queries: Vectors, dimension: int) -> Vectors:
 
 
 def _find(parts: Parts, scope: int, queries: Vectors, filter: Filter, wanted: Wanted, view: View) -> list[list[Hit]]:
-    chosen, read = filter.choose(view), partial(subindexes.read_spans, parts)
+    chosen = filter.choose(view)
     if wanted.diversity is None:
-        answers = view.nearest(queries, wanted.k, chosen, wanted.candidates, read)
+        best = view.nearest(queries, wanted.k, chosen, wanted.candidates)
     else:
-        answers = [_diversified(view, query, wanted, wanted.diversity, chosen, read) for query in queries]
-    found = list(chain.from_iterable(answers))
-    places = [(each.text, each.first_byte, each.last_byte) for each in found]
-    pieces = passages.read(parts.texts, parts.memory, scope, places)
-    hits = iter(_hits(found, [pieces[place] for place in places]))
-    return [list(islice(hits, len(answer))) for answer in answers]
+        best = [_diversified(view, query, wanted, wanted.diversity, chosen) for query in queries]
+    found = Found.of(list(chain.from_iterable(best)), partial(subindexes.read_spans, parts))
+    texts = passages.read(parts.texts, parts.memory, scope, found.places)
+    hits = iter(_hits(found, [texts[place] for place in found.places]))
+    return [list(islice(hits, len(some))) for some in best]
 
 
 def _diversified(
-    view: View, query: Vectors, wanted: Wanted, diversity: Diversity, chosen: Chosen | None, read: ReadSpans
-) -> list[Found]:
+    view: View, query: Vectors, wanted: Wanted, diversity: Diversity, chosen: Chosen | None
+) -> list[Ranked]:
     fetched = max(wanted.k, diversity.fetch_k)
-    near, vectors = view.nearest_with_vectors(query, fetched, chosen, wanted.candidates, read)
-    picked = maximal_marginal_relevance(query, vectors, wanted.k, diversity.lambda_mult)
+    (near,) = view.nearest(query[np.newaxis], fetched, chosen, wanted.candidates)
+    picked = maximal_marginal_relevance(query, view.vectors(near), wanted.k, diversity.lambda_mult)
     return [near[position] for position in picked]
 
 
 _SETTERS = [getattr(Hit, each.name).__set__ for each in fields(Hit)]
 
 
-def _hits(found: list[Found], texts: list[str]) -> list[Hit]:
+def _hits(found: Found, texts: list[str]) -> list[Hit]:
     """The same as calling `Hit` for each, in half the time: the constructor of what is frozen asks for every field by
     its name. Field by field, no function of Python is called for any of them."""
-    if not found:
-        return []
-    scores, documents, numbers, _, names, starts, ends, _, _, pages = zip(*found)
-    columns = texts, scores, documents, names, numbers, starts, ends, pages
-    hits: list[Hit] = list(map(object.__new__, repeat(Hit, len(found))))
+    columns = (
+        texts, found.scores, found.documents, found.names, found.numbers, found.starts, found.ends, found.pages,
+    )  # fmt: skip
+    hits: list[Hit] = list(map(object.__new__, repeat(Hit, len(texts))))
     for set_field, values in zip(_SETTERS, columns, strict=True):
         deque(map(set_field, hits, values), maxlen=0)
     return hits

@@ -11,7 +11,7 @@ import io
 import re
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from typing import BinaryIO, NamedTuple
@@ -101,8 +101,8 @@ def blocks_of(hash: str, first: int, last: int) -> range:
     return range(first // BLOCK, max(last - 1, first) // BLOCK + 1)
 
 
-def read_blocks(file: BinaryIO, hash: str, numbers: Iterable[int]) -> list[memoryview]:
-    """Some blocks of a stored text. Decompresses these and nothing else.
+def read_blocks(file: BinaryIO, hash: str, numbers: Iterable[int]) -> dict[int, memoryview]:
+    """Some blocks of a stored text, by their numbers. Decompresses these and nothing else.
 
     Not with `SeekableZstdFile`, which skips to a place within a frame by decompressing all that is before it at once:
     where a damaged table names a frame of gigabytes, into as much memory.
@@ -113,7 +113,7 @@ def read_blocks(file: BinaryIO, hash: str, numbers: Iterable[int]) -> list[memor
             file.seek(0)
             file = io.BytesIO(file.read(_SMALL))  # one read is faster than one for each part
         frames = _frames(file)
-        return [_read_block(file, frames, number) for number in numbers]
+        return {number: _read_block(file, frames, number) for number in numbers}
 
 
 def _frames(file: BinaryIO) -> list[tuple[int, int, int]]:
@@ -158,13 +158,14 @@ def _exactly(file: BinaryIO, size: int) -> bytes:
     return data
 
 
-def cut(hash: str, blocks: Sequence[memoryview], first: int, last: int) -> str:
-    """What lies between two byte offsets of a text, out of the blocks that `blocks_of` names."""
-    start = first % BLOCK
-    data = blocks[0] if len(blocks) == 1 else b"".join(blocks)
-    piece = data[start : start + last - first]
+def cut(hash: str, blocks: Mapping[int, memoryview], first: int, last: int) -> str:
+    """What lies between two byte offsets of a text, out of the blocks that `blocks_of` names, by their numbers."""
+    number, start = divmod(first, BLOCK)
+    size = last - first
+    data = blocks[number] if start + size <= BLOCK else b"".join(map(blocks.__getitem__, blocks_of(hash, first, last)))
+    piece = data[start : start + size]
     try:
-        if len(piece) == last - first:
+        if len(piece) == size:
             return str(piece, "utf-8")
     except ValueError as error:
         raise _damaged(hash, error) from error

@@ -10,12 +10,13 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice, repeat
+from operator import neg
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from docstore import passages
 from docstore.memory import Memory
 from docstore.metadata import weight
 from docstore.nearest import Best, nearest
@@ -39,21 +40,6 @@ Versions = tuple[tuple[int, int], ...]
 
 Called = Mapping[Key, tuple[int, str]]
 """Documents, each with its id in the catalog and what the workspace calls it."""
-
-
-class Found(NamedTuple):
-    """A chunk that a search found: whose it is, its number there, and where it lies in the text, as in `SPAN`."""
-
-    score: float
-    document: str
-    number: int
-    text: str
-    name: str
-    start: int
-    end: int
-    first_byte: int
-    last_byte: int
-    page: int | None
 
 
 class Part(NamedTuple):
@@ -119,32 +105,48 @@ ReadSpans = Callable[[list[SpansFile]], list[Spans]]
 """Reads files of spans."""
 
 
-def _all_found(answers: list[list[Ranked]], read: ReadSpans) -> list[list[Found]]:
-    """What was found for each query. Raises what `read` does."""
-    # Together, and not when each is asked for: what is packed then costs one statement of the archive.
-    unread: dict[SpansFile, list[tuple[list[Spans | SpansFile], int]]] = {}
-    for best in answers:
-        for *_, position, _, part in best:
-            spans = part.snapshot.spans
-            if isinstance(file := spans[position], SpansFile):
-                unread.setdefault(file, []).append((spans, position))
-    for places, known in zip(unread.values(), read(list(unread)) if unread else (), strict=True):
-        for spans, position in places:
-            spans[position] = known
-    return [list(map(_found, best)) for best in answers]
+class Found(NamedTuple):
+    """What searches found, a sequence for each field: to make an object of each chunk would take as long as to look
+    it all up."""
 
+    scores: Sequence[float] = ()
+    documents: Sequence[str] = ()
+    names: Sequence[str] = ()
+    numbers: Sequence[int] = ()
+    """Of the chunks in their documents."""
+    starts: Sequence[int] = ()
+    ends: Sequence[int] = ()
+    pages: Sequence[int | None] = ()
+    places: Sequence[passages.Place] = ()
+    """Where their texts are stored."""
 
-_new = partial(tuple.__new__, Found)  # as `Found._make`, without a function of Python in between
-
-
-def _found(ranked: Ranked) -> Found:
-    rank, (document, text), number, position, _, part = ranked
-    snapshot = part.snapshot
-    spans = snapshot.spans[position]
-    assert not isinstance(spans, SpansFile), "read by now"
-    start, end, first_byte, last_byte, page = spans.item(number)
-    name, page = part.names[position] or "", page if snapshot.paged[position] else None
-    return _new((-rank, document, number, text, name, start, end, first_byte, last_byte, page))
+    @classmethod
+    def of(cls, ranked: Sequence[Ranked], read: ReadSpans) -> Found:
+        """What hits say of rows that were ranked, but for their texts. Raises what `read` does."""
+        if not ranked:
+            return cls()
+        ranks, keys, numbers, positions, _, parts = zip(*ranked)
+        documents, texts = zip(*keys)
+        spans = [part.snapshot.spans[position] for part, position in zip(parts, positions)]
+        # Together, and not when each is asked for: what is packed then costs one statement of the archive.
+        if unread := list(dict.fromkeys(each for each in spans if isinstance(each, SpansFile))):
+            known = dict(zip(unread, read(unread), strict=True))
+            for at, (part, position, each) in enumerate(zip(parts, positions, spans)):
+                if isinstance(each, SpansFile):
+                    spans[at] = part.snapshot.spans[position] = known[each]
+        cells = [each.item(number) for each, number in zip(spans, numbers)]
+        starts, ends, first_bytes, last_bytes, pages = zip(*cells)
+        paged = [part.snapshot.paged[position] for part, position in zip(parts, positions)]
+        return cls(
+            scores=list(map(neg, ranks)),
+            documents=documents,
+            names=[part.names[position] or "" for part, position in zip(parts, positions)],
+            numbers=numbers,
+            starts=starts,
+            ends=ends,
+            pages=[page if has else None for page, has in zip(pages, paged)],
+            places=list(zip(texts, first_bytes, last_bytes)),
+        )
 
 
 class Chosen(NamedTuple):
@@ -229,9 +231,7 @@ class View:
             self._chosen.put(where, chosen)
         return chosen
 
-    def nearest(
-        self, queries: Vectors, k: int, chosen: Chosen | None, candidates: int | None, read: ReadSpans
-    ) -> list[list[Found]]:
+    def nearest(self, queries: Vectors, k: int, chosen: Chosen | None, candidates: int | None) -> list[list[Ranked]]:
         """The k best chunks for each query, by falling inner product, then document hash, then chunk number.
 
         Args:
@@ -239,20 +239,6 @@ class View:
             chosen: which documents take part; None for all.
             candidates: as for `nearest.nearest`.
         """
-        return _all_found(self._nearest(queries, k, chosen, candidates), read)
-
-    def nearest_with_vectors(
-        self, query: Vectors, k: int, chosen: Chosen | None, candidates: int | None, read: ReadSpans
-    ) -> tuple[list[Found], Vectors]:
-        """As `nearest`, for one query of shape (dimension,); and the vectors found, shape (found, dimension)."""
-        (best,) = self._nearest(query[np.newaxis], k, chosen, candidates)
-        codes = [part.snapshot.codes[row] for *_, row, part in best]
-        if not codes:
-            return [], np.empty((0, self.dimension), np.float32)
-        (found,) = _all_found([best], read)
-        return found, decode(np.stack(codes), self.dimension, self.codec)
-
-    def _nearest(self, queries: Vectors, k: int, chosen: Chosen | None, candidates: int | None) -> list[list[Ranked]]:
         answers: list[list[Ranked]] = [[] for _ in queries]
         selections = [part.alive for part in self.parts] if chosen is None else chosen.parts
         for part, selection in zip(self.parts, selections, strict=True):
@@ -265,6 +251,12 @@ class View:
             answer.sort()
             del answer[k:]
         return answers
+
+    def vectors(self, best: Sequence[Ranked]) -> Vectors:
+        """Of what was found, shape (found, dimension)."""
+        if not best:
+            return np.empty((0, self.dimension), np.float32)
+        return decode(np.stack([part.snapshot.codes[row] for *_, row, part in best]), self.dimension, self.codec)
 
 
 class Plan(NamedTuple):
