@@ -76,6 +76,17 @@ def test_a_product_gives_the_rows_and_scores_of_single_queries(
         assert [plain(each) for each in found] == one_by_one(snapshot, queries, min(k, 3), alive)
 
 
+@CODECS
+def test_a_scan_for_very_many_queries_gives_the_scores_of_single_ones(codec: Codec) -> None:
+    # FAISS would multiply matrices for as many: of few rows, which are scanned, too.
+    generator = np.random.default_rng(0)
+    snapshot = segment_of(unit(generator.standard_normal((30, DIMENSION))), codec).snapshot()
+    queries = unit(generator.standard_normal((2 * 128_000 // DIMENSION, DIMENSION)))
+    assert [plain(each) for each in nearest._each(snapshot, queries, 5, None)] == one_by_one(snapshot, queries, 5)
+    some = snapshot.selection(np.array([0]))
+    assert [plain(each) for each in nearest._each(snapshot, queries, 5, some)] == one_by_one(snapshot, queries, 5, some)
+
+
 def test_many_equal_scores_are_left_to_single_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = np.repeat(unit(np.random.default_rng(0).standard_normal((2, 24))), 500, axis=0)
     snapshot = segment_of(vectors).snapshot()

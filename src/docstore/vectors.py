@@ -36,9 +36,9 @@ _SUBNORMAL = np.float32(2.0**-140)
 
 _BYTES: Final = {"float16": 2, "float32": 4}  # a dimension of a code takes
 
-# From 128,000 queries on FAISS 1.15 multiplies matrices, and the last bit of a score then depends on the rest of the
-# batch, which exactness (invariant 7) must not allow. Far below that, so that results stay small in memory too.
-_QUERIES_AT_ONCE = 1024
+# Where the queries have 128,000 components together, FAISS 1.15 multiplies matrices, and the last bit of a score then
+# depends on the rest of the batch, which exactness (invariant 7) must not allow. Below that results are small, too.
+_COMPONENTS_AT_ONCE = 64_000
 
 _COPIED = 3 << 19  # bytes of codes that are copied before they are scanned: 2,048 of 384 halves
 
@@ -172,9 +172,8 @@ def scan(index: Any, queries: Vectors, k: int) -> tuple[Vectors, npt.NDArray[np.
         with one_thread():
             found: tuple[Vectors, npt.NDArray[np.int64]] = index.search(queries, k)
             return found
-    parts = [
-        index.search(queries[first : first + _QUERIES_AT_ONCE], k) for first in range(0, len(queries), _QUERIES_AT_ONCE)
-    ]
+    at_once = max(_COMPONENTS_AT_ONCE // queries.shape[1], 1)
+    parts = [index.search(queries[first : first + at_once], k) for first in range(0, len(queries), at_once)]
     return np.concatenate([scores for scores, _ in parts]), np.concatenate([rows for _, rows in parts])
 
 
