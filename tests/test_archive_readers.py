@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from docstore import IntegrityError, StoreLocked, search, subindexes, texts, views
+from docstore import IntegrityError, StoreLocked, covered, search, subindexes, texts, views
 from docstore import archive as archive_module
 from docstore.archive import ARCHIVE, Archive
 from docstore.segments import Addition, Codes, Segment
@@ -261,6 +261,19 @@ def test_no_more_codes_are_in_memory_together_than_so_many_bytes(filled: Path, m
             alice, asked = store.workspace("alice"), names_asked_for(store._parts.archive, monkeypatch)
             assert alice.search("ships", k=MANY) == hits
             assert [len(names) for names in asked if names[0].endswith(".faiss")] == expected
+
+
+def test_of_indexes_that_are_read_together_some_may_not_be_asked_for(filled: Path) -> None:
+    # As when another thread has appended the first of them meanwhile.
+    with open_store(filled) as store:
+        parts, alice = store._parts, store.workspace("alice")
+        with parts.database.read() as db:
+            rows, _ = covered.all_rows(db, covered.owners_of(db, alice._id), parts.pipeline.fingerprint)
+        every = [read() for read in subindexes.codes_of(parts, rows)]
+        assert len({codes.tobytes() for codes in every}) == MANY
+        for asked in ((2, 3), (1, MANY - 1), (0, 2)):
+            readers = subindexes.codes_of(parts, rows)
+            assert all(np.array_equal(readers[number](), every[number]) for number in asked)
 
 
 def test_a_damaged_index_among_others_is_named(filled: Path) -> None:

@@ -15,6 +15,7 @@ _SEARCH = "tests/test_search.py"
 _FILTERS = "tests/test_filters.py"
 _VIEWS = "tests/test_views.py"
 _DIFFERENCES = "tests/test_view_differences.py"
+_ARCHIVE_READERS = "tests/test_archive_readers.py"
 _NEAREST = "tests/test_nearest.py"
 _ROUNDED = "tests/test_rounded.py"
 _SUBINDEX = "tests/test_subindex.py"
@@ -145,6 +146,30 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_NEAREST}::test_a_product_gives_the_rows_and_scores_of_single_queries",),
     ),
     Mutant(
+        "product-cuts-equal-scores", "nearest.py",
+        "        if best < reach\n", "        if best <= reach\n",
+        "which of equal scores many queries find depends on how documents lie in memory",
+        (f"{_NEAREST}::test_a_product_gives_the_rows_and_scores_of_single_queries",),
+    ),
+    Mutant(
+        "many-queries-in-one-scan", "vectors.py",
+        "_COMPONENTS_AT_ONCE = 64_000", "_COMPONENTS_AT_ONCE = 640_000",
+        "a score's last bit depends on what else was asked for",
+        (f"{_NEAREST}::test_a_scan_for_very_many_queries_gives_the_scores_of_single_ones",),
+    ),
+    Mutant(
+        "codes-of-another-document", "subindexes.py",
+        "files.read_all_checked(INDEX_SUFFIX, wanted), number)", "files.read_all_checked(INDEX_SUFFIX, wanted))",
+        "a search scores one document with the vectors of another, where a thread was ahead",
+        (f"{_ARCHIVE_READERS}::test_of_indexes_that_are_read_together_some_may_not_be_asked_for",),
+    ),
+    Mutant(
+        "all-indexes-in-one-statement", "subindexes.py",
+        "(size > _CODES_TOGETHER or len(group.references) == _INDEXES_TOGETHER)", "size < 0",
+        "a first search holds a whole workspace in memory twice",
+        (f"{_ARCHIVE_READERS}::test_no_more_codes_are_in_memory_together_than_so_many_bytes",),
+    ),
+    Mutant(
         "filtered-after-the-top-k", "nearest.py",
         "        if len(scores) == total or (",
         "        if selection is not None or len(scores) == total or (",
@@ -233,13 +258,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "    with files.open_all(lacking, texts.SUFFIX) as opened:\n",
         "    with files._archive.reading(), files.open_all(lacking, texts.SUFFIX) as opened:\n",
         "a commit waits until what a search found is decompressed",
-        ("tests/test_archive_readers.py::test_a_search_holds_up_no_commit_but_while_it_opens_texts",),
+        (f"{_ARCHIVE_READERS}::test_a_search_holds_up_no_commit_but_while_it_opens_texts",),
     ),
     Mutant(
         "reads-in-one-transaction-for-ever", "archive.py",
         "            elif time.monotonic() > reading.until:\n                self._end(reading)\n", "",
         "a commit waits for all of many looks",
-        ("tests/test_archive_readers.py::test_a_commit_waits_for_no_more_than_some_looks",),
+        (f"{_ARCHIVE_READERS}::test_a_commit_waits_for_no_more_than_some_looks",),
     ),
     Mutant(
         "found-in-base-and-tail", "views.py",
