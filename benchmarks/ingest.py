@@ -148,7 +148,7 @@ def pieces_alone(folder: Path, documents: list[bytes]) -> float:
                     f"embeddings/{shard}/chunks.npy": bytes(128 + 20 * chunks),
                 }
                 for name, content in contents.items():
-                    staged.append((stage(folder / f"{4 * number} {len(staged)}", content), f"{folder}/{name}"))
+                    staged.append((stage(f"{folder}/{4 * number} {len(staged)}", content), f"{folder}/{name}"))
             publication = Publication([piece for piece, _ in staged], archive)
             with archive.writing():
                 for piece, target in staged:

@@ -277,7 +277,7 @@ def test_a_dead_owners_temporary_files_are_swept_and_a_living_ones_spared(store:
 
     tmp = folder / "tmp"
     living = Scratch(tmp)
-    living.file().write_bytes(b"work in progress")
+    Path(living.file()).write_bytes(b"work in progress")
     (tmp / ("d" * 32)).mkdir()
     (tmp / ("d" * 32) / "0").write_bytes(b"left by a crash")
     (tmp / ("d" * 32 + ".lock")).touch()

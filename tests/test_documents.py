@@ -149,7 +149,7 @@ def test_a_file_that_changes_while_it_is_added(
     path.write_bytes(NOTE * times)
     real = durable.stage_stream
 
-    def changed(source: Any, target: Path, size: int) -> durable.Staged:
+    def changed(source: Any, target: str, size: int) -> durable.Staged:
         with path.open("ab") as file:
             file.write(b" more")
         return real(source, target, size)

@@ -109,11 +109,11 @@ def test_a_file_that_cannot_be_synced_is_not_published(
     folder: Path, monkeypatch: pytest.MonkeyPatch, which: int
 ) -> None:
     monkeypatch.setattr(durable, "SMALL", 0)
-    syncs: list[Path] = []
+    syncs: list[str] = []
 
-    def fails(path: Path) -> None:
+    def fails(path: str) -> None:
         syncs.append(path)
-        if path.name == str(range(4 * MANY)[which]):
+        if Path(path).name == str(range(4 * MANY)[which]):
             raise OSError(errno.EIO, "Input/output error")
 
     with DocStore(folder, embedder=HashEmbedder()) as store:
@@ -195,7 +195,7 @@ def test_syncing_reaches_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.delattr(fcntl, "F_FULLFSYNC", raising=False)
     (tmp_path / "file").write_bytes(b"data")
-    durable.sync_files([tmp_path / "file"])
+    durable.sync_files([str(tmp_path / "file")])
     durable.sync_directory(tmp_path)
     assert synced == [(tmp_path / "file").stat().st_ino, tmp_path.stat().st_ino]
 
@@ -209,8 +209,8 @@ def test_a_file_is_whole_when_it_is_synced(folder: Path, monkeypatch: pytest.Mon
         sizes[str(Path(f"/proc/self/fd/{fd}").readlink())] = os.fstat(fd).st_size
         real_sync(fd)
 
-    def replace(source: Path, target: Path) -> None:
-        placed.append(sizes[str(source)] == source.stat().st_size > 0)
+    def replace(source: str, target: str) -> None:
+        placed.append(sizes[source] == Path(source).stat().st_size > 0)
         real_replace(source, target)
 
     monkeypatch.setattr(durable, "sync_file", sync)

@@ -23,7 +23,7 @@ def test_a_folder_that_is_being_left_is_not_a_dead_ones(tmp_path: Path, monkeypa
     with monkeypatch.context() as patch:
         done = first(patch, shutil, "rmtree", lambda: dead.append(scratch.count_dead(tmp_path / "tmp")))
         with Scratch(tmp_path / "tmp") as mine:
-            mine.file().write_bytes(b"work in progress")
+            Path(mine.file()).write_bytes(b"work in progress")
     assert done and dead == [0]
 
 
@@ -41,7 +41,7 @@ def test_one_sweeper_has_a_dead_folder(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_forked_child_has_no_part_in_its_parents_scratch(tmp_path: Path) -> None:
     tmp = tmp_path / "tmp"
     mine = Scratch(tmp)
-    mine.file().write_bytes(b"work in progress")
+    Path(mine.file()).write_bytes(b"work in progress")
     from_child, to_child = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:  # pragma: no cover
@@ -79,7 +79,7 @@ def test_threads_of_one_operation_share_its_scratch(tmp_path: Path, monkeypatch:
     with Scratch(tmp_path / "tmp") as mine:
         with ThreadPoolExecutor(2) as pool:
             paths = [future.result() for future in [pool.submit(mine.file) for _ in range(2)]]
-        assert len({path.parent for path in paths}) == 1
+        assert len({Path(path).parent for path in paths}) == 1
         assert len(list((tmp_path / "tmp").glob("*.lock"))) == 1
 
 

@@ -161,7 +161,7 @@ class ContentStore:
         finally:
             os.close(fd)
 
-    def place(self, publication: Publication, staged: Path, hash: str, suffix: str) -> None:
+    def place(self, publication: Publication, staged: str, hash: str, suffix: str) -> None:
         """Publishes a staged piece. Only under the catalog's write lock."""
         publication.place(staged, self._name(hash, suffix), self._folder)
 

@@ -61,7 +61,7 @@ def sync_file(fd: int) -> None:
         fcntl.fcntl(fd, full)
 
 
-def sync_directory(path: Path) -> None:
+def sync_directory(path: Path | str) -> None:
     """Makes the entries of a directory durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -70,12 +70,12 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def sync_files(paths: Sequence[Path]) -> None:
+def sync_files(paths: Sequence[str]) -> None:
     """Makes the bytes of files durable. Their directory entries are the publication's business."""
     _all_at_once(_sync_file_at, paths)
 
 
-def _sync_file_at(path: Path) -> None:
+def _sync_file_at(path: str) -> None:
     fd = os.open(path, os.O_RDONLY)
     try:
         sync_file(fd)
@@ -83,7 +83,7 @@ def _sync_file_at(path: Path) -> None:
         os.close(fd)
 
 
-def _all_at_once(sync: Callable[[Path], None], paths: Sequence[Path]) -> None:
+def _all_at_once(sync: Callable[[str], None], paths: Sequence[str]) -> None:
     def some(first: int, step: int) -> None:
         for path in paths[first::step]:
             sync(path)
@@ -140,7 +140,7 @@ def hash_stream(source: BinaryIO) -> tuple[str, int]:
     return hasher.hexdigest(), size
 
 
-def copy(source: BinaryIO, target: Path) -> tuple[str, int]:
+def copy(source: BinaryIO, target: str) -> tuple[str, int]:
     """Copies a stream into a new file, hashing on the way. Returns BLAKE3 and size of what was written.
 
     Raises:
@@ -174,7 +174,7 @@ def _read_block(source: BinaryIO) -> bytes:
 class Staged(NamedTuple):
     """A finished piece that waits to be published, which is what makes it durable."""
 
-    path: Path
+    path: str
     """The temporary file that holds it, or will if it is published as a file."""
     hash: str
     """BLAKE3 of its bytes."""
@@ -184,16 +184,19 @@ class Staged(NamedTuple):
 
     def read(self) -> bytes:
         """Its bytes."""
-        return self.path.read_bytes() if self.data is None else self.data
+        if self.data is not None:
+            return self.data
+        with open(self.path, "rb") as file:
+            return file.read()
 
     def write(self) -> None:
         """Makes the temporary file, unless it is there."""
-        if self.data is not None and not self.path.exists():
+        if self.data is not None and not Path(self.path).exists():
             with open(self.path, "xb") as file:
                 file.write(self.data)
 
 
-def stage(path: Path, data: bytes) -> Staged:
+def stage(path: str, data: bytes) -> Staged:
     """A piece with these bytes. Only a large one is written to the temporary file now: a small one may be packed."""
     hash = blake3(data).hexdigest()
     if len(data) <= SMALL:
@@ -203,7 +206,7 @@ def stage(path: Path, data: bytes) -> Staged:
     return Staged(path, hash, len(data))
 
 
-def stage_stream(source: BinaryIO, path: Path, size: int) -> Staged:
+def stage_stream(source: BinaryIO, path: str, size: int) -> Staged:
     """A piece of what a stream gives, in memory if it is small, without reading on when it turns out to be large.
 
     Args:
@@ -249,7 +252,7 @@ class Publication:
         self._stored: list[str] = []
         self._is_synced = False
 
-    def place(self, staged: Path, target: str, keep: Path) -> None:
+    def place(self, staged: str, target: str, keep: Path) -> None:
         """Moves `staged` to `target`, an absolute path, making directories below `keep`, which exists, as needed."""
         name = target[len(os.fspath(keep)) + 1 :]
         if (data := self._packed.get(staged)) is not None:
@@ -274,13 +277,13 @@ class Publication:
 
     def _clear(self, target: str) -> None:
         """Unlinks a damaged file in whose place a packed piece was put: readers look for a file first."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            os.unlink(target)  # noqa: PTH108  (of a Path: that takes longer than to find that there is none)
+        if os.access(target, os.F_OK):  # asked, not tried: there is none, and to raise an error takes longer
+            os.unlink(target)  # noqa: PTH108
             self._directories[_parent(target)] = None
 
     def sync(self) -> None:
         """After this returns, everything placed survives a power cut. The rows may be committed."""
-        _all_at_once(sync_directory, [Path(directory) for directory in self._directories])
+        _all_at_once(sync_directory, list(self._directories))
         if self._archive is not None:
             self._archive.commit()
             self._is_synced = True

@@ -46,9 +46,9 @@ class Scratch:
         """Names the folder, and the owner of claims."""
         return self._own()[1].name.removesuffix(_LOCK)
 
-    def file(self) -> Path:
-        """A path in the folder that nothing uses yet."""
-        return self._own()[2] / str(next(self._numbers))
+    def file(self) -> str:
+        """A path in the folder that nothing uses yet. Text: of each document there are four."""
+        return f"{self._own()[2]}/{next(self._numbers)}"
 
     def _own(self) -> tuple[int, Path, Path]:
         with self._opening:

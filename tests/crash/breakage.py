@@ -24,7 +24,7 @@ def break_durability(what: str) -> None:
             raise ValueError(what)
 
 
-def _sync_no_directory(path: Path) -> None:
+def _sync_no_directory(path: Path | str) -> None:
     """Leaves a directory's entries to chance."""
 
 

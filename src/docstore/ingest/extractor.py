@@ -57,7 +57,7 @@ class Extractor:
         _inherited.extend(self._idle)
         self._idle.clear()
 
-    def extract(self, document: Path | bytes, media_type: str | None = None) -> Extraction:
+    def extract(self, document: Path | str | bytes, media_type: str | None = None) -> Extraction:
         """The text of a document.
 
         Args:
@@ -74,7 +74,7 @@ class Extractor:
         raise extraction
 
     def extract_each(
-        self, documents: Sequence[Path | bytes], media_type: str | None = None
+        self, documents: Sequence[Path | str | bytes], media_type: str | None = None
     ) -> Generator[Extraction | Unreadable | StorageError, None, None]:
         """What `extract` returns or raises for each of some documents. One worker reads them, and begins with the next
         while the caller goes on with the last. To be closed by a caller who may not take them all."""
@@ -223,7 +223,7 @@ def _require_ready(ready: select.poll, deadline: float) -> None:
         raise TimeoutError
 
 
-def _request(document: Path | bytes, others: dict[str, Any]) -> bytes:
+def _request(document: Path | str | bytes, others: dict[str, Any]) -> bytes:
     """As `worker` reads it: a line of JSON, then as many bytes as that says."""
     data = document if isinstance(document, bytes) else b""
     where = {"bytes": len(data)} if isinstance(document, bytes) else {"path": str(document)}

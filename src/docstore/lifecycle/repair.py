@@ -265,7 +265,7 @@ def _set_aside(parts: Parts, finding: Finding, dry_run: bool, advice: str) -> Re
 def _move(parts: Parts, damaged: Expected, target: Path, scratch: Scratch) -> None:
     """Moves a damaged piece, which may be packed."""
     if damaged.path.exists():
-        publication, moved = Publication(), damaged.path
+        publication, moved = Publication(), str(damaged.path)
     else:
         with damaged.open() as file:
             staged = stage(scratch.file(), file.read())

@@ -37,7 +37,7 @@ def salvage(parts: Parts, dry_run: bool) -> list[Repair]:
         Scratch(parts.tmp) as scratch,
         storage_errors("making the archive anew"),
     ):
-        folder = scratch.file()
+        folder = Path(scratch.file())
         folder.mkdir()
         lost = _save(parts, db, folder)
         kept = free(parts.folder / QUARANTINE / ARCHIVE) if lost else None
