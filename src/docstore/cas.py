@@ -65,11 +65,12 @@ class ContentStore:
 
         A look at the size costs a microsecond; reading and hashing is for `verify`.
         """
+        piece = _sharded(hash, suffix)
         try:
             # Not of a Path: to make one takes three times as long as to look.
-            return os.stat(self._name(hash, suffix)).st_size == size  # noqa: PTH116
+            return os.stat(self._prefix + piece).st_size == size  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
-            return self._archive.size(self.packed_name(hash, suffix)) == size
+            return self._archive.size(f"{self._root_name}/{piece}") == size
 
     def open(self, hash: str, suffix: str) -> BinaryIO:
         """The piece, opened for reading. Raises what `durable.open_regular` does."""

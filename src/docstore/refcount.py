@@ -14,7 +14,7 @@ from docstore.contents import DocumentRow, SubindexRow, find_document
 from docstore.database import Database, checked, records, row, rows
 from docstore.lifetimes import FOREVER, Lifetime
 from docstore.metadata import decode
-from docstore.moments import NOW, spelled
+from docstore.moments import spelled
 from docstore.names import shown
 
 
@@ -41,8 +41,9 @@ class ReferenceRow(NamedTuple):
     spans_size: int | None
 
 
-_OWN = "name, metadata, added_at, avoided"
-_NAMES = ("hash", "name", "metadata", "added_at", "avoided", "media_type", "size", "pages", "hash", "chunks",
+_OWN_NAMES = ("name", "metadata", "added_at", "avoided")
+_OWN = ", ".join(_OWN_NAMES)
+_NAMES = ("hash", *_OWN_NAMES, "media_type", "size", "pages", "hash", "chunks",
           "index_hash", "index_size", "spans_hash", "spans_size")  # fmt: skip
 FROM_REFERENCES = """
     FROM refs r
@@ -125,18 +126,20 @@ def refer(
     Where it exists, a name or metadata (as `metadata.encode` spells it) that is not None replaces what is there;
     None leaves it.
     """
-    found = row(
-        db,
-        f"""INSERT INTO refs (workspace_id, document_id, name, metadata, added_at, avoided)
-            VALUES (?, ?, ?, ?, {NOW}, ?) ON CONFLICT DO NOTHING RETURNING {_OWN}""",
-        workspace, document.id, fallback_name if name is None else name, metadata or "{}", avoided,
-    )  # fmt: skip
-    if found is None:
+    own = fallback_name if name is None else name, metadata or "{}", spelled(moments.now()), avoided
+    # Without RETURNING, which takes a fifth of what linking a document takes.
+    made = db.execute(
+        """INSERT INTO refs (workspace_id, document_id, name, metadata, added_at, avoided)
+           VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING""",
+        (workspace, document.id, *own),
+    )
+    if not made.rowcount:
         _update(db, workspace, document, name, metadata)
         query = f"SELECT {_OWN} FROM refs WHERE workspace_id = ? AND document_id = ?"
-        (found,) = rows(db, query, workspace, document.id)
+        (own,) = records(db, _OWN_NAMES, query, workspace, document.id)
+    name, metadata, added_at, avoided = own
     return ReferenceRow(
-        document.hash, found["name"], decode(found["metadata"]), found["added_at"], found["avoided"],
+        document.hash, name, decode(metadata), added_at, avoided,
         document.media_type, document.size, document.pages, document.text.hash, vectors.chunks,
         vectors.index_hash, vectors.index_size, vectors.spans_hash, vectors.spans_size,
     )  # fmt: skip
