@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from docstore import InvalidArgument, Workspace, nearest, sketches
 from docstore.segments import Segment, Snapshot
 from docstore.testing import HashEmbedder
-from docstore.vectors import Codec, empty_index
+from docstore.vectors import Codec, empty_index, scan_each
 from tests.rows import rows_of
 
 DIMENSION = 384
@@ -59,9 +59,15 @@ def plain(best: nearest.Best) -> tuple[list[float], set[int]]:
 
 
 @CODECS
-@given(seed=st.integers(0, 10**6), rows=st.integers(8, 300), k=st.integers(1, 30), distinct=st.integers(1, 300))
+@given(
+    seed=st.integers(0, 10**6),
+    rows=st.integers(8, 300),
+    k=st.integers(1, 30),
+    distinct=st.integers(1, 300),
+    copied=st.integers(1, 300),
+)
 def test_a_product_gives_the_rows_and_scores_of_single_queries(
-    codec: Codec, seed: int, rows: int, k: int, distinct: int
+    codec: Codec, seed: int, rows: int, k: int, distinct: int, copied: int
 ) -> None:
     generator = np.random.default_rng(seed)
     vectors = unit(generator.standard_normal((distinct, 24)))[generator.integers(0, distinct, rows)]
@@ -72,8 +78,25 @@ def test_a_product_gives_the_rows_and_scores_of_single_queries(
     for alive in (None, snapshot.selection(np.flatnonzero(~dead))):
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(nearest, "_BLOCK", 32)
+            patched.setattr(nearest, "_COPIED", copied)
             found = nearest._by_product(snapshot, queries, min(k, 3), alive)
         assert [plain(each) for each in found] == one_by_one(snapshot, queries, min(k, 3), alive)
+
+
+def test_few_rows_are_copied_for_queries_together_however_many_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    some, copied = unit(generator.standard_normal((20, 24))), []
+    # Of the first vector there are more than are copied together; of the others, as many as for a few queries.
+    snapshot = segment_of(np.repeat(some, [nearest._COPIED + 1, *[1000] * 19], axis=0)).snapshot()
+
+    def noted(codes: Any, rows: Any, *others: Any) -> Any:
+        copied.append(len(rows))
+        return scan_each(codes, rows, *others)
+
+    monkeypatch.setattr(nearest, "scan_each", noted)
+    found = nearest._by_product(snapshot, some, 5, None)
+    assert [len(rows) for _, rows in found] == [nearest._COPIED + 1, *[1000] * 19]
+    assert copied == [4000, 4000, 4000, 4000, 3000]
 
 
 @CODECS

@@ -6,6 +6,8 @@ taken, nor what else was asked for or is stored.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 import numpy as np
 
 from docstore import rounded
@@ -28,6 +30,7 @@ _DECODING = 8  # queries whose scan takes as long as to decode the rows
 _WORTH = 12_000  # scores beyond these, of fewer than which a scan takes no longer than scoring what the product found
 _TOGETHER = 256  # queries in one product
 _BLOCK = 2048  # rows in one product: they and their scores stay in the processor's cache
+_COPIED = 4096  # of the rows it finds, for some queries together; a query that has more is scored alone
 _GROUP = 16  # rows, far from one another, of which the best sets what the others must reach
 _MOST = 1 << 22  # rows kept before their exact scores are known: more means that nearly all rows score the same
 
@@ -168,20 +171,33 @@ def _by_product(snapshot: Snapshot, queries: Vectors, k: int, selection: Selecti
         if len(found) > _MOST:
             return _each(snapshot, queries, k, selection)
     some, ends = found.rows()
-    if rows is not None:
-        some = rows[some]
-    reach = k + _SPARE
-    scores, numbers = scan_each(snapshot.codes, some, ends, snapshot.dimension, snapshot.codec, queries, reach)
-    counts = (scores >= scores[:, k - 1 : k]).sum(axis=1).tolist()
-    return [
-        (scores[query, :best], numbers[query, :best])
-        if best < reach
-        # There may be more that score as the k-th does, and that were not fetched.
-        else _best_of(
-            snapshot, queries[query : query + 1], k, some[(ends[query - 1] if query else 0) : ends[query]], None
-        )[0]
-        for query, best in enumerate(counts)
-    ]
+    return _best_of_each(snapshot, queries, k, some if rows is None else rows[some], ends)
+
+
+def _best_of_each(snapshot: Snapshot, queries: Vectors, k: int, some: Rows, ends: list[int]) -> list[Best]:
+    """As `_best_of`, of rows of its own for each query, k or more: they are given as to `scan_each`."""
+    bounds, reach = [0, *ends], k + _SPARE
+    best: list[Best] = []
+
+    def alone(query: int) -> Best:
+        own = some[bounds[query] : bounds[query + 1]]
+        return _best_of(snapshot, queries[query : query + 1], k, own, None)[0]
+
+    while (first := len(best)) < len(queries):
+        begin = bounds[first]
+        last = bisect_right(ends, begin + _COPIED, first)
+        if last == first:
+            best.append(alone(first))
+            continue
+        scores, rows = scan_each(
+            snapshot.codes, some[begin : bounds[last]], [end - begin for end in ends[first:last]],
+            snapshot.dimension, snapshot.codec, queries[first:last], reach,
+        )  # fmt: skip
+        counts = (scores >= scores[:, k - 1 : k]).sum(axis=1).tolist()
+        # Where all that was fetched scores as the k-th or better, there may be more that does.
+        best += [(scores[number, :count], rows[number, :count]) if count < reach else alone(first + number)
+                 for number, count in enumerate(counts)]  # fmt: skip
+    return best
 
 
 class _Found:

@@ -263,7 +263,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "lost-files-look-intact", "cas.py",
-        "            return self._archive.size(self.packed_name(hash, suffix)) == size",
+        '            return self._archive.size(f"{self._root_name}/{piece}") == size',
         "            return True",
         "a lost file is deduplicated onto",
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),

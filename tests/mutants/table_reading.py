@@ -147,9 +147,15 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "product-cuts-equal-scores", "nearest.py",
-        "        if best < reach\n", "        if best <= reach\n",
+        "if count < reach else", "if count <= reach else",
         "which of equal scores many queries find depends on how documents lie in memory",
         (f"{_NEAREST}::test_a_product_gives_the_rows_and_scores_of_single_queries",),
+    ),
+    Mutant(
+        "all-that-is-alike-is-copied", "nearest.py",
+        "bisect_right(ends, begin + _COPIED, first)", "len(queries)",
+        "many queries of a corpus of copies fill the memory",
+        (f"{_NEAREST}::test_few_rows_are_copied_for_queries_together_however_many_are_alike",),
     ),
     Mutant(
         "many-queries-in-one-scan", "vectors.py",
