@@ -48,6 +48,20 @@ def test_a_lost_piece_may_come_back_as_a_file_and_a_lost_file_as_a_packed_piece(
         assert store.verify().ok
 
 
+@pytest.mark.parametrize("target", ["", "nowhere"])
+def test_a_link_that_leads_nowhere_does_not_hide_a_packed_piece(tmp_path: Path, target: str) -> None:
+    hash = hash_of(notes()[0])
+    path = tmp_path / "store" / "documents" / hash[:2] / f"{hash}.txt"
+    with open_store(tmp_path / "store") as store:
+        path.parent.mkdir(parents=True)
+        path.symlink_to(target or path)  # to itself, or to nothing
+        assert len(store.workspace("alice").add_many(notes()).added) == MANY
+        assert not path.is_symlink()
+        with store.read(hash) as file:
+            assert file.read() == notes()[0]
+        assert store.verify().ok
+
+
 def test_a_sweep_removes_the_copy_that_does_not_count(filled: Path) -> None:
     for name, data in packed(filled).items():
         (filled / name).parent.mkdir(parents=True, exist_ok=True)

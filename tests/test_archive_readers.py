@@ -263,7 +263,9 @@ def test_no_more_codes_are_in_memory_together_than_so_many_bytes(filled: Path, m
             assert [len(names) for names in asked if names[0].endswith(".faiss")] == expected
 
 
-def test_of_indexes_that_are_read_together_some_may_not_be_asked_for(filled: Path) -> None:
+def test_of_indexes_that_are_read_together_some_may_not_be_asked_for(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # As when another thread has appended the first of them meanwhile.
     with open_store(filled) as store:
         parts, alice = store._parts, store.workspace("alice")
@@ -271,9 +273,30 @@ def test_of_indexes_that_are_read_together_some_may_not_be_asked_for(filled: Pat
             rows, _ = covered.all_rows(db, covered.owners_of(db, alice._id), parts.pipeline.fingerprint)
         every = [read() for read in subindexes.codes_of(parts, rows)]
         assert len({codes.tobytes() for codes in every}) == MANY
-        for asked in ((2, 3), (1, MANY - 1), (0, 2)):
-            readers = subindexes.codes_of(parts, rows)
-            assert all(np.array_equal(readers[number](), every[number]) for number in asked)
+        monkeypatch.setattr(subindexes, "_INDEXES_TOGETHER", 2)
+        for asked in ((2, 3), (1, MANY - 1), (0, 2, 4)):
+            ahead = subindexes._Ahead(parts, rows)
+            assert all(np.array_equal(ahead.codes(number), every[number]) for number in asked)
+            assert len(ahead._read) <= 1, "what was not asked for is dropped"
+
+
+def test_of_documents_of_one_text_the_index_is_read_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_store(tmp_path / "store") as store:
+        every = notes() + [each + ending for each in notes() for ending in (b"\n", b"\r\n")]
+        assert len(store.workspace("alice").add_many(every).added) == 2 * MANY
+    with open_store(tmp_path / "store") as store:
+        files, asked = store._parts.embeddings(store._parts.pipeline.fingerprint), []
+        read = files._packed_copies
+
+        def noted(*arguments: Any) -> Any:
+            found = read(*arguments)
+            asked.append(files._last_was_packed)
+            return found
+
+        monkeypatch.setattr(files, "_packed_copies", noted)
+        assert len(store.workspace("alice").search("ships", k=99)) == 3 * MANY
+        assert asked
+        assert all(asked)
 
 
 def test_a_damaged_index_among_others_is_named(filled: Path) -> None:

@@ -122,6 +122,27 @@ def test_names_of_file_objects_are_cleaned(alice: Workspace, name: Any, expected
     assert alice.add(file).name == expected
 
 
+def test_names_come_back_as_plain_text_whatever_text_was_given(store: DocStore) -> None:
+    class Text(str):
+        """As members of enumerations are."""
+
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            return "another"
+
+    workspace = store.workspace(Text("alice"))
+    document = workspace.add(NOTE, name=Text("note"))
+    linked = store.workspace("bob").link(document.hash, name=Text("note"))
+    for given, expected in (
+        (workspace.name, "alice"),
+        (document.name, "note"),
+        (linked.name, "note"),
+        (workspace.conversation(Text("talk")).name, "talk"),
+    ):
+        assert (type(given), given) == (str, expected)
+
+
 @pytest.mark.parametrize(
     "metadata",
     [

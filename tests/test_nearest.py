@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -108,6 +109,31 @@ def test_a_scan_for_very_many_queries_gives_the_scores_of_single_ones(codec: Cod
     assert [plain(each) for each in nearest._each(snapshot, queries, 5, None)] == one_by_one(snapshot, queries, 5)
     some = snapshot.selection(np.array([0]))
     assert [plain(each) for each in nearest._each(snapshot, queries, 5, some)] == one_by_one(snapshot, queries, 5, some)
+
+
+@pytest.fixture
+def eight_threads() -> Iterator[None]:
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(8)
+    yield
+    faiss.omp_set_num_threads(before)
+
+
+@CODECS
+@pytest.mark.usefixtures("eight_threads")
+def test_fewer_queries_than_threads_get_the_scores_of_single_ones(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(0)
+    snapshot = segment_of(unit(generator.standard_normal((17_000, 64))), codec).snapshot()
+    queries = unit(generator.standard_normal((9, 64)))
+    expected = one_by_one(snapshot, queries, 5)
+    for count in range(2, 10):
+        assert [plain(each) for each in nearest._each(snapshot, queries[:count], 5, None)] == expected[:count]
+    # And those that are left for a call of their own, where there are too many for one.
+    monkeypatch.setattr("docstore.vectors._COMPONENTS_AT_ONCE", 64 * 8)
+    assert [plain(each) for each in nearest._each(snapshot, queries, 5, None)] == expected
+    assert faiss.omp_get_max_threads() == 8
 
 
 def test_many_equal_scores_are_left_to_single_queries(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,7 @@ class ContentStore:
                 data = there.get(name)
                 if data is not None and len(data) == piece[2] and blake3(data).hexdigest() == piece[1]:
                     sound[piece] = data
-        self._last_was_packed = len(sound) == len(wanted)
+        self._last_was_packed = len(sound) == len(set(wanted))
         return sound
 
     def _read(self, hash: str, suffix: str, size: int) -> bytes:

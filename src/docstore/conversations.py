@@ -115,7 +115,7 @@ class Conversation:
         Raises:
             ConversationNotFound: it was deleted.
         """
-        check_name(role, "role")
+        role = check_name(role, "role")
         content = _checked(content)
         encoded = encode(metadata) or "{}"
         if isinstance(hits, str) or not isinstance(hits, Iterable):
@@ -157,7 +157,7 @@ class Conversation:
             ConversationNotFound: it was deleted.
             InvalidArgument: the workspace has another of that name.
         """
-        check_name(name, "The conversation's name")
+        name = check_name(name, "The conversation's name")
         with self._parts.accesses.change(self._workspace) as db:
             self._require(db)
             other = find(db, self._workspace, name)
@@ -240,7 +240,7 @@ def find(db: Database, workspace: int, name: str) -> int | None:
 
 def open_conversation(parts: Parts, workspace: int, name: str) -> Conversation:
     """As `Workspace.conversation`."""
-    check_name(name, "The conversation's name")
+    name = check_name(name, "The conversation's name")
     with parts.database.read() as db:
         id = find(db, workspace, name)
     if id is None and parts.readonly:

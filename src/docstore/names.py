@@ -22,8 +22,8 @@ def check_hash(hash: object) -> str:
     return hash
 
 
-def check_name(name: object, what: str) -> None:
-    """Refuses what cannot name a document or workspace.
+def check_name(name: object, what: str) -> str:
+    """Returns it, if it can name a document or workspace: as plain text, whatever kind of text it was.
 
     Raises:
         InvalidArgument: it is empty, too long, or holds what UTF-8 or SQLite cannot.
@@ -40,6 +40,7 @@ def check_name(name: object, what: str) -> None:
         raise InvalidArgument(f"{what} is {name!r}; such a beginning is kept for expired workspaces")
     if "\0" in name:
         raise InvalidArgument(f"{what} is {name!r}; it must not hold NUL")
+    return name if type(name) is str else "".join(name)
 
 
 def name_before(stored: str) -> str:

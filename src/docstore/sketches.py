@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from docstore.forking import in_child
-from docstore.vectors import Codec, Vectors, decode, one_thread
+from docstore.vectors import Codec, Vectors, decode, threads
 
 _TOGETHER = 32  # rows that are scanned at a time
 _AT_ONCE = 16_384  # rows that one search sketches: some tenth of a second, and not the seconds that a million take
@@ -43,7 +43,7 @@ class Piece(NamedTuple):
 
     def best(self, rotated: Vectors, count: int) -> tuple[Vectors, npt.NDArray[np.int64]]:
         """Estimated scores, falling, and rows, of those that are estimated best for a query of shape (1, dimension)."""
-        with one_thread():
+        with threads(1):
             estimates, rows = self.index.search(rotated, min(count, self.last - self.first))
         return estimates[0], rows[0] + self.first
 

@@ -154,7 +154,7 @@ class DocStore(Maintained, Versioned):
         Raises:
             WorkspaceNotFound: there is none and the store is read-only.
         """
-        check_name(name, "The workspace's name")
+        name = check_name(name, "The workspace's name")
         lifetime = Lifetime.of(ttl, sliding) if ttl is not None else self._lifetime
         began = moments.now()
         with self._parts.database.read() as db:
@@ -199,7 +199,7 @@ class DocStore(Maintained, Versioned):
         Raises:
             WorkspaceNotFound: there is none of this name.
         """
-        check_name(name, "The workspace's name")
+        name = check_name(name, "The workspace's name")
         self._parts.views.drop(self._parts.free_space(lambda: self._delete_workspace(name)))
 
     def _delete_workspace(self, name: str) -> int:
@@ -220,9 +220,9 @@ class DocStore(Maintained, Versioned):
             WorkspaceNotFound: none of this name is expired, or its grace period was over and it was deleted.
             WorkspaceExists: there is a workspace of the name already.
         """
-        check_name(name, "The workspace's name")
+        name = check_name(name, "The workspace's name")
         if new_name is not None:
-            check_name(new_name, "new_name")
+            new_name = check_name(new_name, "new_name")
         from docstore.lifecycle.expire import undelete
 
         wanted = new_name or name

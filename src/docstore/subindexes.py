@@ -6,9 +6,11 @@ are read several in one statement of the archive: of small ones the statement ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 
+from docstore.cas import Checked
 from docstore.covered import CoveredRow
 from docstore.errors import IntegrityError
 from docstore.parts import Parts
@@ -40,47 +42,44 @@ def read_spans(parts: Parts, wanted: list[SpansFile]) -> list[Spans]:
     return read
 
 
-def codes_of(parts: Parts, references: Iterable[CoveredRow]) -> list[Callable[[], Codes]]:
+def codes_of(parts: Parts, references: Sequence[CoveredRow]) -> list[Callable[[], Codes]]:
     """What reads each reference's codes when it is called; to be called in this order, each once. They have vectors.
 
     Raises, when called:
         FileNotFoundError: there is no such index.
         IntegrityError: it is damaged.
     """
-    readers: list[Callable[[], Codes]] = []
-    group, size = _Group(parts), 0
-    for reference in references:
-        assert reference.index_size is not None
-        size += reference.index_size
-        if group.references and (size > _CODES_TOGETHER or len(group.references) == _INDEXES_TOGETHER):
-            group, size = _Group(parts), reference.index_size
-        readers.append(partial(group.codes, len(group.references)))
-        group.references.append(reference)
-    return readers
+    ahead = _Ahead(parts, references)
+    return [partial(ahead.codes, number) for number in range(len(references))]
 
 
-class _Group:
-    """Indexes that are read when the first of them is asked for."""
+class _Ahead:
+    """Indexes that are read some at a time, when the first of them is asked for."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, references: Sequence[CoveredRow]) -> None:
         self._parts = parts
+        self._references = references
         self._read: dict[int, bytes] = {}
-        self.references: list[CoveredRow] = []
 
     def codes(self, number: int) -> Codes:
         if number not in self._read:
             self._read_from(number)
-        reference, pipeline = self.references[number], self._parts.pipeline
+        reference, pipeline = self._references[number], self._parts.pipeline
         codes = decode_index(self._read.pop(number), pipeline.dimension, pipeline.codec)
         _require_count(reference.text, "vectors", len(codes), reference.chunks)
         return codes
 
     def _read_from(self, number: int) -> None:
-        files = self._parts.embeddings(self._parts.pipeline.fingerprint)
-        wanted = []
-        for each in self.references[number:]:
+        wanted: list[Checked] = []
+        size = 0
+        for each in islice(self._references, number, number + _INDEXES_TOGETHER):
             assert each.index_hash is not None and each.index_size is not None
+            size += each.index_size
+            if wanted and size > _CODES_TOGETHER:
+                break
             wanted.append((each.text, each.index_hash, each.index_size))
+        files = self._parts.embeddings(self._parts.pipeline.fingerprint)
+        # In place of what is left of those before: another thread was ahead with it.
         self._read = dict(enumerate(files.read_all_checked(INDEX_SUFFIX, wanted), number))
 
 

@@ -164,16 +164,18 @@ def decode(codes: npt.NDArray[np.uint8], dimension: int, codec: Codec) -> Vector
 def scan(index: Any, queries: Vectors, k: int) -> tuple[Vectors, npt.NDArray[np.int64]]:
     """FAISS's search: scores and rows, each of shape (queries, k); there are k rows or more.
 
-    A single query runs on one thread. Waking a second takes several times what the query does; and from some 16,000
-    rows on `IndexFlat` splits a single query between threads with another kernel, whose scores differ in the last bit
-    from a batch's.
+    On no more threads than there are queries: with fewer queries, from some 8,000 rows on, `IndexFlat` splits the rows
+    between threads, with another kernel, whose scores differ in the last bit. And to wake a second thread takes several
+    times what a query does.
     """
-    if len(queries) == 1:
-        with one_thread():
-            found: tuple[Vectors, npt.NDArray[np.int64]] = index.search(queries, k)
-            return found
-    at_once = max(_COMPONENTS_AT_ONCE // queries.shape[1], 1)
-    parts = [index.search(queries[first : first + at_once], k) for first in range(0, len(queries), at_once)]
+    at_once, parts = max(_COMPONENTS_AT_ONCE // queries.shape[1], 1), []
+    for first in range(0, len(queries), at_once):
+        some = queries[first : first + at_once]
+        with threads(len(some)):
+            parts.append(index.search(some, k))
+    if len(parts) == 1:
+        only: tuple[Vectors, npt.NDArray[np.int64]] = parts[0]
+        return only
     return np.concatenate([scores for scores, _ in parts]), np.concatenate([rows for _, rows in parts])
 
 
@@ -187,7 +189,7 @@ def scan_some(
     at_once = max(_COPIED // size, 1)
     buffer = np.empty(header + min(len(some), at_once) * size, np.uint8)
     index, parts = None, []
-    with one_thread():
+    with threads(1):
         for first in range(0, len(some), at_once):
             rows = some[first : first + at_once]
             # Not as `raise`, the default: NumPy then copies all of it once more, and these rows are known to exist.
@@ -232,7 +234,7 @@ def scan_each(
     index.replace_invlists(lists)
     index.ntotal, index.is_trained = len(some), True
     own = np.arange(len(ends), dtype=np.int64)[:, np.newaxis]
-    with one_thread():
+    with threads(1):
         found: tuple[Vectors, npt.NDArray[np.int64]] = index.search_preassigned(
             queries, k, own, np.zeros(own.shape, np.float32)
         )
@@ -248,10 +250,10 @@ def _inverted(dimension: int, codec: Codec, lists: int) -> Any:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """FAISS on one OpenMP thread. The setting is the calling thread's own."""
+def threads(most: int) -> Iterator[None]:
+    """FAISS on no more OpenMP threads than so many. The setting is the calling thread's own."""
     before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
+    faiss.omp_set_num_threads(min(most, before))
     try:
         yield
     finally:

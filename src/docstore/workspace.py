@@ -81,7 +81,7 @@ class Workspace(Searchable, Lending, Bounded):
         from docstore.ingest.incoming import Incoming
 
         if name is not None:
-            check_name(name, "name")
+            name = check_name(name, "name")
         encoded = encode(metadata)
         with self._scratch() as scratch:
             read = source.read(document, scratch, name, self._use)  # the workspace must not expire meanwhile
@@ -158,7 +158,7 @@ class Workspace(Searchable, Lending, Bounded):
         from docstore.ingest.incoming import Incoming
 
         if name is not None:
-            check_name(name, "name")
+            name = check_name(name, "name")
         self._require_linking([hash])
         encoded = encode(metadata)
         with self._scratch() as scratch:

@@ -345,6 +345,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_ARCHIVE_DAMAGE}::test_a_lost_piece_may_come_back_as_a_file_and_a_lost_file_as_a_packed_piece",),
     ),
     Mutant(
+        "links-hide-packed-pieces", "durable.py",
+        "if os.path.lexists(target):", "if os.access(target, os.F_OK):",
+        "a link that leads nowhere stands before the piece that was just stored",
+        (f"{_ARCHIVE_DAMAGE}::test_a_link_that_leads_nowhere_does_not_hide_a_packed_piece",),
+    ),
+    Mutant(
         "written-to-a-removed-archive", "archive.py",
         "        if taken.inode == now:\n",
         "        if taken.inode:\n",

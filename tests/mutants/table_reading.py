@@ -152,6 +152,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_NEAREST}::test_a_product_gives_the_rows_and_scores_of_single_queries",),
     ),
     Mutant(
+        "more-threads-than-queries", "vectors.py",
+        "        with threads(len(some)):\n", "        with threads(64):\n",
+        "a score's last bit depends on how many cores there are and on what else was asked for",
+        (f"{_NEAREST}::test_fewer_queries_than_threads_get_the_scores_of_single_ones",),
+    ),
+    Mutant(
         "all-that-is-alike-is-copied", "nearest.py",
         "bisect_right(ends, begin + _COPIED, first)", "len(queries)",
         "many queries of a corpus of copies fill the memory",
@@ -171,7 +177,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "all-indexes-in-one-statement", "subindexes.py",
-        "(size > _CODES_TOGETHER or len(group.references) == _INDEXES_TOGETHER)", "size < 0",
+        "            if wanted and size > _CODES_TOGETHER:\n                break\n", "",
         "a first search holds a whole workspace in memory twice",
         (f"{_ARCHIVE_READERS}::test_no_more_codes_are_in_memory_together_than_so_many_bytes",),
     ),
