@@ -73,14 +73,19 @@ class Snapshot:
     """Which have pages, and the same holds."""
     spans: list[Spans | SpansFile]
     """Of each document, and the same holds. Who has read a file puts what it holds in its place."""
-    ends: Rows
-    """One past each document's last row, shape (documents,)."""
+    bounds: Rows
+    """Of each document the first row, and one past the last of all, shape (documents + 1,)."""
     sketcher: Sketcher
     """Has sketches of the rows, once it has made them."""
     rounder: Rounder
     """Has the rows rounded, once it has done that."""
     dimension: int
     codec: Codec
+
+    @property
+    def ends(self) -> Rows:
+        """One past each document's last row, shape (documents,)."""
+        return self.bounds[1:]
 
     def documents_of(self, rows: Rows) -> Rows:
         """The positions of the documents that some rows belong to."""
@@ -91,8 +96,8 @@ class Snapshot:
         position = self.positions.get(key)
         if position is None or position >= len(self.ends):
             return None
-        rows = slice(int(self.ends[position - 1]) if position else 0, int(self.ends[position]))
-        codes = self.codes[rows]
+        first, last = self.bounds[position : position + 2].tolist()
+        codes = self.codes[first:last]
         return Addition(key, len(codes), lambda: codes, self.spans[position], self.paged[position])
 
     def selection(self, positions: npt.NDArray[np.int64]) -> Selection:
@@ -120,7 +125,7 @@ class Segment:
         self._paged: list[bool] = []
         self._names: dict[str, str] = {}
         self._spans: list[Spans | SpansFile] = []
-        self._ends: list[int] = []
+        self._bounds: list[int] = [0]
         self._sketcher, self._rounder = Sketcher(dimension, codec), Rounder(dimension, codec)
         self._allocate(rows)
         self._snapshot: Snapshot | None = None
@@ -167,7 +172,7 @@ class Segment:
             self._codes[self._used : last] = codes
             # The key last: whoever finds it finds its rows.
             self._used = last
-            self._ends.append(last)
+            self._bounds.append(last)
             self._paged.append(addition.paged)
             self._spans.append(addition.spans)
             self._keys.append(addition.key)
@@ -185,7 +190,7 @@ class Segment:
                 index = index_in(self._buffer, self._used, self._dimension, self._codec)
                 self._snapshot = Snapshot(
                     index, self._codes[: self._used], self._keys, self._positions, self._latest,
-                    self._earlier, self._paged, self._spans, np.array(self._ends, np.int64), self._sketcher,
+                    self._earlier, self._paged, self._spans, np.array(self._bounds, np.int64), self._sketcher,
                     self._rounder, self._dimension, self._codec,
                 )  # fmt: skip
             return self._snapshot

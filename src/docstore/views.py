@@ -86,9 +86,9 @@ class Part(NamedTuple):
     def ranked(self, best: list[Best]) -> Iterator[list[Ranked]]:
         """The best rows for each query."""
         # Of all queries at once: NumPy takes longer to begin than to go on.
-        scores, rows = (np.concatenate(each) for each in zip(*best))
+        scores, rows = best[0] if len(best) == 1 else (np.concatenate(each) for each in zip(*best))
         positions = self.snapshot.documents_of(rows)
-        numbers = rows - np.where(positions > 0, self.snapshot.ends[positions - 1], 0)
+        numbers = rows - self.snapshot.bounds[positions]
         ranks, at, rows_at, numbers_at = (each.tolist() for each in (-scores, positions, rows, numbers))
         keys = map(self.snapshot.keys.__getitem__, at)
         ranked = zip(ranks, keys, numbers_at, at, rows_at, repeat(self))
