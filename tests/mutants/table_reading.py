@@ -129,7 +129,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "(len(found) >= k and scores[-1] < found[k - 1])",
         "len(found) >= k",
         "which of equal scores are found depends on how documents lie in memory",
-        (f"{_VIEWS}::test_any_division_gives_the_answer_of_one_index",),
+        (f"{_NEAREST}::test_a_product_gives_the_rows_and_scores_of_single_queries",),
     ),
     Mutant(
         "gone-and-found-by-two-stages", "nearest.py",
