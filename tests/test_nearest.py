@@ -107,8 +107,6 @@ def test_a_scan_for_very_many_queries_gives_the_scores_of_single_ones(codec: Cod
     snapshot = segment_of(unit(generator.standard_normal((30, DIMENSION))), codec).snapshot()
     queries = unit(generator.standard_normal((2 * 128_000 // DIMENSION, DIMENSION)))
     assert [plain(each) for each in nearest._each(snapshot, queries, 5, None)] == one_by_one(snapshot, queries, 5)
-    some = snapshot.selection(np.array([0]))
-    assert [plain(each) for each in nearest._each(snapshot, queries, 5, some)] == one_by_one(snapshot, queries, 5, some)
 
 
 @pytest.fixture

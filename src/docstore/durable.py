@@ -278,7 +278,7 @@ class Publication:
     def _clear(self, target: str) -> None:
         """Unlinks a damaged file in whose place a packed piece was put: readers look for a file first."""
         if os.path.lexists(target):  # asked, not tried: mostly there is none, and to raise an error takes longer
-            os.unlink(target)  # noqa: PTH108
+            os.unlink(target)  # noqa: PTH108  (as text, like all targets)
             self._directories[_parent(target)] = None
 
     def sync(self) -> None:
