@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from docstore.conversations import ConversationInfo as ConversationInfo
     from docstore.conversations import Message as Message
     from docstore.conversations import Source as Source
+    from docstore.documents import Document as Document
     from docstore.errors import ConversationNotFound as ConversationNotFound
     from docstore.errors import DocStoreError as DocStoreError
     from docstore.errors import DocumentNotFound as DocumentNotFound
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from docstore.ingest.embed import Embedder as Embedder
     from docstore.ingest.embed import SentenceTransformerEmbedder as SentenceTransformerEmbedder
     from docstore.ingest.limits import Limits as Limits
-    from docstore.lifetimes import WorkspaceInfo as WorkspaceInfo
-    from docstore.model import Document as Document
     from docstore.model import Hit as Hit
     from docstore.quotas import StoreQuota as StoreQuota
     from docstore.quotas import WorkspaceQuota as WorkspaceQuota
@@ -51,12 +50,14 @@ if TYPE_CHECKING:
     from docstore.reports import VerifyReport as VerifyReport
     from docstore.store import DocStore as DocStore
     from docstore.workspace import Workspace as Workspace
+    from docstore.workspace_info import WorkspaceInfo as WorkspaceInfo
 
 __version__ = "0.2.0"
 
 # Loaded when first used (PEP 562): the processes that only extract text start without FAISS, NumPy and SQLite.
 _HOMES = {
     "docstore.conversations": ("Conversation", "ConversationInfo", "Message", "Source"),
+    "docstore.documents": ("Document",),
     "docstore.errors": (
         "ConversationNotFound", "DocStoreError", "DocumentNotFound", "EmbeddingError", "IntegrityError",
         "InvalidArgument", "LinkForbidden", "PipelineMismatch", "QuotaExceeded", "QuotaWarning", "StorageError",
@@ -65,8 +66,7 @@ _HOMES = {
     ),
     "docstore.ingest.embed": ("Embedder", "SentenceTransformerEmbedder"),
     "docstore.ingest.limits": ("Limits",),
-    "docstore.lifetimes": ("WorkspaceInfo",),
-    "docstore.model": ("Document", "Hit"),
+    "docstore.model": ("Hit",),
     "docstore.quotas": ("StoreQuota", "WorkspaceQuota"),
     "docstore.replacements": ("Replacement", "Rollback", "Version"),
     "docstore.reports": (
@@ -75,6 +75,7 @@ _HOMES = {
     ),
     "docstore.store": ("DocStore",),
     "docstore.workspace": ("Workspace",),
+    "docstore.workspace_info": ("WorkspaceInfo",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

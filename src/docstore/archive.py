@@ -51,7 +51,7 @@ class _Connection(sqlite3.Connection):
     """Whether its schema was looked at."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Reading:
     """A thread's looks at the archive in one transaction."""
 

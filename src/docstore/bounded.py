@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from docstore import lifetimes, quotas, refcount
-from docstore.lifetimes import Lifetime, WorkspaceInfo
+import docstore
+from docstore import lifetimes, refcount
+from docstore.lifetimes import Lifetime
 from docstore.parts import Parts
-from docstore.quotas import WorkspaceQuota
+
+# Quotas and what is known of a workspace are imported where they are used, as in `maintenance`.
 
 
 class Bounded:
@@ -38,18 +40,24 @@ class Bounded:
             logical_bytes: the sum of their sizes, whoever else has them too; None: any.
             warn_at: the share of a limit from which on adding warns, once, with a QuotaWarning.
         """
+        from docstore import quotas
+
         most = quotas.amount("documents", documents), quotas.amount("logical_bytes", logical_bytes)
         share = quotas.thousandths("warn_at", warn_at, 1, 1000)
         with self._parts.database.write() as db:
             refcount.require_workspace(db, self._id)
             quotas.limit_workspace(db, self._id, *most, share)
 
-    def quota(self) -> WorkspaceQuota:
+    def quota(self) -> docstore.WorkspaceQuota:
         """How much the workspace references, and may."""
+        from docstore import quotas
+
         with self._parts.database.read() as db:
             return quotas.of_workspace(db, self._id)
 
-    def info(self) -> WorkspaceInfo:
+    def info(self) -> docstore.WorkspaceInfo:
         """When it was made and last used, and when it expires."""
+        from docstore import workspace_info
+
         with self._parts.database.read() as db:
-            return lifetimes.info(db, self._id)
+            return workspace_info.info(db, self._id)

@@ -18,14 +18,14 @@ from docstore.cli_arguments import MINIMUM_PREFIX, AsJson, WorkspaceName, durati
 from docstore.cli_layout import count
 from docstore.cli_output import ExitCode, confirmed, errors_shown, fields_of, progress_bar, show, show_error
 from docstore.cli_store import Access, Settings, existing, opened
+from docstore.documents import Document
 from docstore.errors import InvalidArgument, WorkspaceNotFound
-from docstore.model import Document
 from docstore.reports import AddReport
 
 if TYPE_CHECKING:  # imported where used: `--help` and usage errors need neither FAISS nor SQLite
-    from docstore.lifetimes import WorkspaceInfo
     from docstore.store import DocStore
     from docstore.workspace import Workspace
+    from docstore.workspace_info import WorkspaceInfo
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from docstore.documents import Document
 from docstore.errors import DocumentNotFound, InvalidArgument, UnreadableDocument
-from docstore.model import Document
 from docstore.reports import Failure
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and errors as JSON too.")]

@@ -14,7 +14,7 @@ from docstore.errors import InvalidArgument
 from docstore.reports import ExpireReport
 
 if TYPE_CHECKING:  # imported where used: see cli.py
-    from docstore.lifetimes import WorkspaceInfo
+    from docstore.workspace_info import WorkspaceInfo
 
 app = typer.Typer()
 

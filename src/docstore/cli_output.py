@@ -35,8 +35,9 @@ from docstore.cli_layout import (
     table,
     wide,
 )
+from docstore.documents import Document
 from docstore.errors import DocStoreError, QuotaWarning
-from docstore.model import Document, Hit
+from docstore.model import Hit
 from docstore.reports import (
     AddReport,
     CollectReport,
@@ -53,8 +54,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from docstore.conversations import Conversation, ConversationInfo
-    from docstore.lifetimes import WorkspaceInfo
     from docstore.replacements import Version
+    from docstore.workspace_info import WorkspaceInfo
 
 
 class ExitCode(IntEnum):

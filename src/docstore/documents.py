@@ -1,13 +1,44 @@
-"""From rows of the catalog to the `Document` that callers receive."""
+"""A document as callers receive it, and how rows of the catalog become one. A search needs none of this."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
+from typing import Any
 
 from docstore.contents import DocumentRow
-from docstore.model import Document
 from docstore.moments import parsed
 from docstore.refcount import ReferenceRow
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document, as one workspace refers to it.
+
+    From `DocStore.document` it is seen without any workspace: then `name` is None, `metadata` is empty and
+    `added_at` is when the bytes were stored.
+    """
+
+    hash: str
+    """BLAKE3 of the bytes, 64 lowercase hexadecimal characters."""
+    name: str | None
+    """What this workspace calls it."""
+    media_type: str
+    """`application/pdf`, `text/html`, `text/markdown` or `text/plain`, decided from the content."""
+    size: int
+    """Bytes of the document itself."""
+    chunks: int
+    """Chunks under the pipeline the store was opened with; 0 when that pipeline has not seen its text."""
+    pages: int | None
+    """Pages, for types that have them."""
+    metadata: Mapping[str, Any]
+    """What this workspace attached to the reference. JSON values."""
+    added_at: datetime
+    """When the reference was made, UTC."""
+    reused: bool
+    """True when making the reference embedded nothing: the store held the text's vectors already."""
 
 
 def document_of(row: ReferenceRow) -> Document:

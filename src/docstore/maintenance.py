@@ -6,12 +6,10 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import docstore
-from docstore import quotas
 from docstore.database import BESIDE, CATALOG, row
 from docstore.durable import storage_errors
 from docstore.errors import IntegrityError
 from docstore.parts import Parts
-from docstore.quotas import StoreQuota
 
 # The work itself is imported where it is used: a process that only searches answers sooner without it. So are reports,
 # which annotations find in `docstore`, whoever asks for them (tools that make forms of signatures do).
@@ -114,6 +112,8 @@ class Maintained:
             workspace_logical_bytes: `logical_bytes`, likewise.
             warn_at: the share of `physical_bytes` from which on adding warns, once, with a QuotaWarning.
         """
+        from docstore import quotas
+
         most = quotas.amount("physical_bytes", physical_bytes)
         kept = None if keep_free is None else quotas.thousandths("keep_free", keep_free, 0, 999)
         documents = quotas.amount("workspace_documents", workspace_documents)
@@ -122,8 +122,10 @@ class Maintained:
         with self._parts.database.write() as db:
             quotas.limit_store(db, most, kept, documents, size, share)
 
-    def quota(self) -> StoreQuota:
+    def quota(self) -> docstore.StoreQuota:
         """How much the store holds, and may, and what its disk has left."""
+        from docstore import quotas
+
         with self._parts.database.read() as db, storage_errors("measuring the disk"):
             return quotas.of_store(db, self._parts.folder)
 

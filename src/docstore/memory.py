@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from docstore.forking import in_child
@@ -19,11 +18,11 @@ class Weighed(Protocol):
         """Memory it takes, in bytes."""
 
 
-@dataclass(slots=True)
 class _Share:
-    part: Weighed  # kept, so that no other gets its id
-    users: int = 0
-    counted: int = 0
+    def __init__(self, part: Weighed) -> None:
+        self.part = part  # kept, so that no other gets its id
+        self.users = 0
+        self.counted = 0
 
 
 class Memory:

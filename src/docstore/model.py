@@ -1,43 +1,13 @@
-"""A document as callers give it, and a document and a hit as they receive them: frozen, without behaviour."""
+"""What callers give, and what a search gives them: frozen, without behaviour."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 AnySource = str | os.PathLike[str] | bytes | BinaryIO
-"""A path, bytes or a binary file object."""
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A document, as one workspace refers to it.
-
-    From `DocStore.document` it is seen without any workspace: then `name` is None, `metadata` is empty and
-    `added_at` is when the bytes were stored.
-    """
-
-    hash: str
-    """BLAKE3 of the bytes, 64 lowercase hexadecimal characters."""
-    name: str | None
-    """What this workspace calls it."""
-    media_type: str
-    """`application/pdf`, `text/html`, `text/markdown` or `text/plain`, decided from the content."""
-    size: int
-    """Bytes of the document itself."""
-    chunks: int
-    """Chunks under the pipeline the store was opened with; 0 when that pipeline has not seen its text."""
-    pages: int | None
-    """Pages, for types that have them."""
-    metadata: Mapping[str, Any]
-    """What this workspace attached to the reference. JSON values."""
-    added_at: datetime
-    """When the reference was made, UTC."""
-    reused: bool
-    """True when making the reference embedded nothing: the store held the text's vectors already."""
+"""A document to add: a path, bytes or a binary file object."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ QUARANTINE = "quarantine"
 """The folder for what is damaged and cannot be restored. Nothing reads it; its files are the user's to delete."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Parts:
     """What an open store is made of."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from docstore.documents import Document
 from docstore.errors import DocStoreError
-from docstore.model import Document
 
 
 @dataclass(frozen=True, slots=True)

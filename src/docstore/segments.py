@@ -53,7 +53,7 @@ class Addition(NamedTuple):
     """Whether the document is of a type that has pages."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)  # what else it could have is compiled when this is imported
 class Snapshot:
     """The rows that a segment had at one moment. Immutable; safe for threads."""
 

@@ -8,24 +8,23 @@ from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from docstore import contents, lifetimes, moments, refcount
+import docstore
+from docstore import contents, moments, refcount
 from docstore.accesses import Accesses
 from docstore.archive import Archive
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow
 from docstore.database import BESIDE, CATALOG, CatalogDatabase
-from docstore.documents import stored_document
 from docstore.durable import storage_errors, sync_directory
 from docstore.errors import DocumentNotFound, IntegrityError, InvalidArgument, StoreVersionError, WorkspaceNotFound
 from docstore.filesystem import refuse_network
 from docstore.ingest.embed import Embedder, SentenceTransformerEmbedder
 from docstore.ingest.extractor import Extractor
-from docstore.ingest.limits import Limits
 from docstore.ingest.pipeline import Pipeline
-from docstore.lifetimes import Lifetime, WorkspaceInfo
+from docstore.lifetimes import Lifetime
 from docstore.maintenance import Maintained
 from docstore.memory import Memory
-from docstore.model import AnySource, Document
+from docstore.model import AnySource
 from docstore.names import check_hash, check_name
 from docstore.parts import Parts
 from docstore.reserve import RESERVE, Reserve
@@ -60,7 +59,7 @@ class DocStore(Maintained, Versioned):
         codec: Codec = "float16",
         chunk_size: int = 1000,
         chunk_overlap: int = 200,
-        limits: Limits | None = None,
+        limits: docstore.Limits | None = None,
         cache_bytes: int = 1 << 30,
         timeout: float = 60.0,
         readonly: bool = False,
@@ -95,7 +94,7 @@ class DocStore(Maintained, Versioned):
         for name, value in (("cache_bytes", cache_bytes), ("timeout", timeout)):
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
                 raise InvalidArgument(f"{name} is {value!r}; it must be a number that is not negative")
-        if limits is not None and not isinstance(limits, Limits):
+        if limits is not None and not isinstance(limits, docstore.Limits):
             raise InvalidArgument(f"limits is a {type(limits).__name__}; it must be docstore.Limits")
         self._lifetime = Lifetime.of(default_ttl, default_sliding)
         root = Path(folder).absolute()
@@ -116,7 +115,7 @@ class DocStore(Maintained, Versioned):
             documents=ContentStore(root, "documents", archive),
             texts=ContentStore(root, "texts", archive),
             pipeline=pipeline,
-            extractor=Extractor(limits or Limits()),
+            extractor=Extractor(limits),
             memory=memory,
             views=Views(memory),
             reserve=reserve,
@@ -228,14 +227,16 @@ class DocStore(Maintained, Versioned):
         wanted = new_name or name
         return Workspace(self._parts, undelete(self._parts, name, wanted), wanted)
 
-    def expired(self) -> list[WorkspaceInfo]:
+    def expired(self) -> list[docstore.WorkspaceInfo]:
         """The workspaces that `undelete` can bring back, the first that expired first."""
+        from docstore import workspace_info
+
         with self._parts.database.read() as db:
-            return lifetimes.expired(db)
+            return workspace_info.expired(db)
 
     # -- documents ------------------------------------------------------------------------------------------------
 
-    def document(self, hash: str) -> Document:
+    def document(self, hash: str) -> docstore.Document:
         """A stored document, without any workspace's name or metadata for it.
 
         Raises:
@@ -244,6 +245,8 @@ class DocStore(Maintained, Versioned):
         with self._parts.database.read() as db:
             found = self._stored(contents.find_document(db, check_hash(hash)), hash)
             subindex = contents.find_subindex(db, found.text, self._parts.pipeline.fingerprint)
+        from docstore.documents import stored_document
+
         return stored_document(found, subindex.chunks if subindex is not None else 0)
 
     def refcount(self, hash: str) -> int:

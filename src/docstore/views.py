@@ -173,7 +173,7 @@ class Coverage(NamedTuple):
     """For each of its parts, the id of each document of the segment. Of those it does not cover they say nothing."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class View:
     """What a search of one version of a workspace, and of what it includes, goes through."""
 
@@ -185,9 +185,9 @@ class View:
     """By document, once a filter has asked for it."""
     coverage: Coverage | None = field(default=None)
     """None where the next view is not made from this one."""
-    _chosen: Memory = field(init=False, repr=False)
+    _chosen: Memory = field(init=False)
     """What filters on metadata chose. Goes with the view, so what it rests on never changes."""
-    _metadata_bytes: int = field(init=False, repr=False)
+    _metadata_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._chosen = Memory(self._may_keep)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import docstore
 from docstore import refcount
 from docstore.bounded import Bounded
-from docstore.documents import document_of
 from docstore.errors import (
     DocStoreError,
     DocumentNotFound,
@@ -23,7 +22,7 @@ from docstore.errors import (
 )
 from docstore.lending import Lending
 from docstore.metadata import encode
-from docstore.model import AnySource, Document
+from docstore.model import AnySource
 from docstore.names import check_hash, check_name
 from docstore.parts import Parts
 from docstore.scratch import Scratch
@@ -59,7 +58,7 @@ class Workspace(Searchable, Lending, Bounded):
 
     def add(
         self, document: AnySource, *, name: str | None = None, metadata: Mapping[str, Any] | None = None
-    ) -> Document:
+    ) -> docstore.Document:
         """References a document, storing and embedding it first if nobody has before.
 
         Adding what the workspace has already changes nothing, except that a `name` or `metadata` given replaces
@@ -111,7 +110,7 @@ class Workspace(Searchable, Lending, Bounded):
         encoded = encode(metadata)
         total = len(documents) if isinstance(documents, Sized) else None
         counter = _Counter(total, progress, self._use)
-        outcomes: list[tuple[str, Document | DocStoreError]] = []
+        outcomes: list[tuple[str, docstore.Document | DocStoreError]] = []
         remaining = iter(documents)
         while group := self._add_group(remaining, encoded, counter):
             outcomes += group
@@ -121,7 +120,7 @@ class Workspace(Searchable, Lending, Bounded):
 
     def _add_group(
         self, remaining: Iterator[AnySource], metadata: str | None, counter: _Counter
-    ) -> list[tuple[str, Document | DocStoreError]]:
+    ) -> list[tuple[str, docstore.Document | DocStoreError]]:
         from docstore.ingest import source
         from docstore.ingest.incoming import Incoming
 
@@ -145,7 +144,9 @@ class Workspace(Searchable, Lending, Bounded):
             counter.warnings += self._run_all(items, scratch, counter.report)
         return [(label, _finished(each)) for label, each in outcomes]
 
-    def link(self, hash: str, *, name: str | None = None, metadata: Mapping[str, Any] | None = None) -> Document:
+    def link(
+        self, hash: str, *, name: str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> docstore.Document:
         """References a document that the store holds, by its hash alone.
 
         Whoever can call this with a hash can read the document: hand it to applications, not to their users.
@@ -164,7 +165,7 @@ class Workspace(Searchable, Lending, Bounded):
         with self._scratch() as scratch:
             return self._run(Incoming(hash, None, hash, hash, name, encoded), scratch)
 
-    def link_many(self, documents: Iterable[str | Document]) -> docstore.AddReport:
+    def link_many(self, documents: Iterable[str | docstore.Document]) -> docstore.AddReport:
         """References documents that the store holds, faster than `link` for each: `bob.link_many(alice.documents())`.
 
         Goes on past what the store does not hold, and reports each. Commits every some hundred documents.
@@ -178,9 +179,9 @@ class Workspace(Searchable, Lending, Bounded):
         """
         from docstore.ingest.incoming import Incoming
 
-        if isinstance(documents, str | Document) or not isinstance(documents, Iterable):
+        if isinstance(documents, str | docstore.Document) or not isinstance(documents, Iterable):
             raise InvalidArgument("link_many takes many documents: pass a list, or one hash to link")
-        named = [(each.hash, each.name) if isinstance(each, Document) else (each, None) for each in documents]
+        named = [(each.hash, each.name) if isinstance(each, docstore.Document) else (each, None) for each in documents]
         self._require_linking(hash for hash, _ in named)
         items = [Incoming(hash, None, name or hash, hash) for hash, name in named]
         with self._scratch() as scratch:
@@ -237,8 +238,10 @@ class Workspace(Searchable, Lending, Bounded):
             refcount.require_workspace(db, self._id)
             return replacements.pinned(db, self._id)
 
-    def documents(self) -> list[Document]:
+    def documents(self) -> list[docstore.Document]:
         """The documents this workspace references, in the order their references were made."""
+        from docstore.documents import document_of
+
         with self._parts.database.read() as db:
             refcount.require_workspace(db, self._id)
             found = refcount.references(db, self._id, self._parts.pipeline.fingerprint)
@@ -265,7 +268,7 @@ class Workspace(Searchable, Lending, Bounded):
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _run(self, incoming: Incoming, scratch: Scratch) -> Document:
+    def _run(self, incoming: Incoming, scratch: Scratch) -> docstore.Document:
         for each in self._run_all([incoming], scratch, self._note):
             warnings.warn(each, QuotaWarning, stacklevel=3)
         outcome = _finished(incoming)
@@ -334,17 +337,17 @@ class _Counter:
             self._callback(Progress(self._done, self._total, self._chunks, label))
 
 
-def _report(outcomes: list[tuple[str, Document | DocStoreError]]) -> docstore.AddReport:
+def _report(outcomes: list[tuple[str, docstore.Document | DocStoreError]]) -> docstore.AddReport:
     from docstore.reports import AddReport, Failure
 
     return AddReport(
-        added=tuple(each for _, each in outcomes if isinstance(each, Document) and not each.reused),
-        reused=tuple(each for _, each in outcomes if isinstance(each, Document) and each.reused),
+        added=tuple(each for _, each in outcomes if isinstance(each, docstore.Document) and not each.reused),
+        reused=tuple(each for _, each in outcomes if isinstance(each, docstore.Document) and each.reused),
         failed=tuple(Failure(label, each) for label, each in outcomes if isinstance(each, DocStoreError)),
     )
 
 
-def _finished(item: Incoming | DocStoreError) -> Document | DocStoreError:
+def _finished(item: Incoming | DocStoreError) -> docstore.Document | DocStoreError:
     if isinstance(item, DocStoreError):
         return item
     assert item.outcome is not None

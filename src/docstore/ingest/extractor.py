@@ -17,13 +17,16 @@ import time
 import weakref
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from docstore.errors import DocStoreError, StorageError, StoreClosed
 from docstore.forking import in_child
 from docstore.ingest.extraction import Extraction, Unreadable
-from docstore.ingest.limits import Limits
+
+if TYPE_CHECKING:
+    from docstore.ingest.limits import Limits
 
 CONCURRENCY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 """Worker processes at most: extraction is bound by the processors, of which this process may have only some."""
@@ -39,14 +42,19 @@ _inherited: list[_Worker] = []
 class Extractor:
     """A pool of worker processes, started when first needed and kept for the next document."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._limits_sent = asdict(limits)
+    def __init__(self, limits: Limits | None) -> None:
+        self._given = limits
         self._closed = False
         self._idle: list[_Worker] = []
         self._make_locks()
         in_child(self._leave_parent)
         weakref.finalize(self, _kill_all, self._idle)  # a store that is dropped without close() leaves no process
+
+    @cached_property
+    def _limits(self) -> Limits:
+        from docstore.ingest.limits import Limits  # who only searches needs none
+
+        return self._given or Limits()
 
     def _make_locks(self) -> None:
         self._guard = threading.Lock()
@@ -78,7 +86,7 @@ class Extractor:
     ) -> Generator[Extraction | Unreadable | StorageError, None, None]:
         """What `extract` returns or raises for each of some documents. One worker reads them, and begins with the next
         while the caller goes on with the last. To be closed by a caller who may not take them all."""
-        requests = [_request(each, {"media_type": media_type, "limits": self._limits_sent}) for each in documents]
+        requests = [_request(each, {"media_type": media_type, "limits": asdict(self._limits)}) for each in documents]
         answered = 0
         with self._slots:
             while answered < len(requests):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from docstore.documents import Document
 from docstore.durable import Staged
 from docstore.errors import DocStoreError
 from docstore.ingest.extraction import Extraction
 from docstore.ingest.pipeline import StagedSubindex
 from docstore.ingest.source import Source
-from docstore.model import Document
 from docstore.texts import Text
 
 

@@ -8,10 +8,9 @@ from typing import Protocol
 from docstore import refcount, replacements
 from docstore.contents import DocumentRow, SubindexRow, find_document
 from docstore.database import Database
-from docstore.documents import document_of, stored_document
+from docstore.documents import Document, document_of, stored_document
 from docstore.errors import DocumentNotFound
 from docstore.ingest.incoming import Incoming
-from docstore.model import Document
 from docstore.parts import Parts
 from docstore.replacements import Replacement
 
