@@ -24,7 +24,7 @@ if not __package__:  # run as a file: its neighbours are found from the reposito
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.comparison import provenance
-from docstore import nearest
+from docstore import nearest, sketches
 from docstore.ingest.chunk import Chunker
 from docstore.ingest.embed import SentenceTransformerEmbedder
 from docstore.ingest.extraction import Unreadable
@@ -142,7 +142,7 @@ def measure(
 ) -> None:
     """Measures recall by number of candidates."""
     loaded = np.load(vectors)
-    nearest._LARGE = 0  # all of them in two stages
+    sketches.FROM = 0  # all of them in two stages
     found = report(recalls(loaded), certain(loaded), len(loaded) - _QUERIES)
     print(found)
     (results / "recall.md").write_text(found)

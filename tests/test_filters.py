@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docstore import DocStore, DocumentNotFound, IntegrityError, Workspace, nearest
+from docstore import DocStore, DocumentNotFound, IntegrityError, Workspace, nearest, sketches
 from docstore.segments import Segment
 from docstore.selections import Selection
 from docstore.testing import HashEmbedder
@@ -99,7 +99,7 @@ def test_what_is_best_of_all_may_be_what_is_not_selected(
 
 
 def test_two_stages_find_what_is_selected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "_LARGE", 1000)
+    monkeypatch.setattr(sketches, "FROM", 1000)
     generator = np.random.default_rng(0)
     subjects = generator.standard_normal((200, 384))
     of_subject = np.sort(generator.integers(0, 200, 20_000))

@@ -187,7 +187,7 @@ def test_turning_spreads_what_one_dimension_holds() -> None:
 
 
 def test_two_stages_give_scores_that_are_exact_and_miss_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "_LARGE", 1000)
+    monkeypatch.setattr(sketches, "FROM", 1000)
     snapshot = segment_of(clustered(20_000)).snapshot()
     queries = clustered(20_050)[20_000:]
     expected = one_by_one(snapshot, queries, 10)
@@ -208,7 +208,7 @@ def test_two_stages_give_scores_that_are_exact_and_miss_few(monkeypatch: pytest.
 
 def test_two_stages_find_every_equal_score(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sketches cannot tell what is equal; all of it is found, however much it is."""
-    monkeypatch.setattr(nearest, "_LARGE", 1000)
+    monkeypatch.setattr(sketches, "FROM", 1000)
     vectors = clustered(10_000)
     vectors[1000:3000] = vectors[7]
     snapshot = sketched(segment_of(vectors).snapshot())
@@ -217,7 +217,7 @@ def test_two_stages_find_every_equal_score(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_two_stages_pass_over_what_is_gone_or_came_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "_LARGE", 1000)
+    monkeypatch.setattr(sketches, "FROM", 1000)
     vectors = clustered(6000)
     segment = segment_of(vectors[:5000])
     before = segment.snapshot()
@@ -258,7 +258,7 @@ def test_bad_vectors_and_candidates(alice: Workspace, embedder: HashEmbedder) ->
 def test_a_workspace_searched_in_two_stages_changes_and_is_searched_by_threads(
     alice: Workspace, embedder: HashEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nearest, "_LARGE", 200)
+    monkeypatch.setattr(sketches, "FROM", 200)
     monkeypatch.setattr(sketches, "_AT_ONCE", 64)
     notes = alice.add_many([f"Note {number}: {number % 7} and {number % 11}.".encode() for number in range(300)]).added
     queries = [f"note {number} and {number % 7}" for number in range(12)]

@@ -8,12 +8,12 @@ import pytest
 from benchmarks.recall import certain, recalls, report
 from benchmarks.sublinear import report as sublinear_report
 from benchmarks.sublinear import tried
-from docstore import nearest
+from docstore import sketches
 from tests.test_nearest import unit
 
 
 def test_more_candidates_find_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "_LARGE", 0)
+    monkeypatch.setattr(sketches, "FROM", 0)
     vectors = np.random.default_rng(0).standard_normal((3000, 384)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     found = recalls(vectors)

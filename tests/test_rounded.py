@@ -6,19 +6,20 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docstore import Workspace, nearest, rounded
+from docstore import Workspace, nearest, rounded, sketches
 from docstore.rounded import Box, Rounded
 from docstore.segments import Codes, Snapshot
 from docstore.selections import Rows, Selection
 from docstore.testing import HashEmbedder
 from docstore.vectors import Codec, Vectors, decode, scan_some
 from tests.rows import rows_of
-from tests.test_nearest import CODECS, DIMENSION, clustered, one_by_one, plain, segment_of, unit
+from tests.test_nearest import CODECS, DIMENSION, clustered, one_by_one, plain, segment_of, sketched, unit
 
 
 def rounded_of(snapshot: Snapshot) -> Rounded:
@@ -239,9 +240,9 @@ def test_sketches_take_the_place_of_what_was_rounded(monkeypatch: pytest.MonkeyP
     vectors = clustered(6000)
     segment = segment_of(vectors[:5000])
     rounded_of(segment.snapshot())
-    monkeypatch.setattr(nearest, "_LARGE", 5500)
+    monkeypatch.setattr(sketches, "FROM", 5500)
     segment.append(rows_of("many", vectors[5000:]))
-    assert segment.snapshot().rounder.nbytes(6000) == 6000 * DIMENSION
+    assert segment.snapshot().rounder.nbytes(6000) == 5000 * DIMENSION
     nearest.nearest(segment.snapshot(), vectors[:1], 5, None, None)
     assert segment.snapshot().rounder.nbytes(6000) == made(segment.snapshot()) == 0
 
@@ -254,6 +255,24 @@ def test_memory_counts_it_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> 
     assert segment.nbytes == before + 5000 * DIMENSION
     rounded_of(segment.snapshot())
     assert segment.nbytes == before + 5000 * DIMENSION
+
+
+def test_memory_counts_sketches_before_they_are_made_and_nothing_rounded_beside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A view that is weighed with what it never has is not kept, and read again by each search."""
+    monkeypatch.setattr(rounded, "FROM", 5000)
+    segment = segment_of(clustered(6000))
+    snapshot = segment.snapshot()
+    before = segment.nbytes - snapshot.rounder.nbytes(6000)
+    monkeypatch.setattr(sketches, "FROM", 6000)
+    counted = segment.nbytes
+    sketched(snapshot)
+    pieces = snapshot.sketcher.pieces(snapshot.codes)
+    assert pieces is not None
+    held = sum(len(faiss.vector_to_array(piece.index.codes)) for piece in pieces)
+    assert segment.nbytes == counted
+    assert 0 <= counted - before - held < 32 * held / 6000
 
 
 def test_a_workspace_changes_and_is_searched_by_threads(

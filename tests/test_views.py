@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docstore import DocStore
+from docstore import DocStore, rounded, sketches
 from docstore.memory import Memory
 from docstore.segments import Segment
 from docstore.testing import HashEmbedder
@@ -162,6 +162,21 @@ def test_workspaces_of_the_same_documents_share_their_memory(folder: Path) -> No
         for number in range(10):
             notes = {hit.text for hit in store.workspace(f"w{number}").search("note", k=100)}
             assert [text for text in notes if "note" in text] == [f"the note of w{number}"]
+
+
+def test_a_large_view_is_kept_where_all_it_will_ever_have_fits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has sketches, and nothing rounded: weighed with both it would be dropped, and made again by each search."""
+    monkeypatch.setattr(rounded, "FROM", 10)
+    monkeypatch.setattr(sketches, "FROM", 200)
+    with _store(folder) as store:
+        _fill(store, "alice", range(300))
+        view = _view(store, "alice")
+        snapshot = view.shared[0].snapshot()
+        assert snapshot.sketcher.pieces(snapshot.codes) is not None
+        store.workspace("alice").search("text", k=1)  # in two stages
+        budget = view.shared[0].nbytes + sum(each.nbytes for each in store._parts.memory._values.values())
+    with _store(folder, cache_bytes=budget) as store:
+        assert _view(store, "alice") is _view(store, "alice")
 
 
 def test_where_bytes_are_demanded_nothing_is_shared(folder: Path) -> None:

@@ -120,12 +120,14 @@ class ContentStore:
         """As `read_checked`, of some pieces. Packed ones cost one statement of the archive. All are in memory at once,
         so ask for few."""
         alone = 0 if self._last_was_packed else 1  # the first then tells what the others are, most likely
-        read = [self.read_checked(each[0], suffix, each[1], each[2]) for each in wanted[:alone]]
-        rest = wanted[alone:]
-        found = self._packed_copies(suffix, rest) if rest and self._last_was_packed else {}
-        return read + [
-            found[each] if each in found else self.read_checked(each[0], suffix, each[1], each[2]) for each in rest
-        ]
+        read: list[bytes] = []
+        packed: dict[Checked, bytes] = {}
+        for number, piece in enumerate(wanted):
+            if number == alone and self._last_was_packed:
+                packed = self._packed_copies(suffix, wanted[number:])
+            hash, file_hash, size = piece
+            read.append(packed[piece] if piece in packed else self.read_checked(hash, suffix, file_hash, size))
+        return read
 
     def _packed_copies(self, suffix: str, wanted: Sequence[Checked]) -> dict[Checked, bytes]:
         """Those of some pieces that are packed and sound: where the last was packed these are too, most likely, and a

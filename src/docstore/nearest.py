@@ -10,7 +10,7 @@ from bisect import bisect_right
 
 import numpy as np
 
-from docstore import rounded
+from docstore import rounded, sketches
 from docstore.rounded import Rounded
 from docstore.segments import Snapshot
 from docstore.selections import Rows, Selection
@@ -36,8 +36,6 @@ _MOST = 1 << 22  # rows kept before their exact scores are known: more means tha
 
 _NEAR = 64  # nearest of rounded rows that are scored: some 10 may be among the 5 best, at most 20 of what was tried
 
-_LARGE = 100_000
-"""Rows from which a search is in two stages. Below, it is exact."""
 _DEVIATIONS = 4  # between the k-th score and the best estimate not looked at: what is missed is then 1 in 30,000
 _WIDEN = 2  # times as many candidates, when they were too few
 
@@ -68,7 +66,7 @@ def nearest(
                  for first in range(0, len(queries), _TOGETHER)]  # fmt: skip
         return [best for some in found for best in some]
     if population >= _FEW * total and k <= population // 100:
-        if total >= _LARGE:
+        if total >= sketches.FROM:
             if (pieces := snapshot.sketcher.pieces(snapshot.codes)) is not None:
                 snapshot.rounder.drop()
                 return [

@@ -21,6 +21,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from docstore import sketches
 from docstore.forking import in_child
 from docstore.selections import Rows
 from docstore.vectors import Codec, Vectors, decode, scan
@@ -153,7 +154,10 @@ class Rounder:
 
     def nbytes(self, rows: int) -> int:
         """Memory the rounded rows take, in bytes, or will, in a segment of so many."""
-        return rows * self._dimension if self._can and rows >= FROM and not self._is_dropped else 0
+        if not self._can or self._is_dropped:
+            return 0
+        made = 0 if self._rounded is None else self._rounded.rows
+        return (rows if FROM <= rows < sketches.FROM else made) * self._dimension
 
     def of(self, codes: npt.NDArray[np.uint8]) -> Rounded | None:
         """Nearly all rows, or more, rounded. None while that is being done, and where it does not pay.

@@ -139,7 +139,7 @@ class Segment:
     def nbytes(self) -> int:
         """Memory it takes, in bytes."""
         rows = self._used * (code_size(self._dimension, self._codec) + SPAN.itemsize)
-        coarse = self._sketcher.nbytes + self._rounder.nbytes(self._used)
+        coarse = self._sketcher.nbytes(self._used) + self._rounder.nbytes(self._used)
         return rows + coarse + 600 * len(self._keys) + _NAME_BYTES * len(self._names)
 
     def has(self, key: Key) -> bool:

@@ -24,6 +24,9 @@ import numpy.typing as npt
 from docstore.forking import in_child
 from docstore.vectors import Codec, Vectors, decode, threads
 
+FROM = 100_000
+"""Rows from which a search is in two stages. Below, it is exact."""
+
 _TOGETHER = 32  # rows that are scanned at a time
 _AT_ONCE = 16_384  # rows that one search sketches: some tenth of a second, and not the seconds that a million take
 _FEWER = 8  # times the rows of the piece behind it: fewer pieces are faster to scan, larger ones slower to extend
@@ -61,10 +64,9 @@ class Sketcher:
     def _make_lock(self) -> None:
         self._guard = threading.Lock()
 
-    @property
-    def nbytes(self) -> int:
-        """Memory the sketches take, in bytes."""
-        return sum((piece.last - piece.first) * piece.index.code_size for piece in self._pieces)
+    def nbytes(self, rows: int) -> int:
+        """Memory the sketches take, in bytes, or will, in a segment of so many."""
+        return rows * _bytes_each(self._dimension) if rows >= FROM else 0
 
     def pieces(self, codes: npt.NDArray[np.uint8]) -> tuple[Piece, ...] | None:
         """Sketches of all rows but the last 31 at most, and perhaps of later ones. None while they are being made.
@@ -107,6 +109,11 @@ def _joined(one: Piece, other: Piece) -> Piece:
     faiss.copy_array_to_AlignedTable(codes, index.codes)
     index.ntotal = index.ntotal2 = other.last - one.first
     return Piece(index, one.first, other.last)
+
+
+@cache
+def _bytes_each(dimension: int) -> int:
+    return int(_empty(dimension).code_size)
 
 
 def _empty(dimension: int) -> Any:

@@ -75,7 +75,8 @@ class DocStore(Maintained, Versioned):
             chunk_size: characters a chunk has at most. It is also never longer than the embedder reads.
             chunk_overlap: characters that neighbouring chunks share at most.
             limits: what extracting one document may use.
-            cache_bytes: memory for merged indexes of the workspaces searched last, and texts of the hits found last.
+            cache_bytes: memory for merged indexes of the workspaces searched last, and texts of the hits found last. A
+                workspace that does not fit is read again by every search; see docs/how-to.md for what one takes.
             timeout: seconds to wait while another process holds the catalog's write lock.
             readonly: refuse every change, and never write a byte to the folder, not even SQLite's own files.
             demand_bytes: nobody gets a document by its hash. `link` is refused; an `add` of what its workspace does not

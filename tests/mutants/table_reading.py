@@ -318,6 +318,18 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_DIFFERENCES}::test_what_comes_back_has_its_new_name",),
     ),
     Mutant(
+        "large-segments-are-weighed-with-rounded-rows", "rounded.py",
+        "(rows if FROM <= rows < sketches.FROM else made)", "(rows if rows >= FROM else made)",
+        "a view that would fit is not kept, and every search reads all of it again",
+        (f"{_VIEWS}::test_a_large_view_is_kept_where_all_it_will_ever_have_fits",),
+    ),
+    Mutant(
+        "sketches-weigh-nothing", "sketches.py",
+        "return rows * _bytes_each(self._dimension) if rows >= FROM else 0", "return 0",
+        "memory grows past its budget with what searches make of large segments",
+        (f"{_ROUNDED}::test_memory_counts_sketches_before_they_are_made_and_nothing_rounded_beside",),
+    ),
+    Mutant(
         "memory-lock-kept-over-fork", "memory.py",
         "        in_child(self._make_lock)\n",
         "",
