@@ -379,14 +379,17 @@ class Weighed:
         return 100
 
 
-def test_two_values_kept_at_once_are_both_counted() -> None:
+def test_values_kept_at_once_are_all_counted() -> None:
     cache: Any = memory.Memory(1000)
-    other = threading.Thread(target=lambda: cache.put(2, Weighed(lambda: None)))
+    others: list[threading.Thread] = []
 
-    def act() -> None:
-        other.start()
-        other.join(0.3)
+    def act() -> None:  # each time that the weight is asked for
+        others.append(threading.Thread(target=cache.put, args=(len(others), Weighed(lambda: None))))
+        others[-1].start()
+        others[-1].join(0.3)
 
-    cache.put(1, Weighed(act))
-    other.join()
-    assert cache._used == 200
+    cache.put("first", Weighed(act))
+    for other in others:
+        other.join()
+    assert others
+    assert cache._used == 100 * len(cache._values) == 100 * (1 + len(others))

@@ -284,5 +284,20 @@ def test_what_is_shared_counts_once_and_goes_with_the_last() -> None:
     assert memory._used == 500
     memory.put(5, Lump(900))
     assert (memory._used, list(memory._values)) == (900, [5])
-    memory.put(6, Lump(5000))
+    memory.drop(5)
     assert (memory._used, memory._shares) == (0, {})
+
+
+def test_what_is_too_large_for_memory_displaces_nothing() -> None:
+    """A workspace that does not fit would else be read again by every search, and so would all others."""
+    memory = Memory(1000)
+    common = Lump(300)
+    for key in range(4):
+        memory.put(key, Lump(100, common))
+    for large in (Lump(5000), Lump(200, Lump(801)), Lump(701, common)):
+        memory.put("large", large)
+        assert (memory._used, list(memory._values)) == (700, [0, 1, 2, 3])
+    memory.put(3, Lump(1001))  # in place of one that was there
+    assert (memory._used, list(memory._values)) == (600, [0, 1, 2])
+    memory.put("large", Lump(700, common))
+    assert (memory._used, list(memory._values)) == (1000, ["large"])

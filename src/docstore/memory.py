@@ -26,7 +26,7 @@ class _Share:
 
 
 class Memory:
-    """Values by key. One that is larger than the whole budget is not kept. Safe for threads.
+    """Values by key. One that is larger than the whole budget is not kept, and displaces none. Safe for threads.
 
     What a value lists as `shared` is counted once, however many values share it, and goes with the last of them.
     """
@@ -52,11 +52,14 @@ class Memory:
 
     def put(self, key: Hashable, value: Weighed) -> None:
         """Keeps a value in place of any other under this key."""
+        parts: tuple[Weighed, ...] = getattr(value, "shared", ())
         with self._guard:
             self._forget(key)
+            if value.nbytes + sum(part.nbytes for part in parts) > self._budget:
+                return  # not put and taken out again: all others would have gone before it
             self._values[key] = value
             self._used += value.nbytes
-            for part in getattr(value, "shared", ()):
+            for part in parts:
                 self._hold(part)
             while self._used > self._budget:
                 self._forget(next(iter(self._values)))

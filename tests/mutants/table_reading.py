@@ -105,10 +105,17 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "kept-without-lock", "memory.py",
-        "        with self._guard:\n            self._forget(key)\n            self._values",
-        "        if True:\n            self._forget(key)\n            self._values",
+        "        with self._guard:\n            self._forget(key)\n            if value",
+        "        if True:\n            self._forget(key)\n            if value",
         "the cache loses count of its memory",
-        (f"{_FORCED_RACES}::test_two_values_kept_at_once_are_both_counted",),
+        (f"{_FORCED_RACES}::test_values_kept_at_once_are_all_counted",),
+    ),
+    Mutant(
+        "what-does-not-fit-displaces-all", "memory.py",
+        "                return  # not put and taken out again: all others would have gone before it\n",
+        "                pass\n",
+        "searching one workspace that does not fit makes all others slow",
+        (f"{_VIEWS}::test_what_is_too_large_for_memory_displaces_nothing",),
     ),
     Mutant(
         "memory-shared-where-bytes-are-demanded", "parts.py",
