@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import faiss
 import pytest
 
 from tests.packing import open_store
@@ -90,3 +91,24 @@ def test_a_child_forked_while_locks_are_held_can_use_the_store(folder: Path) -> 
                 pid = child(lambda: bool(store.workspace("bob").name and alice.search("note") and reader.workspaces()))
                 with pid:
                     pass
+
+
+def test_a_child_works_where_its_parent_had_several_threads_of_faiss(folder: Path) -> None:
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(2)
+    try:
+        with open_store(folder) as store:
+            alice = store.workspace("alice")
+            alice.add(NOTE)
+
+            def works() -> bool:
+                alice.add(b"Another note. " * 5000)
+                return len(alice.search_many(["note", "other"])) == 2
+
+            assert works()
+            alice.remove(alice.add(b"Another note. " * 5000).hash)
+            store.collect()
+            with child(works):
+                pass
+    finally:
+        faiss.omp_set_num_threads(before)

@@ -9,6 +9,7 @@ same codes and give the same scores, bit for bit.
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from docstore.errors import IntegrityError
+
+# GNU's OpenMP keeps a thread's helpers for its next call. A child of fork has the note of them and not the threads, and
+# would wait for them for ever. Alone it asks for none; threads that the child starts have helpers of their own.
+os.register_at_fork(after_in_child=lambda: faiss.omp_set_num_threads(1))
 
 Codec = Literal["float16", "float32"]
 Vectors = npt.NDArray[np.float32]
