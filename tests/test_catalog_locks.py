@@ -306,3 +306,16 @@ def test_a_store_that_was_just_begun_can_be_opened(folder: Path, monkeypatch: py
         with pytest.raises(KeyboardInterrupt):
             open_store(folder)
     open_store(folder).close()
+
+
+def test_connections_that_many_threads_used_at_once_are_closed(store: DocStore, alice: Workspace) -> None:
+    together = threading.Barrier(30)
+
+    def look(_: int) -> int:
+        with store._parts.database.read() as db:
+            together.wait(10)
+            return len(db.execute("SELECT 1").fetchall())
+
+    with ThreadPoolExecutor(30) as pool:
+        assert sum(pool.map(look, range(30))) == 30
+    assert 0 < len(store._parts.database._pool._idle) <= 16

@@ -19,6 +19,8 @@ from pathlib import Path
 from docstore.errors import StoreClosed
 from docstore.forking import around_fork, in_child
 
+_MOST_IDLE = 16  # each keeps descriptors and a cache, and two hundred threads may once have searched at the same time
+
 # A child of fork must not close these: see the module's first lines.
 _inherited: list[sqlite3.Connection] = []
 
@@ -73,7 +75,7 @@ class Pool:
     def give_back(self, connection: sqlite3.Connection) -> None:
         """For the next to use."""
         with self._guard:
-            if not self._closed:
+            if not self._closed and len(self._idle) < _MOST_IDLE:
                 self._idle.append(connection)
                 return
         connection.close()

@@ -148,10 +148,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "pool-given-back-without-lock", "pool.py",
         "        with self._guard:\n"
-        "            if not self._closed:\n"
+        "            if not self._closed and len(self._idle) < _MOST_IDLE:\n"
         "                self._idle.append(connection)",
         "        if True:\n"
-        "            if not self._closed:\n"
+        "            if not self._closed and len(self._idle) < _MOST_IDLE:\n"
         "                self._idle.append(connection)",
         "a connection outlives its closed store",
         (f"{_CATALOG_LOCKS}::test_a_connection_in_use_closes_with_the_store",),
