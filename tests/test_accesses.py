@@ -174,3 +174,37 @@ def test_a_workspace_does_not_expire_while_what_is_added_is_read(store: DocStore
     pieces = iter([NOTE, b" and more"])
     clock.advance(LATE)
     assert chat.add(Slow()).chunks == 1  # type: ignore[arg-type]
+
+
+def test_what_is_included_is_noted_in_the_same_commit(
+    store: DocStore, alice: Workspace, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        alice.include(store.workspace(f"shared {number}"))
+    clock.advance(HOUR)
+    before = written(folder)
+    commits: list[object] = []
+    write = CatalogDatabase.write
+
+    def counted(database: CatalogDatabase, **options: Any) -> AbstractContextManager[Database]:
+        commits.append(database)
+        return write(database, **options)
+
+    monkeypatch.setattr(CatalogDatabase, "write", counted)
+    alice.search("key")
+    assert len(commits) == 1
+    assert all(now != then for now, then in zip(written(folder), before, strict=True))
+    alice.search("key")
+    assert len(commits) == 1
+
+
+def test_workspaces_that_were_used_long_ago_take_no_memory(
+    store: DocStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accesses, "_SOME_DUE", 10)
+    noted = store._parts.accesses
+    noted._most_due = 10
+    for number in range(200):
+        noted.note(number)
+        clock.advance(HOUR)
+    assert len(noted._due) <= 12

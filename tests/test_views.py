@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docstore import DocStore, rounded, sketches
+from docstore import DocStore, rounded, search, sketches, subindexes
 from docstore.memory import Memory
 from docstore.segments import Segment
 from docstore.testing import HashEmbedder
@@ -158,7 +159,7 @@ def test_workspaces_of_the_same_documents_share_their_memory(folder: Path) -> No
             views.append(_view(store, f"w{number}"))
         assert len({id(view.shared[0]) for view in views}) == 1
         alone = views[0].shared[0].nbytes
-        assert store._parts.memory._used < alone + sum(view.nbytes for view in views) + 12_000
+        assert store._parts.memory._used < alone + sum(view.nbytes for view in views) + 16_000
         for number in range(10):
             notes = {hit.text for hit in store.workspace(f"w{number}").search("note", k=100)}
             assert [text for text in notes if "note" in text] == [f"the note of w{number}"]
@@ -301,3 +302,61 @@ def test_what_is_too_large_for_memory_displaces_nothing() -> None:
     assert (memory._used, list(memory._values)) == (600, [0, 1, 2])
     memory.put("large", Lump(700, common))
     assert (memory._used, list(memory._values)) == (1000, ["large"])
+
+
+@pytest.mark.parametrize("names", [["alice"] * 4, ["alice", "bob", "carol", "dave"]])
+def test_threads_that_begin_at_once_read_a_document_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
+) -> None:
+    """After a restart, each would else read and keep all of its workspace, which others have too."""
+    monkeypatch.setattr(search, "_MANY_DOCUMENTS", 10)
+    with _store(folder) as store:
+        for name in set(names):
+            _fill(store, name, range(30))
+    looked = threading.Barrier(len(names))
+    waited = threading.local()
+    look = search._look
+
+    def look_with_the_others(*arguments: Any) -> Any:
+        moment = look(*arguments)
+        if not hasattr(waited, "once"):
+            waited.once = looked.wait(10)
+        return moment
+
+    monkeypatch.setattr(search, "_look", look_with_the_others)
+    read: list[str] = []
+    codes = subindexes._Ahead.codes
+
+    def read_codes(ahead: Any, number: int) -> Any:
+        read.append(ahead._references[number].text)
+        return codes(ahead, number)
+
+    monkeypatch.setattr(subindexes._Ahead, "codes", read_codes)
+    with _store(folder) as store, ThreadPoolExecutor(len(names)) as pool:
+        found = list(pool.map(lambda name: store.workspace(name).search("text", k=30), names))
+        assert len(read) == len(set(read)) == 30
+        assert all(len(hits) == 30 for hits in found)
+        assert len(store._parts.views._making) == 0
+
+
+def test_small_segments_count_the_room_they_have() -> None:
+    """It comes out of memory that the process has, touched or not."""
+    for rows in (1, 3, 50):
+        segment = Segment(0, 384, "float16", rows)
+        segment.append(rows_of("a", np.eye(384, dtype=np.float32)[:rows], "float16"))
+        assert len(segment._buffer) <= segment.nbytes
+        assert len(segment._codes) <= rows + rows // 8 + 4
+
+
+def test_a_view_that_fits_stays_where_metadata_makes_it_too_large(folder: Path) -> None:
+    with _store(folder) as store:
+        _fill(store, "alice", range(20))
+        store.workspace("alice").add(b"text with metadata", metadata={"key": "x" * 60_000})
+        view = _view(store, "alice")
+        budget = view.shared[0].nbytes + sum(each.nbytes for each in store._parts.memory._values.values())
+    with _store(folder, cache_bytes=budget) as store:
+        assert len(store.workspace("alice").search("text", where={"key": "y"})) == 0
+        kept = store._parts.views.get(store.workspace("alice")._id)
+        assert kept is not None
+        assert kept.metadata is None
+        assert _view(store, "alice") is kept

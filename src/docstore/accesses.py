@@ -6,7 +6,7 @@ it is not waited for: what is written is late then, which `expire` allows for. A
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
@@ -17,6 +17,7 @@ from docstore.errors import DocStoreError
 _EVERY = timedelta(minutes=1)
 _RETRY = timedelta(seconds=1)  # after the catalog was locked; every search would try otherwise
 _PATIENCE_SECONDS = 1.0
+_SOME_DUE = 1000  # workspaces, before those are forgotten that nobody used lately
 
 MERCY = _EVERY + timedelta(seconds=30)
 """How late the written accesses of a workspace in use may be, a lock that is taken meanwhile included."""
@@ -25,7 +26,8 @@ MERCY = _EVERY + timedelta(seconds=30)
 class Accesses:
     """The accesses of one open store. Safe for threads; a race between two costs a note, which is soon made again.
 
-    Each workspace's note is written by itself, by its own users: what others do must not show in the time they take.
+    A workspace's note is written by its own users, with those of what it includes: what others do must not show in the
+    time they take.
     """
 
     def __init__(self, database: CatalogDatabase, *, readonly: bool) -> None:
@@ -33,16 +35,24 @@ class Accesses:
         self._readonly = readonly
         self._noted: dict[int, datetime] = {}
         self._due: dict[int, datetime] = {}  # when each workspace's next note is written at once
+        self._most_due = _SOME_DUE
 
-    def note(self, workspace: int) -> None:
-        """The workspace is used now."""
+    def note(self, *workspaces: int) -> None:
+        """The workspaces are used now: one, and what it includes."""
         if self._readonly:
             return
         now = moments.now()
-        self._noted[workspace] = now
-        if self._is_due(workspace, now):
-            written = self._write({workspace: now}, timeout=0)
-            self._due[workspace] = now + (_EVERY if written else _RETRY)
+        noted = dict.fromkeys(workspaces, now)
+        self._noted.update(noted)
+        if due := {each: now for each in noted if self._is_due(each, now)}:
+            written = self._write(due, timeout=0)
+            self._postpone(due, now, _EVERY if written else _RETRY)
+
+    def _postpone(self, noted: Iterable[int], now: datetime, delay: timedelta) -> None:
+        if len(self._due) > self._most_due:  # what is past says nothing
+            self._due = {each: due for each, due in self._due.copy().items() if due > now}
+            self._most_due = _SOME_DUE + 2 * len(self._due)
+        self._due.update(dict.fromkeys(noted, now + delay))
 
     def created(self, workspace: int, moment: datetime) -> None:
         """The workspace was created at about this moment, which counts as an access that is written."""
@@ -63,7 +73,7 @@ class Accesses:
                 lifetimes.note(db, {workspace: now})
             yield db
         if is_due:
-            self._due[workspace] = now + _EVERY
+            self._postpone([workspace], now, _EVERY)
             self._forget(workspace, now)
         elif workspace != 0:
             self._noted[workspace] = now

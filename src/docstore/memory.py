@@ -50,19 +50,20 @@ class Memory:
                 self._values.move_to_end(key)
             return value
 
-    def put(self, key: Hashable, value: Weighed) -> None:
-        """Keeps a value in place of any other under this key."""
+    def put(self, key: Hashable, value: Weighed) -> bool:
+        """Keeps a value in place of any other under this key. Returns whether it was small enough."""
         parts: tuple[Weighed, ...] = getattr(value, "shared", ())
         with self._guard:
             self._forget(key)
             if value.nbytes + sum(part.nbytes for part in parts) > self._budget:
-                return  # not put and taken out again: all others would have gone before it
+                return False  # not put and taken out again: all others would have gone before it
             self._values[key] = value
             self._used += value.nbytes
             for part in parts:
                 self._hold(part)
             while self._used > self._budget:
                 self._forget(next(iter(self._values)))
+            return True
 
     def drop(self, key: Hashable) -> None:
         """Forgets a value that will not be asked for again."""

@@ -39,6 +39,8 @@ from docstore.views import Chosen, Found, Plan, Ranked, Versions, View
 
 _T = TypeVar("_T")
 
+_MANY_DOCUMENTS, _MANY_CHUNKS = 100, 4000  # for whose view to wait for one's turn: some ten milliseconds of work
+
 
 class Filter(NamedTuple):
     """Which documents take part. Acts before the top k are chosen."""
@@ -139,7 +141,6 @@ class Wanted(NamedTuple):
 def find(parts: Parts, workspace: int, queries: Vectors, filter: Filter, wanted: Wanted) -> list[list[Hit]]:
     """The best hits for each query vector, shape (n, dimension) float32."""
     queries = _checked(queries, parts.pipeline.dimension)
-    parts.accesses.note(workspace)
     scope = parts.scope(workspace)
     return _with_view(parts, workspace, bool(filter.where), partial(_find, parts, scope, queries, filter, wanted))
 
@@ -200,16 +201,29 @@ class _Moment(NamedTuple):
     metadata: Mapping[str, Mapping[str, Any]] | None
     """By document, when a filter asks for it."""
 
+    @property
+    def is_large(self) -> bool:
+        """Whether much is to be read or copied for the next view."""
+        if not isinstance(self.plan, Plan):
+            return False
+        chunks = sum(each.chunks or 0 for each in self.unread.values())
+        return len(self.plan.lacking) > _MANY_DOCUMENTS or chunks > _MANY_CHUNKS
+
 
 def _with_view(parts: Parts, workspace: int, with_metadata: bool, use: Callable[[View], _T]) -> _T:
     while True:
         moment = _look(parts, workspace, with_metadata)
-        for included, _ in moment.versions[1:]:
-            parts.accesses.note(included)  # in use, whoever searches it
+        parts.accesses.note(*[each for each, _ in moment.versions])  # what is included too, whoever searches it
         try:
             with storage_errors("reading a stored document"):
                 try:
-                    return use(_view(parts, workspace, moment))
+                    if moment.is_large:
+                        with parts.views.making(parts.scope(workspace)):
+                            moment = _look(parts, workspace, with_metadata)
+                            view = _view(parts, workspace, moment)
+                    else:
+                        view = _view(parts, workspace, moment)
+                    return use(view)
                 except FileNotFoundError as error:
                     raise IntegrityError(
                         f"{error.filename} is missing, which the catalog says is stored. Run `docstore verify` to see "

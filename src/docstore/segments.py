@@ -23,6 +23,7 @@ from docstore.vectors import SPAN, Codec, code_size, header_size, index_in
 Codes = npt.NDArray[np.uint8]
 Spans = npt.NDArray[np.void]
 
+_FROM_HEAP = 1 << 17  # bytes, below which memory is taken from what the process has already
 _NAMES = 4  # that a segment remembers for each document: most workspaces call it the same
 _NAME_BYTES = 200
 
@@ -112,7 +113,7 @@ class Segment:
         """
         Args:
             scope: whose it is: only views of the same scope share it.
-            rows: how many there will be at first; an eighth more have room, untouched and so unpaid for.
+            rows: how many there will be at first; an eighth more have room, untouched and so unpaid for where large.
         """
         self.scope = scope
         self._dimension = dimension
@@ -138,7 +139,10 @@ class Segment:
     @property
     def nbytes(self) -> int:
         """Memory it takes, in bytes."""
-        rows = self._used * (code_size(self._dimension, self._codec) + SPAN.itemsize)
+        # Of a large buffer the operating system gives only what is touched; a small one comes out of memory that it
+        # gave before.
+        codes = min(len(self._buffer), self._used * code_size(self._dimension, self._codec) + _FROM_HEAP)
+        rows = codes + self._used * SPAN.itemsize
         coarse = self._sketcher.nbytes(self._used) + self._rounder.nbytes(self._used)
         return rows + coarse + 600 * len(self._keys) + _NAME_BYTES * len(self._names)
 
@@ -196,7 +200,7 @@ class Segment:
             return self._snapshot
 
     def _allocate(self, rows: int) -> None:
-        capacity = rows + rows // 8 + 64
+        capacity = rows + rows // 8 + 4
         header, size = header_size(self._dimension, self._codec), code_size(self._dimension, self._codec)
         self._buffer = np.empty(header + capacity * size, np.uint8)
         self._codes: Codes = self._buffer[header:].reshape(capacity, size)

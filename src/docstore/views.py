@@ -7,9 +7,11 @@ segment and is passed over, until it is more than a quarter of it.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
 from operator import neg
 from typing import Any, NamedTuple
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from docstore import passages
+from docstore.forking import in_child
 from docstore.memory import Memory
 from docstore.metadata import weight
 from docstore.nearest import Best, nearest
@@ -278,6 +281,13 @@ class Plan(NamedTuple):
         return len(self.wanted)
 
 
+class _Turn:
+    """What a weak dictionary can hold: it goes when nobody waits."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
 class Views:
     """The views used last, and the segments they share. Safe for threads."""
 
@@ -285,6 +295,25 @@ class Views:
         self._memory = memory
         # Not a WeakSet: going through one while another thread adds to it fails. `valuerefs` copies in one step.
         self._bases: weakref.WeakValueDictionary[int, Segment] = weakref.WeakValueDictionary()
+        self._make_locks()
+        in_child(self._make_locks)
+
+    def _make_locks(self) -> None:
+        self._guard = threading.Lock()
+        self._making: weakref.WeakValueDictionary[int, _Turn] = weakref.WeakValueDictionary()
+
+    @contextmanager
+    def making(self, scope: int) -> Iterator[None]:
+        """One thread's turn to make a large view of a scope.
+
+        In turns, because the next finds what it needs in memory then: of threads that begin at once, as after a
+        restart, each would else read all of it, and where they search different workspaces of the same documents, each
+        would keep what it has read.
+        """
+        with self._guard:
+            turn = self._making.setdefault(scope, _Turn())
+        with turn.lock:
+            yield
 
     def get(self, workspace: int) -> View | None:
         """The view of a workspace, of whatever versions."""
@@ -292,8 +321,9 @@ class Views:
         return view
 
     def put(self, workspace: int, view: View) -> None:
-        """Keeps a view in place of an older one."""
-        self._memory.put(("view", workspace), view)
+        """Keeps a view in place of an older one; without metadata where only that makes it too large."""
+        if not self._memory.put(("view", workspace), view) and view.metadata is not None:
+            self._memory.put(("view", workspace), replace(view, metadata=None))
 
     def drop(self, workspace: int) -> None:
         """Forgets the view of a workspace that is gone."""
