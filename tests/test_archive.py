@@ -241,9 +241,9 @@ def test_a_collection_that_was_killed_between_the_commits_is_finished(
 
 _DIES = """
 import os, sys
-from docstore import DocStore, archive as module
+from docstore import DocStore, sqlar as module
 from docstore.testing import HashEmbedder
-module._PRAGMAS = *(each for each in module._PRAGMAS if "cache_spill" not in each), "cache_size = 10"
+module.PRAGMAS = *(each for each in module.PRAGMAS if "cache_spill" not in each), "cache_size = 10"
 store = DocStore(sys.argv[1], embedder=HashEmbedder())
 with store._parts.write() as db:
     archive = store._parts.archive

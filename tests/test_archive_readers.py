@@ -327,3 +327,20 @@ def test_of_spans_that_are_read_together_each_is_checked(filled: Path) -> None:
     change(filled, "UPDATE sqlar SET data = zeroblob(length(data)) WHERE name LIKE '%' || ? || '/chunks.npy'", text)
     with open_store(filled) as store, pytest.raises(IntegrityError, match=text):
         store.workspace("alice").search("ships", k=5)
+
+
+def test_who_reads_files_meanwhile_lets_commits_in(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file may be on a slow disk, and who commits holds the catalog's write lock while it waits."""
+    monkeypatch.setattr(archive_module, "_TOGETHER_SECONDS", 0.05)
+    with open_store(filled) as store, open_store(filled, timeout=0.02) as other:
+        archive = store._parts.archive
+        large = other.workspace("bob").add(b"A text of some length. " * 20_000)
+        with archive.reading():
+            assert archive.size("nothing") is None
+            with pytest.raises(StoreLocked):
+                other.workspace("bob").add_many(notes(2, 700))
+            time.sleep(0.05)
+            path = store._parts.documents.path(large.hash, ".txt")
+            assert path.exists()
+            store._parts.documents._read(large.hash, ".txt", large.size)
+            assert len(other.workspace("bob").add_many(notes(2, 900)).added) == 2

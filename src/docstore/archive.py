@@ -182,6 +182,14 @@ class Archive:
             with self._errors():
                 self._end(reading)
 
+    def let_writers(self) -> None:
+        """Ends the transaction of this thread's `reading` if its time is over; the next look begins another. For who
+        also reads elsewhere, which may take long: a commit waits meanwhile, with the catalog's write lock."""
+        reading: _Reading | None = getattr(self._local, "reading", None)
+        if reading is not None and time.monotonic() > reading.until:
+            with self._errors():
+                self._end(reading)
+
     def _end(self, reading: _Reading) -> None:
         connection, reading.connection = reading.connection, None
         if connection is not None:
@@ -210,8 +218,7 @@ class Archive:
                 raise
             if reading is None:
                 self._pool.give_back(connection)
-            elif time.monotonic() > reading.until:
-                self._end(reading)
+            self.let_writers()
             return found
 
     def _reader(self) -> _Connection | None:
@@ -362,7 +369,7 @@ class Archive:
             factory=_Connection,
         )
         try:
-            for pragma in _PRAGMAS if not self._readonly else _PRAGMAS_OF_READERS:
+            for pragma in sqlar.PRAGMAS if not self._readonly else sqlar.PRAGMAS_OF_READERS:
                 connection.execute(f"PRAGMA {pragma}").fetchall()
             connection.inode = self.path.stat().st_ino
         except BaseException:
@@ -376,20 +383,6 @@ class Archive:
     def close(self) -> None:
         """Closes all connections. Later use raises StoreClosed."""
         self._pool.close()
-
-
-_PRAGMAS_OF_READERS = (
-    "trusted_schema = OFF",  # an archive that was tampered with cannot make us call functions
-    "cell_size_check = ON",
-)
-_PRAGMAS: tuple[str, ...] = (
-    *_PRAGMAS_OF_READERS,
-    "secure_delete = ON",
-    "journal_mode = TRUNCATE",
-    "synchronous = FULL",
-    "fullfsync = ON",  # macOS: see durable.sync_file
-    "cache_spill = OFF",  # readers go on until the commit
-)
 
 
 def _size(path: Path) -> int:

@@ -163,6 +163,7 @@ class ContentStore:
             return _read(fd, size) if os.fstat(fd).st_size == size else b""
         finally:
             os.close(fd)
+            self._archive.let_writers()
 
     def place(self, publication: Publication, staged: str, hash: str, suffix: str) -> None:
         """Publishes a staged piece. Only under the catalog's write lock."""

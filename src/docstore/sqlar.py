@@ -15,6 +15,22 @@ from docstore.errors import IntegrityError
 ADVICE = "Run `docstore repair`, which saves what can still be read."
 """What to do about a damaged archive."""
 
+PRAGMAS_OF_READERS = (
+    "trusted_schema = OFF",  # an archive that was tampered with cannot make us call functions
+    "cell_size_check = ON",
+)
+"""What a connection is told that never writes."""
+
+PRAGMAS: tuple[str, ...] = (
+    *PRAGMAS_OF_READERS,
+    "secure_delete = ON",
+    "journal_mode = TRUNCATE",
+    "synchronous = FULL",
+    "fullfsync = ON",  # macOS: see durable.sync_file
+    "cache_spill = OFF",  # readers go on until the commit
+)
+"""What any other is told."""
+
 SCHEMA = (
     "CREATE TABLE sqlar(name TEXT PRIMARY KEY, mode INT, mtime INT, sz INT, data BLOB)",  # as the format has it
     "CREATE TABLE held(pieces INT, bytes INT)",  # sums over sqlar, so that statistics cost the same in any store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from docstore import archive, durable
+from docstore import durable, sqlar
 from docstore.database import CatalogDatabase
 
 
@@ -19,7 +19,7 @@ def break_durability(what: str) -> None:
         case "catalog":
             setattr(CatalogDatabase, "_connect", _connect_carelessly)  # noqa: B010  (mypy refuses the assignment)
         case "archive":
-            archive._PRAGMAS = *archive._PRAGMAS, "synchronous = OFF"
+            sqlar.PRAGMAS = *sqlar.PRAGMAS, "synchronous = OFF"
         case _:
             raise ValueError(what)
 

@@ -283,14 +283,14 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_ARCHIVE}::test_the_archive_changes_inside_the_catalogs_transactions_and_commits_first",),
     ),
     Mutant(
-        "archive-synced-carelessly", "archive.py",
+        "archive-synced-carelessly", "sqlar.py",
         '    "synchronous = FULL",\n',
         '    "synchronous = NORMAL",\n',
         "rows are committed whose pieces a power cut takes back",
         (f"{_ARCHIVE}::test_commits_of_the_archive_survive_power_cuts",),
     ),
     Mutant(
-        "packed-bytes-stay", "archive.py",
+        "packed-bytes-stay", "sqlar.py",
         '    "secure_delete = ON",\n',
         '    "secure_delete = OFF",\n',
         "what was collected can still be read in the archive",

@@ -112,10 +112,34 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "what-does-not-fit-displaces-all", "memory.py",
-        "                return  # not put and taken out again: all others would have gone before it\n",
+        "                return False  # not put and taken out again: all others would have gone before it\n",
         "                pass\n",
         "searching one workspace that does not fit makes all others slow",
         (f"{_VIEWS}::test_what_is_too_large_for_memory_displaces_nothing",),
+    ),
+    Mutant(
+        "threads-read-the-same-at-once", "search.py",
+        "                    if moment.is_large:\n", "                    if False:\n",
+        "after a restart every request reads all of its workspace, and keeps its own copy of what others have too",
+        (f"{_VIEWS}::test_threads_that_begin_at_once_read_a_document_once",),
+    ),
+    Mutant(
+        "views-are-not-looked-for-again", "search.py",
+        "                            moment = _look(parts, workspace, with_metadata)\n", "",
+        "who has waited for a view to be made makes it again",
+        (f"{_VIEWS}::test_threads_that_begin_at_once_read_a_document_once",),
+    ),
+    Mutant(
+        "a-file-that-is-read-keeps-commits-out", "cas.py",
+        "            self._archive.let_writers()\n", "",
+        "a slow disk makes everybody wait who adds",
+        (f"{_ARCHIVE_READERS}::test_who_reads_files_meanwhile_lets_commits_in",),
+    ),
+    Mutant(
+        "a-child-waits-for-its-parents-helpers", "vectors.py",
+        "os.register_at_fork(after_in_child=lambda: faiss.omp_set_num_threads(1))\n", "",
+        "a child of a process that searched on several threads hangs",
+        (f"{_FORKING}::test_a_child_works_where_its_parent_had_several_threads_of_faiss",),
     ),
     Mutant(
         "memory-shared-where-bytes-are-demanded", "parts.py",
@@ -281,7 +305,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "reads-in-one-transaction-for-ever", "archive.py",
-        "            elif time.monotonic() > reading.until:\n                self._end(reading)\n", "",
+        "            self.let_writers()\n            return found", "            return found",
         "a commit waits for all of many looks",
         (f"{_ARCHIVE_READERS}::test_a_commit_waits_for_no_more_than_some_looks",),
     ),
