@@ -98,6 +98,35 @@ def test_what_is_best_of_all_may_be_what_is_not_selected(
         assert (best[0].tolist(), (best[1] - 2000).tolist()) == (expected[0].tolist(), expected[1].tolist())
 
 
+@pytest.mark.parametrize("gone", [[], [3]])
+def test_a_query_that_nothing_is_near_to_costs_little_more_than_a_scan(
+    monkeypatch: pytest.MonkeyPatch, gone: list[int]
+) -> None:
+    """As many looks as it would take to be sure take four times a scan; and so does to copy all but what is gone."""
+    monkeypatch.setattr(sketches, "FROM", 1000)
+    generator = np.random.default_rng(0)
+    snapshot = sketched(segment_of(unit(generator.standard_normal((20_000, 384)))).snapshot())
+    alive = snapshot.selection(np.delete(np.arange(400), gone)) if gone else None
+    looks: list[int] = []
+    look, best_of = nearest._estimated_best, nearest._best_of
+
+    def counted(*given: Any) -> Any:
+        looks.append(given[3])
+        return look(*given)
+
+    def no_copy(snapshot: Any, queries: Any, k: int, some: Any, selection: Any) -> Any:
+        assert some is None
+        return best_of(snapshot, queries, k, some, selection)
+
+    monkeypatch.setattr(nearest, "_estimated_best", counted)
+    monkeypatch.setattr(nearest, "_best_of", no_copy)
+    queries = unit(generator.standard_normal((10, 384)))
+    for query in queries:
+        ours = plain(nearest.nearest(snapshot, query[np.newaxis], 5, alive, None)[0])
+        assert ours == plain(nearest._each(snapshot, query[np.newaxis], 5, alive)[0])
+    assert len(looks) <= 2 * len(queries)
+
+
 def test_two_stages_find_what_is_selected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sketches, "FROM", 1000)
     generator = np.random.default_rng(0)

@@ -6,6 +6,7 @@ taken, nor what else was asked for or is stored.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 
 import numpy as np
@@ -37,7 +38,8 @@ _MOST = 1 << 22  # rows kept before their exact scores are known: more means tha
 _NEAR = 64  # nearest of rounded rows that are scored: some 10 may be among the 5 best, at most 20 of what was tried
 
 _DEVIATIONS = 4  # between the k-th score and the best estimate not looked at: what is missed is then 1 in 30,000
-_WIDEN = 2  # times as many candidates, when they were too few
+_DOUBLINGS = 3  # of candidates, when they were too few: where it would take more, all are scanned in less time
+_MOST_CANDIDATES = 16  # one of so many rows, likewise
 
 
 def candidates_for(rows: int, k: int) -> int:
@@ -296,30 +298,35 @@ def _in_two_stages(
     rotated = rotate(query)
     # Where half of the rows are selected, the k best of them are among the 2k best of all.
     count = min(candidates_for(total, k) * total // population if candidates is None else max(candidates, k), total)
-    looks = 0
     while count < total:
-        rows, worst = _estimated_best(snapshot, pieces, rotated, count, selection)
+        rows, worst, fall = _estimated_best(snapshot, pieces, rotated, count, selection)
         (scores,), (rows,) = _scan(snapshot, query, len(rows), rows)
-        is_sure = len(scores) >= k and scores[k - 1] - worst >= _DEVIATIONS * deviation(snapshot.dimension)
-        if is_sure or (candidates is not None and len(scores) >= min(k, population)):
+        kth = float(scores[k - 1]) if len(scores) >= k else -math.inf
+        lacking = worst + _DEVIATIONS * deviation(snapshot.dimension) - kth
+        if lacking <= 0 or (candidates is not None and len(scores) >= min(k, population)):
             return _cut(scores, rows, k)
-        looks += 1
-        if selection is not None and not _looks_on(snapshot, selection, looks):
-            return _best_of(snapshot, query, k, selection.rows, None)[0]
-        count = total if count * _WIDEN > total // 16 else count * _WIDEN
+        if selection is not None and 2 * population < total:
+            return _best_of(snapshot, query, k, selection.rows, None)[0]  # which takes no longer than one more look
+        if lacking > _DOUBLINGS * fall:
+            break  # a query that nothing is near to, or what is near is not selected
+        count <<= max(math.ceil(lacking / fall), 1)
+        if count > total // _MOST_CANDIDATES:
+            break
     return _each(snapshot, query, k, selection)[0]
 
 
 def _estimated_best(
     snapshot: Snapshot, pieces: tuple[Piece, ...], rotated: Vectors, count: int, selection: Selection | None
-) -> tuple[Rows, float]:
-    """Selected rows by their estimated scores, and the worst estimate among all that were looked at."""
+) -> tuple[Rows, float, float]:
+    """Selected rows by their estimated scores; the worst estimate among all that were looked at; and how much worse it
+    is than that of half as many."""
     found = [piece.best(rotated, count) for piece in pieces]
     estimates, rows = np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found])
     if len(estimates) > count:
         best = np.argpartition(estimates, -count)[-count:]
         estimates, rows = estimates[best], rows[best]
-    worst = float(estimates.min())
+    middle = len(estimates) // 2
+    worst, half = np.partition(estimates, (0, middle))[[0, middle]].tolist()
     rows = rows[rows < len(snapshot.codes)]  # the segment may have grown since
     rows = np.concatenate([rows, np.arange(covered(pieces), len(snapshot.codes))])  # and the last have no sketches
-    return (rows if selection is None else rows[selection.has(rows)]), worst
+    return (rows if selection is None else rows[selection.has(rows)]), worst, half - worst

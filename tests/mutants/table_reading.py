@@ -284,8 +284,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "candidates-are-always-enough", "nearest.py",
-        "        is_sure = len(scores) >= k and scores[k - 1] - worst >= ",
-        "        is_sure = len(scores) >= k or scores[k - 1] - worst >= ",
+        "        if lacking <= 0 or ", "        if len(scores) >= k or ",
         "what scores as the k-th is cut by accident where there are many rows",
         (f"{_NEAREST}::test_two_stages_find_every_equal_score",),
     ),
