@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docstore import DocStore, IntegrityError, Workspace, texts
+from docstore import DocStore, IntegrityError, Workspace, passages, texts
+from docstore.memory import Memory
 from docstore.testing import HashEmbedder
 from docstore.texts import Text, blocks_of, compress, cut, decompress, read_blocks
 from tests.folders import files
@@ -124,3 +126,19 @@ def test_page_numbers_and_byte_offsets() -> None:
     starts = np.array([0, 1, 3, 5, 6])
     assert texts.page_numbers(content, starts).tolist() == [1, 3, 3, 4, 4]
     assert texts.byte_offsets(content, np.arange(8)).tolist() == [0, 2, 3, 4, 7, 8, 9, 13]
+
+
+def test_blocks_in_memory_count_what_they_take(store: DocStore, alice: Workspace) -> None:
+    """Of short texts the objects take more than the texts."""
+    alice.add_many([f"note {number}".encode() for number in range(500)])
+    kept, some = Memory(1 << 30), [hit.document for hit in alice.search("note", k=500)]
+    files = store._parts.texts
+    assert len(some) == 500
+    tracemalloc.start()
+    try:
+        passages.read(files, kept, 0, [(hash, 0, 4) for hash in some])
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(kept._values) == 500
+    assert 0.8 * taken < kept._used < 1.3 * taken

@@ -9,15 +9,28 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import chain, islice, starmap
+from typing import NamedTuple
 
 from docstore import texts
 from docstore.cas import ContentStore
 from docstore.memory import Memory
 
 _TOGETHER = 16  # texts that are opened in one go
+_OBJECTS_BYTES = 650  # Python objects of a block, its key and the places they have in memory
 
 Place = tuple[str, int, int]
 """Hash of a text; first byte, and one past the last, of a piece of it in UTF-8."""
+
+
+class _Kept(NamedTuple):
+    """A block in memory."""
+
+    block: memoryview
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes, in bytes: of most short texts, more for its objects and its place than for itself."""
+        return self.block.nbytes + _OBJECTS_BYTES
 
 
 def read(files: ContentStore, memory: Memory, scope: int, places: Iterable[Place]) -> dict[Place, str]:
@@ -53,15 +66,16 @@ def _blocks(
     lacking: dict[str, list[int]] = defaultdict(list)
     for text, some in wanted.items():
         for number in sorted(some):
-            if (block := memory.get((scope, text, number))) is None:
+            kept: _Kept | None = memory.get((scope, text, number))
+            if kept is None:
                 lacking[text].append(number)
             else:
-                blocks[text][number] = block
+                blocks[text][number] = kept.block
     if not lacking:
         return blocks
     with files.open_all(lacking, texts.SUFFIX) as opened:
         for text, numbers in lacking.items():
             for number, block in texts.read_blocks(opened[text], text, numbers).items():
                 blocks[text][number] = block
-                memory.put((scope, text, number), block)
+                memory.put((scope, text, number), _Kept(block))
     return blocks
