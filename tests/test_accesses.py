@@ -25,6 +25,20 @@ def written(folder: Path) -> list[Any]:
     return [moment for (moment,) in query(folder, "SELECT accessed_at FROM workspaces ORDER BY id")]
 
 
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Grows with each write transaction of any store."""
+    begun: list[object] = []
+    write = CatalogDatabase.write
+
+    def counted(database: CatalogDatabase, **options: Any) -> AbstractContextManager[Database]:
+        begun.append(database)
+        return write(database, **options)
+
+    monkeypatch.setattr(CatalogDatabase, "write", counted)
+    return begun
+
+
 def test_accesses_are_written_once_a_minute_and_at_the_end(folder: Path, clock: Clock) -> None:
     store = DocStore(folder, embedder=HashEmbedder())
     alice = store.workspace("alice")
@@ -51,16 +65,8 @@ def test_accesses_are_written_once_a_minute_and_at_the_end(folder: Path, clock: 
 
 
 def test_a_change_is_an_access_in_one_commit(
-    store: DocStore, alice: Workspace, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    store: DocStore, alice: Workspace, folder: Path, clock: Clock, commits: list[object]
 ) -> None:
-    commits: list[object] = []
-    write = CatalogDatabase.write
-
-    def counted(database: CatalogDatabase, **options: Any) -> AbstractContextManager[Database]:
-        commits.append(database)
-        return write(database, **options)
-
-    monkeypatch.setattr(CatalogDatabase, "write", counted)
     hash = store.workspace("bob").add(NOTE).hash
     changes: list[Callable[[], object]] = [
         lambda: alice.link(hash),
@@ -177,20 +183,13 @@ def test_a_workspace_does_not_expire_while_what_is_added_is_read(store: DocStore
 
 
 def test_what_is_included_is_noted_in_the_same_commit(
-    store: DocStore, alice: Workspace, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    store: DocStore, alice: Workspace, folder: Path, clock: Clock, commits: list[object]
 ) -> None:
     for number in range(5):
         alice.include(store.workspace(f"shared {number}"))
     clock.advance(HOUR)
     before = written(folder)
-    commits: list[object] = []
-    write = CatalogDatabase.write
-
-    def counted(database: CatalogDatabase, **options: Any) -> AbstractContextManager[Database]:
-        commits.append(database)
-        return write(database, **options)
-
-    monkeypatch.setattr(CatalogDatabase, "write", counted)
+    commits.clear()
     alice.search("key")
     assert len(commits) == 1
     assert all(now != then for now, then in zip(written(folder), before, strict=True))

@@ -29,9 +29,10 @@ QUARANTINE = "quarantine"
 """The folder for what is damaged and cannot be restored. Nothing reads it; its files are the user's to delete."""
 
 
+# Not `frozen`, and compared and printed by nobody: each method for that is compiled when a process imports this.
 @dataclass(slots=True, eq=False, repr=False)
 class Parts:
-    """What an open store is made of."""
+    """What an open store is made of. Never changed."""
 
     folder: Path
     tmp: Path
