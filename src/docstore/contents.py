@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from docstore.database import Database, checked, records, row, rows
+from docstore import moments
+from docstore.database import Database, checked, records, row
 from docstore.errors import IntegrityError
 from docstore.ingest.extraction import SUFFIXES
-from docstore.moments import NOW
+from docstore.moments import NOW, spelled
 
 
 class TextRow(NamedTuple):
@@ -138,16 +139,19 @@ def subindexes_of_text(db: Database, text: TextRow) -> list[tuple[str, SubindexR
     return [(fingerprint, _subindex(values)) for fingerprint, *values in found]
 
 
-def put_text(db: Database, hash: str, characters: int, file_hash: str, file_size: int) -> TextRow:
-    """Inserts a text, or corrects the row of one whose lost file was written again."""
-    (put,) = rows(
-        db,
-        """INSERT INTO texts (hash, characters, file_hash, file_size) VALUES (?, ?, ?, ?)
-           ON CONFLICT (hash) DO UPDATE SET file_hash = excluded.file_hash, file_size = excluded.file_size
-           RETURNING id, characters""",
-        hash, characters, file_hash, file_size,
-    )  # fmt: skip
-    return TextRow(put["id"], hash, put["characters"], file_hash, file_size, condemned=False)
+def insert_text(db: Database, hash: str, characters: int, file_hash: str, file_size: int) -> TextRow:
+    """Inserts a text that no document has yet."""
+    made = db.execute(  # without RETURNING, which takes as long again
+        "INSERT INTO texts (hash, characters, file_hash, file_size) VALUES (?, ?, ?, ?)",
+        (hash, characters, file_hash, file_size),
+    )
+    return TextRow(int(made.lastrowid or 0), hash, characters, file_hash, file_size, condemned=False)
+
+
+def correct_text(db: Database, text: TextRow, file_hash: str, file_size: int) -> TextRow:
+    """Corrects the row of a text whose lost file was written again."""
+    db.execute("UPDATE texts SET file_hash = ?, file_size = ? WHERE id = ?", (file_hash, file_size, text.id))
+    return text._replace(file_hash=file_hash, file_size=file_size, condemned=False)
 
 
 def put_pipeline(db: Database, fingerprint: str, description: str) -> int:
@@ -161,17 +165,21 @@ def put_pipeline(db: Database, fingerprint: str, description: str) -> int:
     return int(pipeline["id"])
 
 
-def put_subindex(
+def delete_subindex(db: Database, text: TextRow, pipeline: int) -> None:
+    """Deletes a sub-index that was lost. Deleted and inserted rather than upserted: the totals' triggers then need to
+    know only those two."""
+    db.execute("DELETE FROM subindexes WHERE text_id = ? AND pipeline_id = ?", (text.id, pipeline))
+
+
+def insert_subindex(
     db: Database, text: TextRow, pipeline: int, new: SubindexRow, computed: int, digests: Sequence[int]
 ) -> None:
-    """Inserts a sub-index. Replaces the row of one that was lost.
+    """Inserts a sub-index that is new.
 
     Args:
         computed: vectors that were computed for it.
         digests: of its chunks, by which their vectors are found again.
     """
-    # Delete and insert rather than upsert: the totals' triggers then need to know only those two.
-    db.execute("DELETE FROM subindexes WHERE text_id = ? AND pipeline_id = ?", (text.id, pipeline))
     db.execute(
         "INSERT INTO subindexes VALUES (?, ?, ?, ?, ?, ?, ?)",
         (text.id, pipeline, new.chunks, new.index_hash, new.index_size, new.spans_hash, new.spans_size),
@@ -188,13 +196,13 @@ def insert_document(
     db: Database, hash: str, media_type: str, size: int, text: TextRow, pages: int | None
 ) -> DocumentRow:
     """Inserts a document that nothing references yet."""
-    (new,) = rows(
-        db,
-        f"""INSERT INTO documents (hash, media_type, size, text_id, pages, stored_at, unreferenced_at)
-            VALUES (?, ?, ?, ?, ?, {NOW}, {NOW}) RETURNING id, stored_at""",
-        hash, media_type, size, text.id, pages,
-    )  # fmt: skip
-    return DocumentRow(new["id"], hash, media_type, size, pages, new["stored_at"], 0, False, text)
+    now = spelled(moments.now())
+    made = db.execute(
+        """INSERT INTO documents (hash, media_type, size, text_id, pages, stored_at, unreferenced_at)
+           VALUES (?, ?, ?, ?, ?, ?, ?)""",
+        (hash, media_type, size, text.id, pages, now, now),
+    )
+    return DocumentRow(int(made.lastrowid or 0), hash, media_type, size, pages, now, 0, False, text)
 
 
 def delete_document(db: Database, document: DocumentRow) -> None:

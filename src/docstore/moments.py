@@ -33,7 +33,8 @@ def ago(grace: timedelta) -> str:
 
 def spelled(moment: datetime) -> str:
     """A moment as the catalog spells it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    # Not strftime: it takes ten times as long.
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def parsed(stored: str) -> datetime:

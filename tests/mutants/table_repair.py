@@ -87,9 +87,9 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "restored-without-sync", "lifecycle/repair.py",
-        "                contents.put_subindex(db, text, pipeline, row, subindex.computed, subindex.digests)\n"
+        "                contents.insert_subindex(db, text, pipeline, row, subindex.computed, subindex.digests)\n"
         "            publication.sync()",
-        "                contents.put_subindex(db, text, pipeline, row, subindex.computed, subindex.digests)",
+        "                contents.insert_subindex(db, text, pipeline, row, subindex.computed, subindex.digests)",
         "restored files may be lost again",
         (f"{_DURABILITY}::test_what_a_repair_places_is_durable_before_its_commit",),
     ),

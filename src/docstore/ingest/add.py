@@ -329,12 +329,13 @@ class Addition:
             assert item.text_file is not None and item.text is not None
             new = item.text_file
             self._parts.texts.place(publication, new.path, item.text_hash, text_files.SUFFIX)
-            is_new = text is None
-            text = contents.put_text(db, item.text_hash, len(item.text.content), new.hash, new.size)
-            if is_new:
-                known.add_text(text)
+            stored = known.text(item.text_hash)  # also where no document has it any more
+            if stored is None:
+                text = contents.insert_text(db, item.text_hash, len(item.text.content), new.hash, new.size)
             else:
+                text = contents.correct_text(db, stored, new.hash, new.size)
                 known.look()
+            known.add_text(text)
         assert text is not None
         if vectors is None:
             assert item.subindex is not None
@@ -349,7 +350,9 @@ class Addition:
         row = SubindexRow(new.chunks, new.index.hash, new.index.size, new.spans.hash, new.spans.size)
         if known.pipeline is None:
             known.pipeline = contents.put_pipeline(db, self._fingerprint, self._parts.pipeline.description)
-        contents.put_subindex(db, text, known.pipeline, row, new.computed, new.digests)
+        if known.subindex(text) is not None:
+            contents.delete_subindex(db, text, known.pipeline)
+        contents.insert_subindex(db, text, known.pipeline, row, new.computed, new.digests)
         known.add_subindex(text, row)
         return row
 

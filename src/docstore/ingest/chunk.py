@@ -94,6 +94,9 @@ class Chunker:
 
     def _bounds(self, content: str) -> Iterator[tuple[int, int]]:
         for first, end in self._sections(content):
+            if self._measure(content[first:end]) <= self._size:  # as the splitter would find, with many more measures
+                yield first, end
+                continue
             start = first
             while start < end:
                 window = self._window(content, start, min(end, start + _WINDOW * self._size))

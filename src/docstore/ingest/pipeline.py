@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -52,10 +52,18 @@ class StagedSubindex:
 
 
 class _Computed(NamedTuple):
-    """Codes of chunks, by what they say."""
+    """Codes of chunks that differ from one another."""
 
-    codes: dict[str, Codes]
+    rows: dict[str, int]
+    """Where each chunk's are."""
+    codes: npt.NDArray[np.uint8]
     uncounted: set[str]
+
+    def of(self, chunks: Sequence[str], known: Mapping[str, Codes]) -> npt.NDArray[np.uint8]:
+        """Codes of chunks that were computed or known, shape (len(chunks), bytes a code)."""
+        if known:
+            return np.stack([known[chunk] if chunk in known else self.codes[self.rows[chunk]] for chunk in chunks])
+        return self.codes[[self.rows[chunk] for chunk in chunks]]  # a tenth of the time, of a text with few chunks
 
     def taken(self, chunks: Sequence[str]) -> int:
         """How many of them a sub-index takes that no other took before: each vector counts where it is first."""
@@ -144,10 +152,9 @@ class Pipeline:
         built, begin = [], 0
         for cut in spans:
             own = chunks[begin : begin + len(cut)]
-            codes = np.stack([known[chunk] if chunk in known else computed.codes[chunk] for chunk in own])
             built.append(
                 StagedSubindex(
-                    stage(scratch.file(), encode_index(codes, self.dimension, self.codec)),
+                    stage(scratch.file(), encode_index(computed.of(own, known), self.dimension, self.codec)),
                     stage(scratch.file(), encode_spans(cut)),
                     tuple(digests[chunk] for chunk in own),
                     computed.taken(own),
@@ -165,10 +172,9 @@ class Pipeline:
             some = chunks[first : first + EMBED_AT_ONCE]
             vectors[first : first + len(some)] = self.embed(some)
             progress(len(some))
-        if not chunks:
-            return _Computed({}, set())
-        codes = encode(vectors, self.codec)  # of all at once: for a tiny text FAISS needs longer to begin than to do it
-        return _Computed(dict(zip(chunks, codes, strict=True)), set(chunks))
+        # Of all at once: for a tiny text FAISS needs longer to begin than to do it.
+        codes = encode(vectors, self.codec) if chunks else np.empty((0, 0), np.uint8)
+        return _Computed({chunk: row for row, chunk in enumerate(chunks)}, codes, set(chunks))
 
     def _cut(self, content: str) -> npt.NDArray[np.void]:
         try:

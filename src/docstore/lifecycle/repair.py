@@ -227,10 +227,9 @@ def _publish(parts: Parts, document: DocumentRow, restored: _Restored) -> None:
         if text is None:
             return  # collected meanwhile: nothing needs it
         with storage_errors("restoring a file"):
-            if restored.text is not None and restored.content is not None:
-                new = restored.text
+            if (new := restored.text) is not None:
                 parts.texts.place(publication, new.path, text.hash, SUFFIX)
-                text = contents.put_text(db, text.hash, len(restored.content.content), new.hash, new.size)
+                text = contents.correct_text(db, text, new.hash, new.size)
             if restored.subindex is not None:
                 subindex, fingerprint = restored.subindex, parts.pipeline.fingerprint
                 files = parts.embeddings(fingerprint)
@@ -240,7 +239,8 @@ def _publish(parts: Parts, document: DocumentRow, restored: _Restored) -> None:
                     subindex.chunks, subindex.index.hash, subindex.index.size, subindex.spans.hash, subindex.spans.size
                 )
                 pipeline = contents.put_pipeline(db, fingerprint, parts.pipeline.description)
-                contents.put_subindex(db, text, pipeline, row, subindex.computed, subindex.digests)
+                contents.delete_subindex(db, text, pipeline)
+                contents.insert_subindex(db, text, pipeline, row, subindex.computed, subindex.digests)
             publication.sync()
 
 
