@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docstore import DocStore, DocumentNotFound, IntegrityError, Workspace, nearest, sketches
+from docstore import DocStore, DocumentNotFound, IntegrityError, Workspace, metadata, nearest, sketches
 from docstore.segments import Segment
 from docstore.selections import Selection
 from docstore.testing import HashEmbedder
@@ -283,6 +284,34 @@ def test_metadata_that_change_are_seen_by_the_next_search(small: DocStore, folde
     assert (found(1), found(3)) == ([1, 0], [0, 1])
 
 
+def test_a_removed_document_is_unknown_beside_a_filter_too(small: DocStore, texts: dict[str, str]) -> None:
+    alice = small.workspace("alice")
+    hashes = list(_add(alice, texts).values())
+    alice.search("red", where={"kind": 1})
+    alice.remove(hashes[5])
+    with pytest.raises(DocumentNotFound, match=f"no document {hashes[5]}"):
+        alice.search("red", documents=[hashes[5], hashes[6]], where={"kind": 10})
+
+
+_VALUES = st.recursive(
+    st.sampled_from([None, True, False, 0, 1, 2, 0.0, 1.0, 1.5, "", "a", '"', "é"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "b", 'a"']), inner, max_size=2),
+    max_leaves=4,
+)
+_OBJECTS = st.dictionaries(st.sampled_from(["a", "b", 'a"', "é"]), _VALUES, max_size=3)
+
+
+@given(own=_OBJECTS, where=_OBJECTS)
+def test_metadata_match_as_their_values_do(own: dict[str, Any], where: dict[str, Any]) -> None:
+    stored, wanted = metadata.encode(own), json.loads(metadata.encode(where) or "")
+    assert stored is not None
+    expected = all(key in own and metadata.same(json.loads(stored)[key], value) for key, value in wanted.items())
+    matches = metadata.matcher(wanted)
+    assert matches(stored) is matches(stored) is expected
+    assert metadata.matcher(json.loads(stored))(stored)
+    assert metadata.matcher({})(stored)
+
+
 class Counted(dict[str, Any]):
     """Metadata that count how often a document's are asked for."""
 
@@ -317,8 +346,8 @@ def test_what_is_kept_of_filters_is_little_and_what_was_used_last(small: DocStor
         every = list(pool.map(lambda number: alice.search("red", where={"number": number % 60}), range(240)))
     assert [{hit.name for hit in hits} for hits in every] == [{f"{number % 60:03}"} for number in range(240)]
     view = view_in(small, alice)
-    kept = view._chosen._values
-    assert sum(each.nbytes for each in kept.values()) <= view._may_keep < view.nbytes
+    kept = view.filtered._answers._values
+    assert sum(each.nbytes for each in kept.values()) <= view.filtered.budget < view.nbytes
     assert 1 < len(kept) < 10
     alice.search("red", where={"number": 3})
     for number in range(2):

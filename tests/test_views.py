@@ -14,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docstore import DocStore, rounded, search, sketches, subindexes
+from docstore.filtered import Chosen
+from docstore.found import Found
 from docstore.memory import Memory
 from docstore.segments import Segment
 from docstore.testing import HashEmbedder
-from docstore.views import Chosen, Found, Part, View
+from docstore.views import Part, View
 from tests.rows import none_is_unread, rows_of
 
 CODECS = pytest.mark.parametrize("codec", ["float16", "float32"])

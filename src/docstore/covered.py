@@ -174,6 +174,8 @@ class Changes(NamedTuple):
     """Of the documents, each once; and perhaps of some that did not change."""
     members: Members
     """Of now."""
+    are_all: bool
+    """Whether metadata are what they were, but for those of what was touched."""
 
 
 def changes(
@@ -199,26 +201,29 @@ def changes(
     settled = [each for each in found if each is not None]
     if len(settled) < len(found):
         return None
-    touched = np.unique(np.concatenate([some for some, _ in settled]))
+    touched = np.unique(np.concatenate([some for some, _, _ in settled]))
     # Of many it takes longer to look up each.
     is_most = len(touched) > sum(owner.references for owner in owners)
-    return None if is_most else Changes(touched, tuple(ids for _, ids in settled))
+    if is_most:
+        return None
+    return Changes(touched, tuple(ids for _, ids, _ in settled), all(are_all for *_, are_all in settled))
 
 
-def _difference(db: Database, workspace: int, ids: Ids, steps: int, called: Names) -> tuple[Ids, Ids] | None:
-    """Which documents were touched in so many steps, and which there are now."""
+def _difference(db: Database, workspace: int, ids: Ids, steps: int, called: Names) -> tuple[Ids, Ids, bool] | None:
+    """Which documents were touched in so many steps, which there are now, and whether that explains all steps."""
     if steps == 0:
-        return _NONE, ids
+        return _NONE, ids, True
     if steps == 1 and (one := _the_one(db, workspace, ids)) is not None:
-        return one
+        return (*one, True)
     now = _rising(records(db, _NAMES[:1], "SELECT document_id FROM refs WHERE workspace_id = ?", workspace))
     touched = np.setxor1d(now, ids, assume_unique=True)
     if len(touched) == steps:
-        return touched, now
+        return touched, now, True
     if len(touched) + 1 == steps:  # and one name, or metadata; if it is a name, that is not what it was
         query = "SELECT document_id, name FROM refs WHERE workspace_id = ?"
         renamed = set(records(db, ("document_id", "name"), query, workspace)) - called()
-        return np.union1d(touched, _rising(renamed)), now
+        both = np.union1d(touched, _rising(renamed))
+        return both, now, len(both) > len(touched)
     return None
 
 

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ _VACUUM_PAGES = 1000  # 4 MB a transaction
 _LOG_PAGES = 1000  # SQLite's own default: 4 MB
 _SHORT_LOG_PAGES = 128  # half of the reserve
 
+_COLUMNS = tuple(map(itemgetter, range(32)))
 _PRAGMAS = (
     "foreign_keys = ON",
     "synchronous = FULL",  # NORMAL may lose the last commits, and our next step may be an unlink
@@ -299,9 +301,10 @@ def checked(names: Sequence[str], values: list[tuple[Any, ...]]) -> list[tuple[A
     Raises:
         IntegrityError: a value is not.
     """
-    for name, column in zip(names, zip(*values)):
+    for name, column in zip(names, _COLUMNS):
         types = COLUMN_TYPES.get(name)
-        if types is not None and not types.issuperset(map(type, column)):
+        # Not zip(*values), which makes an object of each row: of many, Python's collector then looks at all there are.
+        if types is not None and not types.issuperset(map(type, map(column, values))):
             raise IntegrityError(f"The catalog holds a {name} that is of another type than all are: it is damaged. Run "
                                  "`docstore verify`, or restore a backup.")  # fmt: skip
     return values

@@ -30,6 +30,8 @@ class Step(NamedTuple):
     """What is lacking."""
     members: tuple[Rows, ...]
     """As in `Coverage`, of the next view."""
+    changed: frozenset[str]
+    """Hashes of what is no longer covered as it was, or only is covered now."""
 
     @classmethod
     def of(cls, old: View, touched: Rows, called: Called, members: tuple[Rows, ...]) -> Step | None:
@@ -42,6 +44,7 @@ class Step(NamedTuple):
         if old.coverage is None or not old.parts:
             return None
         halves = [_Half(*each) for each in zip(old.parts, old.coverage.ids, strict=True)]
+        changed = frozenset(key[0] for key in called).union(*(half.documents_of(touched) for half in halves))
         base = _followed(halves[0], halves[0].part.snapshot, touched, called)
         # What the base has, only the base has: found in both, it would be found twice.
         called = {key: each for key, each in called.items() if not base.has(key)}
@@ -53,7 +56,7 @@ class Step(NamedTuple):
         beside = len(lacking) + (0 if tail is None else tail.documents)
         if not base.is_mostly_covered or beside > (1 - COVERED) * (base.documents + beside):
             return None
-        return cls(base, tail, lacking, members)
+        return cls(base, tail, lacking, members, changed)
 
     @property
     def lacking(self) -> list[Key]:
@@ -112,6 +115,15 @@ class _Half(NamedTuple):
         alive = self.part.alive
         return alive is None or alive.population >= COVERED * len(self.part.snapshot.codes)
 
+    def places(self, some: Rows) -> list[int]:
+        """Where documents of some ids are that are covered: of what is not, the id may be another's by now."""
+        found: list[int] = np.flatnonzero(_are_among(self.ids, some) & self.covers).tolist()
+        return found
+
+    def documents_of(self, some: Rows) -> list[str]:
+        """Their hashes."""
+        return [self.part.snapshot.keys[place][0] for place in self.places(some)]
+
     def has(self, key: Key) -> bool:
         """Whether a document is covered."""
         position = self.part.snapshot.positions.get(key)
@@ -131,9 +143,7 @@ def _followed(half: _Half, snapshot: Snapshot, gone: Rows, called: Called) -> _H
     places = {
         position: each for key, each in called.items() if (position := snapshot.positions.get(key, count)) < count
     }
-    alive = half.covers
-    # Of what is covered: an id may stand where a document is passed over, and be another's by now.
-    dropped = np.flatnonzero(_are_among(ids, gone) & alive).tolist()
+    alive, dropped = half.covers, half.places(gone)
     if count == known and not places and not dropped:
         return half
     names = part.names + [None] * (count - known)

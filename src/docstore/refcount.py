@@ -6,14 +6,15 @@ Plain functions on a transaction; what changes anything wants one from `CatalogD
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from docstore import lifetimes, moments
 from docstore.contents import DocumentRow, SubindexRow, find_document
 from docstore.database import Database, checked, records, row, rows
 from docstore.lifetimes import FOREVER, Lifetime
-from docstore.metadata import decode
+from docstore.metadata import decode, require_object
 from docstore.moments import spelled
 from docstore.names import shown
 
@@ -193,13 +194,21 @@ def referenced_texts(db: Database, workspace: int) -> dict[tuple[str, str], tupl
     return {(document, text): (id, name) for document, text, id, name in some}
 
 
-def metadata_of(db: Database, workspace: int) -> dict[str, Mapping[str, Any]]:
-    """The metadata of each document that a workspace references, by hash."""
-    found = db.execute(
-        "SELECT d.hash, r.metadata FROM refs r JOIN documents d ON d.id = r.document_id WHERE r.workspace_id = ?",
-        (workspace,),
-    )
-    return {document: decode(metadata) for document, metadata in checked(("hash", "metadata"), found.fetchall())}
+def metadata_of(db: Database, workspace: int, ids: Collection[int] | None = None) -> dict[str, str]:
+    """The metadata of each document that a workspace references, by hash, as the catalog holds it.
+
+    Args:
+        ids: only of documents of these; None: of all.
+    """
+    query = "SELECT d.hash, r.metadata FROM refs r JOIN documents d ON d.id = r.document_id WHERE r.workspace_id = ?"
+    some = "" if ids is None else " AND r.document_id IN (SELECT value FROM json_each(?))"
+    found = db.execute(query + some, (workspace, *([] if ids is None else [json.dumps(list(ids))])))
+    once: dict[str, str] = {}  # in many a workspace, many documents have the same
+    of_each = checked(("hash", "metadata"), found.fetchall())
+    metadata = {document: once.setdefault(stored, stored) for document, stored in of_each}
+    for stored in once:
+        require_object(stored)
+    return metadata
 
 
 def referencing_workspaces(db: Database, document: DocumentRow) -> list[str]:

@@ -11,7 +11,7 @@ import json
 import operator
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple, TypeVar
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from docstore import covered, passages, refcount, subindexes
-from docstore.covered import CoveredRow, Owner
+from docstore.covered import Changes, CoveredRow, Owner
 from docstore.database import Database
 from docstore.differences import Step, called_in
 from docstore.durable import storage_errors
@@ -29,13 +29,15 @@ from docstore.errors import (
     InvalidArgument,
     PipelineMismatch,
 )
+from docstore.filtered import Chosen, Filtered
+from docstore.found import Found
 from docstore.ingest.pipeline import normalise
-from docstore.metadata import encode, same
+from docstore.metadata import encode, matcher
 from docstore.model import Hit
 from docstore.parts import Parts
 from docstore.segments import Addition, Key
 from docstore.vectors import Vectors, maximal_marginal_relevance
-from docstore.views import Chosen, Found, Plan, Ranked, Versions, View
+from docstore.views import Plan, Ranked, Versions, View
 
 _T = TypeVar("_T")
 
@@ -73,11 +75,12 @@ class Filter(NamedTuple):
     def choose(self, view: View) -> Chosen | None:
         """Which documents of a view pass; None when all do."""
         metadata = view.metadata or {}
+        accepts = partial(_accepts, metadata, matcher(self.where or {}))
         if self.documents is None:
-            return view.having(self.spelling, partial(self._has, metadata)) if self.where else None
+            return view.having(self.spelling, accepts) if self.where else None
         documents: Iterable[str] = self.documents
         if self.where:  # asked of those that are named, however many others there are
-            documents = [each for each in documents if each not in metadata or self._has(metadata, each)]
+            documents = [each for each in documents if each not in metadata or accepts(each)]
         chosen, unknown = view.named(documents)
         if unknown:
             one = ascii(min(unknown))[1:-1]
@@ -85,11 +88,12 @@ class Filter(NamedTuple):
                                    "workspace references or includes.")  # fmt: skip
         return chosen
 
-    def _has(self, metadata: Mapping[str, Mapping[str, Any]], document: str) -> bool:
-        if (own := metadata.get(document)) is None:
-            raise IntegrityError(f"The catalog has lost its row of document {document}, which this workspace "
-                                 "references. Run `docstore repair`, or restore a backup.")  # fmt: skip
-        return all(key in own and same(own[key], value) for key, value in (self.where or {}).items())
+
+def _accepts(metadata: Mapping[str, str], matches: Callable[[str], bool], document: str) -> bool:
+    if (own := metadata.get(document)) is None:
+        raise IntegrityError(f"The catalog has lost its row of document {document}, which this workspace "
+                             "references. Run `docstore repair`, or restore a backup.")  # fmt: skip
+    return matches(own)
 
 
 class Diversity(NamedTuple):
@@ -198,8 +202,10 @@ class _Moment(NamedTuple):
     """What the next view is made of, when the old one is not of these versions."""
     unread: Mapping[Key, CoveredRow]
     """What of it is to be read from files."""
-    metadata: Mapping[str, Mapping[str, Any]] | None
-    """By document, when a filter asks for it."""
+    metadata: Mapping[str, str] | None = None
+    """By document, when a filter asks for it, or has asked and what changed is known."""
+    changed: frozenset[str] | None = None
+    """Hashes of what came, went, or has other metadata than in the old view. None: that is not known."""
 
     @property
     def is_large(self) -> bool:
@@ -254,19 +260,20 @@ def _look(parts: Parts, workspace: int, with_metadata: bool) -> _Moment:
         owners = covered.owners_of(db, workspace)
         versions = _versions(owners)
         old = parts.views.get(workspace)
-        is_current = old is not None and old.versions == versions
-        metadata = None
-        if with_metadata and (old is None or not is_current or old.metadata is None):
-            metadata = covered.first_of(owners, partial(refcount.metadata_of, db))
-        if is_current:
+        if old is not None and old.versions == versions:
+            metadata = _metadata(db, owners) if with_metadata and old.metadata is None else None
             return _Moment(versions, old, None, {}, metadata)
-        plan, rows = _changed(parts, db, owners, old) or _anew(parts, db, workspace, owners, old)
-        _require_vectors(rows, plan.documents)
-        return _Moment(versions, old, plan, {(each.document, each.text): each for each in rows}, metadata)
+        changed = _changed(parts, db, owners, old, with_metadata)
+        return changed or _anew(parts, db, workspace, owners, old, with_metadata)
 
 
-def _changed(parts: Parts, db: Database, owners: list[Owner], old: View | None) -> tuple[Step, list[CoveredRow]] | None:
-    """How the next view differs from the old one, and what of it is to be read. None when it is to be made anew."""
+def _metadata(db: Database, owners: list[Owner], ids: list[int] | None = None) -> dict[str, str]:
+    """Of all documents, or of those of some ids."""
+    return covered.first_of(owners, partial(refcount.metadata_of, db, ids=ids))
+
+
+def _changed(parts: Parts, db: Database, owners: list[Owner], old: View | None, with_metadata: bool) -> _Moment | None:
+    """What differs from the old view. None when the next is to be made anew."""
     if old is None or old.coverage is None:
         return None
     changes = covered.changes(db, owners, old.versions, old.coverage.members, partial(called_in, old))
@@ -275,13 +282,49 @@ def _changed(parts: Parts, db: Database, owners: list[Owner], old: View | None) 
     rows = covered.rows_with(db, owners, parts.pipeline.fingerprint, changes.touched)
     called = {(each.document, each.text): (each.id, each.name) for each in rows}
     step = Step.of(old, changes.touched, called, changes.members)
-    return None if step is None else (step, [each for each in rows if (each.document, each.text) in step.called])
+    if step is None:
+        return None
+    unread = {key: each for each in rows if (key := (each.document, each.text)) in step.called}
+    _require_vectors(unread.values(), step.documents)
+    metadata, changed = _described(db, owners, old.metadata, changes, step.changed, with_metadata)
+    return _Moment(_versions(owners), old, step, unread, metadata, changed)
+
+
+def _described(
+    db: Database,
+    owners: list[Owner],
+    old: Mapping[str, str] | None,
+    changes: Changes,
+    changed: frozenset[str],
+    with_metadata: bool,
+) -> tuple[Mapping[str, str] | None, frozenset[str] | None]:
+    """Metadata after some changes, as far as they are asked for or known, and whose are not those of before."""
+    if old is not None and changes.are_all:  # also for a search that does not ask for it: the next may
+        some = _metadata(db, owners, changes.touched.tolist())
+        metadata = {**old, **some}
+        for each in changed - some.keys():
+            metadata.pop(each, None)
+        return metadata, changed
+    if not with_metadata:
+        return None, None
+    metadata = _metadata(db, owners)
+    return metadata, None if old is None else changed.union(each for each, _ in metadata.items() - old.items())
 
 
 def _anew(
+    parts: Parts, db: Database, workspace: int, owners: list[Owner], old: View | None, with_metadata: bool
+) -> _Moment:
+    """What a view is made of that has nothing of the old one but documents."""
+    plan, rows = _planned(parts, db, workspace, owners, old)
+    _require_vectors(rows, plan.documents)
+    unread = {(each.document, each.text): each for each in rows}
+    return _Moment(_versions(owners), old, plan, unread, _metadata(db, owners) if with_metadata else None)
+
+
+def _planned(
     parts: Parts, db: Database, workspace: int, owners: list[Owner], old: View | None
 ) -> tuple[Plan, list[CoveredRow]]:
-    """What the next view is made of, and what of it is to be read."""
+    """The plan, and what of it is to be read."""
     scope, fingerprint = parts.scope(workspace), parts.pipeline.fingerprint
     if not parts.views.has_any(scope):
         # As in a new process: all must be read, and one query says what, and what it is called.
@@ -294,7 +337,7 @@ def _anew(
     return plan, covered.rows_of(db, owners, fingerprint, unread)
 
 
-def _require_vectors(read: list[CoveredRow], documents: int) -> None:
+def _require_vectors(read: Iterable[CoveredRow], documents: int) -> None:
     lacking = [each for each in read if each.chunks is None]
     if lacking:
         raise PipelineMismatch(
@@ -316,7 +359,10 @@ def _view(parts: Parts, workspace: int, moment: _Moment) -> View:
                 view = parts.views.build(moment.plan, moment.versions, additions, dimension, codec)
     assert view is not None
     if moment.metadata is not None:
-        view = replace(view, metadata=moment.metadata)
+        filtered = Filtered.of(view.documents)
+        if moment.changed is not None and moment.old is not None:
+            filtered = moment.old.filtered.after(moment.changed, view.documents)
+        view = view.described(moment.metadata, filtered)
     if view is not moment.old:
         parts.views.put(workspace, view)
     return view

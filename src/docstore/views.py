@@ -13,17 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
-from operator import neg
-from typing import Any, NamedTuple
+from sys import getsizeof
+from typing import NamedTuple
 
 import numpy as np
 
-from docstore import passages
+from docstore.filtered import Before, Chosen, Filtered
 from docstore.forking import in_child
 from docstore.memory import Memory
-from docstore.metadata import weight
 from docstore.nearest import Best, nearest
-from docstore.segments import Addition, Key, Segment, Snapshot, Spans, SpansFile
+from docstore.segments import Addition, Key, Segment, Snapshot
 from docstore.selections import Rows, Selection
 from docstore.vectors import Codec, Vectors, decode
 
@@ -33,8 +32,7 @@ COVERED = 0.75
 _SAMPLE = 16  # documents that are asked for before all are
 _VIEW_BYTES = 4_000  # Python objects of a view without documents
 _DOCUMENT_BYTES = 40  # and of each document
-_KEPT_BYTES, _KEPT_DOCUMENT_BYTES = 2_000, 16  # and what it may keep of filters: even that of every second document
-_SELECTION_BYTES = 500  # Python objects of what is kept of a filter
+_ENTRY_BYTES = 100  # of each document in a dictionary
 
 
 Versions = tuple[tuple[int, int], ...]
@@ -80,11 +78,36 @@ class Part(NamedTuple):
                 positions.append(position)
         return self.snapshot.selection(np.sort(np.array(positions, np.int64))), lacking
 
-    def accepted(self, accepts: Callable[[str], bool]) -> Selection | None:
-        """Those of its documents, by their hash, that something accepts. None for all."""
-        pairs = zip(self.names, self.snapshot.keys)
-        accepted = np.flatnonzero([name is not None and accepts(document) for name, (document, _) in pairs])
-        return None if len(accepted) == len(self.names) else self.snapshot.selection(accepted)
+    @property
+    def documents(self) -> int:
+        """How many of the segment's it knows of, those that it does not cover included."""
+        return len(self.names)
+
+    def accepted(self, accepts: Callable[[str], bool], before: Before | None = None) -> Selection | None:
+        """Those of its documents, by their hash, that something accepts. None for all.
+
+        Args:
+            before: what it accepted in an earlier view.
+        """
+        is_accepted = np.zeros(len(self.names), bool)
+        asked = list(range(len(self.names)))
+        if before is not None:
+            ends = self.snapshot.ends[: before.documents]
+            # By each document's last row: there is none without rows.
+            is_accepted[: len(ends)] = before.selection is None or before.selection.has(ends - 1)
+            asked = [*self._places(before.changed, before.documents), *range(before.documents, len(self.names))]
+        names, keys = self.names, self.snapshot.keys
+        is_accepted[asked] = [names[each] is not None and accepts(keys[each][0]) for each in asked]
+        return None if is_accepted.all() else self.snapshot.selection(np.flatnonzero(is_accepted))
+
+    def _places(self, documents: Iterable[str], before: int) -> Iterator[int]:
+        """Where some documents are, by their hash and with whatever text, among the first of the segment."""
+        for document in documents:
+            position = self.snapshot.latest.get(document)
+            while position is not None:
+                if position < before:
+                    yield position
+                position = self.snapshot.earlier.get(position)
 
     def ranked(self, best: list[Best]) -> Iterator[list[Ranked]]:
         """The best rows for each query."""
@@ -104,69 +127,6 @@ document is in the segment, the row, and whose it is. Of the best rows of all se
 what else a hit says is looked up later."""
 
 
-ReadSpans = Callable[[list[SpansFile]], list[Spans]]
-"""Reads files of spans."""
-
-
-class Found(NamedTuple):
-    """What searches found, a sequence for each field: to make an object of each chunk would take as long as to look
-    it all up."""
-
-    scores: Sequence[float] = ()
-    documents: Sequence[str] = ()
-    names: Sequence[str] = ()
-    numbers: Sequence[int] = ()
-    """Of the chunks in their documents."""
-    starts: Sequence[int] = ()
-    ends: Sequence[int] = ()
-    pages: Sequence[int | None] = ()
-    places: Sequence[passages.Place] = ()
-    """Where their texts are stored."""
-
-    @classmethod
-    def of(cls, ranked: Sequence[Ranked], read: ReadSpans) -> Found:
-        """What hits say of rows that were ranked, but for their texts. Raises what `read` does."""
-        if not ranked:
-            return cls()
-        ranks, keys, numbers, positions, _, parts = zip(*ranked)
-        documents, texts = zip(*keys)
-        spans = [part.snapshot.spans[position] for part, position in zip(parts, positions)]
-        # Together, and not when each is asked for: what is packed then costs one statement of the archive.
-        if unread := list(dict.fromkeys(each for each in spans if isinstance(each, SpansFile))):
-            known = dict(zip(unread, read(unread), strict=True))
-            for at, (part, position, each) in enumerate(zip(parts, positions, spans)):
-                if isinstance(each, SpansFile):
-                    spans[at] = part.snapshot.spans[position] = known[each]
-        cells = [each.item(number) for each, number in zip(spans, numbers)]
-        starts, ends, first_bytes, last_bytes, pages = zip(*cells)
-        paged = [part.snapshot.paged[position] for part, position in zip(parts, positions)]
-        return cls(
-            scores=list(map(neg, ranks)),
-            documents=documents,
-            names=[part.names[position] or "" for part, position in zip(parts, positions)],
-            numbers=numbers,
-            starts=starts,
-            ends=ends,
-            pages=[page if has else None for page, has in zip(pages, paged)],
-            places=list(zip(texts, first_bytes, last_bytes)),
-        )
-
-
-class Chosen(NamedTuple):
-    """Which documents of a view take part in a search."""
-
-    parts: tuple[Selection | None, ...]
-    """Of each part; None for all it has."""
-    nbytes: int
-    """Memory it takes, in bytes."""
-
-    @classmethod
-    def of(cls, parts: Iterable[Selection | None], where: str = "") -> Chosen:
-        """What a filter chose, to be kept under its text."""
-        parts = tuple(parts)
-        return cls(parts, _SELECTION_BYTES + len(where) + sum(each.nbytes for each in parts if each is not None))
-
-
 class Coverage(NamedTuple):
     """Which rows of the catalog a view was made of: what the next one is compared with."""
 
@@ -184,27 +144,35 @@ class View:
     parts: tuple[Part, ...]
     dimension: int
     codec: Codec
-    metadata: Mapping[str, Mapping[str, Any]] | None = field(default=None)
-    """By document, once a filter has asked for it."""
+    metadata: Mapping[str, str] | None = field(default=None)
+    """By document, as the catalog holds it, once a filter has asked for it."""
     coverage: Coverage | None = field(default=None)
     """None where the next view is not made from this one."""
-    _chosen: Memory = field(init=False)
-    """What filters on metadata chose. Goes with the view, so what it rests on never changes."""
+    filtered: Filtered = field(init=False)
+    """What filters on metadata chose."""
     _metadata_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self._chosen = Memory(self._may_keep)
-        self._metadata_bytes = sum(map(weight, (self.metadata or {}).values()))
+        self.filtered = Filtered.of(self.documents)
+        self._metadata_bytes = 0
 
     @property
-    def _may_keep(self) -> int:
-        return _KEPT_BYTES + _KEPT_DOCUMENT_BYTES * sum(len(part.names) for part in self.parts)
+    def documents(self) -> int:
+        """How many its segments have, those that it does not cover included."""
+        return sum(part.documents for part in self.parts)
+
+    def described(self, metadata: Mapping[str, str] | None, filtered: Filtered) -> View:
+        """The same, with metadata of its documents and what filters chose by them."""
+        view = replace(self, metadata=metadata)
+        view.filtered = filtered
+        # What many documents have is in memory once: see `refcount.metadata_of`.
+        view._metadata_bytes = _ENTRY_BYTES * len(metadata or ()) + sum(map(getsizeof, set((metadata or {}).values())))
+        return view
 
     @property
     def nbytes(self) -> int:
         """Memory it takes beside its segments, in bytes."""
-        documents = _DOCUMENT_BYTES * sum(len(part.names) for part in self.parts)
-        return _VIEW_BYTES + documents + self._metadata_bytes + self._may_keep
+        return _VIEW_BYTES + _DOCUMENT_BYTES * self.documents + self._metadata_bytes + self.filtered.budget
 
     @property
     def shared(self) -> tuple[Segment, ...]:
@@ -224,15 +192,12 @@ class View:
         for part in self.parts:
             selection, lacking = part.named(lacking)
             selections.append(selection)
-        return Chosen.of(selections), lacking
+        return Chosen(tuple(selections)), lacking
 
     def having(self, where: str, accepts: Callable[[str], bool]) -> Chosen:
-        """The documents, by their hash, that something accepts, which is asked once as long as `where` names it."""
-        chosen: Chosen | None = self._chosen.get(where)
-        if chosen is None:
-            chosen = Chosen.of([part.accepted(accepts) for part in self.parts], where)
-            self._chosen.put(where, chosen)
-        return chosen
+        """The documents, by their hash, that something accepts, which is asked once of each as long as `where` names it
+        and the document does not change."""
+        return self.filtered.having(self.parts, where, accepts)
 
     def nearest(self, queries: Vectors, k: int, chosen: Chosen | None, candidates: int | None) -> list[list[Ranked]]:
         """The k best chunks for each query, by falling inner product, then document hash, then chunk number.
@@ -323,7 +288,7 @@ class Views:
     def put(self, workspace: int, view: View) -> None:
         """Keeps a view in place of an older one; without metadata where only that makes it too large."""
         if not self._memory.put(("view", workspace), view) and view.metadata is not None:
-            self._memory.put(("view", workspace), replace(view, metadata=None))
+            self._memory.put(("view", workspace), view.described(None, Filtered.of(view.documents)))
 
     def drop(self, workspace: int) -> None:
         """Forgets the view of a workspace that is gone."""
