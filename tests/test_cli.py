@@ -9,15 +9,18 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from typer.testing import CliRunner
 
 from docstore import cli, cli_arguments, cli_layout, cli_output, cli_store, errors
 from docstore.cli_output import ExitCode
-from docstore.errors import DocStoreError, InvalidArgument
+from docstore.documents import Document
+from docstore.errors import DocStoreError, DocumentNotFound, InvalidArgument
 from docstore.ingest.embed import SentenceTransformerEmbedder
 from docstore.store import DocStore
 from docstore.testing import HashEmbedder
@@ -388,6 +391,41 @@ def test_tables_fit_the_terminal(filled: dict[str, str], monkeypatch: pytest.Mon
         assert max(map(len, Run(*words).out.splitlines())) <= int(columns)
 
 
+def test_a_pipe_gets_the_rows_of_a_table_whole(filled: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ein langer Name, 日本語 " * 20
+    Run("link", "alice", filled["fox"], "--name", name)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    lines = Run("ls", "alice").out.splitlines()
+    header, rows = lines[0], lines[1:]
+    assert header.split() == ["Hash", "Name", "Size", "Pages", "Chunks", "Added"]
+    assert sum(name.strip() in row for row in rows) == 1
+    # Aligned by the cells that a terminal gives each character: two for each of 日本語.
+    assert len({cell_len(row) for row in rows}) == 1
+    assert [len(line) for line in lines] == [len(line.rstrip()) for line in lines]
+
+
+def test_words_stand_for_documents_by_hash_prefix_or_name() -> None:
+    """As the plain definition has it, over names that are hashes and prefixes of hashes."""
+    hashes = [f"{number:04x}" * 16 for number in (1, 2, 0x1F, 0x1F0, 0x1F00)]
+    names = ["a", "b", "a", hashes[0], "001f"]
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    documents = [
+        Document(hash, name, "text/plain", 1, 1, None, {}, moment, reused=False)
+        for hash, name in zip(hashes, names, strict=True)
+    ]
+    for word in [*hashes, *names, "0001", "000", "001f", "001F", "1f00" * 8, "zzzz", ""]:
+        prefix = word.lower()
+        exactly = [each for each in documents if each.hash == prefix]
+        expected = exactly or [
+            each for each in documents if each.name == word or (len(prefix) >= 4 and each.hash.startswith(prefix))
+        ]
+        if len(expected) == 1:
+            assert cli_arguments.referenced(documents, [word, word], "w") == expected
+        else:
+            with pytest.raises(InvalidArgument if expected else DocumentNotFound):
+                cli_arguments.referenced(documents, [word], "w")
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("10m", 600), ("12h", 43_200), ("7d", 604_800)])
 def test_durations(text: str, seconds: int) -> None:
     assert cli_arguments.duration(text).total_seconds() == seconds
@@ -430,3 +468,19 @@ def test_a_closed_pipe_is_quiet(words: list[str]) -> None:
     done = script(*words, stdout=writing)
     os.close(writing)
     assert (done.returncode, done.stderr) == (ExitCode.CLOSED_PIPE, "")
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("words", [["ls"], ["ls", "--json"], ["stats"]], ids=" ".join)
+def test_a_full_disk_behind_standard_output_is_one_line(words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = script(*words, stdout=full)
+    assert done.returncode == ExitCode.STORE
+    assert "The result cannot be written to standard output: No space left on device." in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_closed_standard_output_is_nobody_who_reads() -> None:
+    done = subprocess.run(["sh", "-c", f"{SCRIPT} ls >&-"], stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -13,7 +13,7 @@ import typer
 
 import docstore
 from docstore import cli_expiry, cli_limits, cli_sessions, cli_versions
-from docstore import cli_output as output
+from docstore import cli_tables as tables
 from docstore.cli_arguments import MINIMUM_PREFIX, AsJson, WorkspaceName, duration, files_under, metadata, referenced
 from docstore.cli_layout import count
 from docstore.cli_output import ExitCode, confirmed, errors_shown, fields_of, progress_bar, show, show_error
@@ -25,7 +25,6 @@ from docstore.reports import AddReport
 if TYPE_CHECKING:  # imported where used: `--help` and usage errors need neither FAISS nor SQLite
     from docstore.store import DocStore
     from docstore.workspace import Workspace
-    from docstore.workspace_info import WorkspaceInfo
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -110,11 +109,11 @@ def add(
         ):
             found = store.workspace(workspace).add_many(sources, progress=move)
         report = AddReport(found.added, found.reused, (*unreadable, *found.failed))
-        table = [output.added_table(report)] if report.added or report.reused else []
-        show(as_json, output.added_json(report), *table, output.counted(report))
+        table = [tables.added_table(report)] if report.added or report.reused else []
+        show(as_json, tables.added_json(report), *table, tables.counted(report))
         if not as_json:
             for each in report.failed:
-                show_error(False, type(each.error).__name__, output.reason(each))
+                show_error(False, type(each.error).__name__, tables.reason(each))
         if report.failed:
             raise typer.Exit(ExitCode.INCOMPLETE)
 
@@ -177,7 +176,7 @@ def search(
                 fetch_k=fetch_k,
                 lambda_mult=lambda_mult,
             )
-        show(as_json, hits, output.hits_table(hits) if hits else "Nothing was found.")
+        show(as_json, hits, tables.hits_table(hits) if hits else "Nothing was found.")
 
 
 @app.command()
@@ -197,12 +196,12 @@ def ls(
     with errors_shown(as_json), opened(context, "read", embeds=workspace is not None) as store:
         if workspace is not None:
             documents = existing(store, workspace).documents()
-            shown = output.documents_table(documents) if documents else f"{workspace} has no documents."
+            shown = tables.documents_table(documents) if documents else f"{workspace} has no documents."
             show(as_json, documents, shown)
             return
-        found = _workspaces(store)
+        found = store.workspace_infos()
         listed = [{"name": each.name, "documents": each.documents, "expires_at": each.expires_at} for each in found]
-        show(as_json, listed, output.workspaces_table(found) if found else "There are no workspaces.")
+        show(as_json, listed, tables.workspaces_table(found) if found else "There are no workspaces.")
 
 
 @app.command()
@@ -267,7 +266,7 @@ def link(
             for each in hashes:
                 store.document(each)  # before the first change: one wrong hash must not leave half of it done
             linked = [store.workspace(workspace).link(each, name=name) for each in hashes]
-        show(as_json, linked, output.documents_table(linked))
+        show(as_json, linked, tables.documents_table(linked))
 
 
 @app.command()
@@ -275,7 +274,7 @@ def stats(context: typer.Context, as_json: AsJson = False) -> None:
     """Show what the store holds and what sharing saves."""
     with errors_shown(as_json), opened(context, "read") as store:
         found = store.stats()
-        show(as_json, found, output.stats_table(found))
+        show(as_json, found, tables.stats_table(found))
 
 
 @app.command()
@@ -298,7 +297,7 @@ def collect(
         access: Access = "read" if dry_run else "change"
         with opened(context, access) as store, progress_bar("Deleting", "documents") as move:
             report = store.collect(spared, dry_run=dry_run, progress=move)
-        show(as_json, {**fields_of(report), "dry_run": dry_run}, output.collected(report, dry_run))
+        show(as_json, {**fields_of(report), "dry_run": dry_run}, tables.collected(report, dry_run))
 
 
 @app.command()
@@ -337,8 +336,8 @@ def verify(
                 dry_run=dry_run,
                 progress=move,
             )
-        table = [output.problems_table(report)] if report.problems else []
-        show(as_json, {"ok": report.ok, **fields_of(report)}, *table, output.verified(report, dry_run))
+        table = [tables.problems_table(report)] if report.problems else []
+        show(as_json, {"ok": report.ok, **fields_of(report)}, *table, tables.verified(report, dry_run))
         if not report.ok:
             raise typer.Exit(ExitCode.INCOMPLETE)
 
@@ -357,18 +356,10 @@ def repair(
         access: Access = "read" if dry_run else "change"
         with opened(context, access, embeds=True) as store, progress_bar("Verifying", "documents") as move:
             report = store.repair(dry_run=dry_run, progress=move)
-        table = [output.repairs_table(report)] if report.repairs else []
-        show(as_json, {"ok": report.ok, **fields_of(report), "dry_run": dry_run}, *table, output.repaired(report))
+        table = [tables.repairs_table(report)] if report.repairs else []
+        show(as_json, {"ok": report.ok, **fields_of(report), "dry_run": dry_run}, *table, tables.repaired(report))
         if not report.ok:
             raise typer.Exit(ExitCode.INCOMPLETE)
-
-
-def _workspaces(store: DocStore) -> list[WorkspaceInfo]:
-    found = []
-    for name in store.workspaces():
-        with suppress(WorkspaceNotFound):  # deleted since the names were read
-            found.append(store.workspace(name).info())
-    return found
 
 
 def _covered(store: DocStore, workspace: Workspace) -> list[Document]:

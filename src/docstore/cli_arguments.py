@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,17 +64,28 @@ def referenced(documents: Sequence[Document], wanted: Sequence[str], workspace: 
         DocumentNotFound: a word stands for none.
         InvalidArgument: a word stands for several.
     """
-    found = [_referenced(documents, word, workspace) for word in wanted]
+    by_hash = {each.hash: each for each in sorted(documents, key=lambda each: each.hash)}
+    hashes = list(by_hash)
+    by_name: dict[str, list[Document]] = defaultdict(list)
+    for each in documents:
+        by_name[each.name or ""].append(each)
+
+    def meant(word: str) -> list[Document]:
+        prefix = word.lower()
+        if prefix in by_hash:  # before names: a document called like another's hash must not hide that one
+            return [by_hash[prefix]]
+        found = {each.hash: each for each in by_name.get(word, ())}
+        if _PREFIX.fullmatch(prefix):
+            first = bisect_left(hashes, prefix)
+            begun = takewhile(lambda each: each.startswith(prefix), islice(hashes, first, None))
+            found.update((hash, by_hash[hash]) for hash in begun)
+        return list(found.values())
+
+    found = [_the_one(meant(word), word, workspace) for word in wanted]
     return list({each.hash: each for each in found}.values())
 
 
-def _referenced(documents: Sequence[Document], word: str, workspace: str) -> Document:
-    prefix = word.lower()
-    for each in documents:
-        if each.hash == prefix:  # before names: a document called like another's hash must not hide that one
-            return each
-    is_prefix = _PREFIX.fullmatch(prefix) is not None
-    found = [each for each in documents if each.name == word or (is_prefix and each.hash.startswith(prefix))]
+def _the_one(found: list[Document], word: str, workspace: str) -> Document:
     if not found:
         raise DocumentNotFound(f"The workspace {workspace!r} has no document {word!r}. `docstore ls` lists what it "
                                f"has; the beginning of a hash needs {MINIMUM_PREFIX} characters.")  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the command line shows and returns: tables for people, JSON for programs, one line for an error, exit codes."""
+"""How the command line shows and returns: lines for people, JSON for programs, one line for an error, exit codes."""
 
 from __future__ import annotations
 
@@ -6,56 +6,27 @@ import json
 import os
 import sys
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import typer
 from rich import progress
 from rich.console import Console, RenderableType
-from rich.table import Column
 from rich.text import Text
 
 from docstore import errors
-from docstore.cli_layout import (
-    SHORT_HASH,
-    count,
-    excerpt,
-    harmless,
-    hash_column,
-    local,
-    narrow,
-    one_line,
-    size,
-    table,
-    wide,
-)
-from docstore.documents import Document
+from docstore.cli_layout import Listing, harmless, one_line
 from docstore.errors import DocStoreError, QuotaWarning
-from docstore.model import Hit
-from docstore.reports import (
-    AddReport,
-    CollectReport,
-    Failure,
-    Problem,
-    Progress,
-    Repair,
-    RepairReport,
-    StorageStats,
-    VerifyReport,
-)
+from docstore.reports import Progress
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-    from docstore.conversations import Conversation, ConversationInfo
-    from docstore.replacements import Version
-    from docstore.workspace_info import WorkspaceInfo
 
 
 class ExitCode(IntEnum):
@@ -89,9 +60,6 @@ _EXIT_CODES: tuple[tuple[type[DocStoreError], ExitCode], ...] = (
     (errors.PipelineMismatch, ExitCode.EMBEDDING),
     (DocStoreError, ExitCode.STORE),
 )
-
-
-_UNLIMITED_WIDTH = 10_000
 
 
 def exit_code(error: DocStoreError) -> ExitCode:
@@ -132,17 +100,46 @@ def _show_warning(
 
 
 def show(as_json: bool, value: object, *for_people: RenderableType) -> None:
-    """A command's result on standard output: `value` as JSON, or tables and sentences."""
-    terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
-    # Into a pipe or file nothing is cut or wrapped to the width of a terminal that is not there.
-    console = _Console(width=None if terminal else _UNLIMITED_WIDTH, highlight=False)
-    if as_json:
-        # ASCII: no terminal, locale or control character inside can damage it.
-        console.out(json.dumps(value, default=_jsonable, indent=2), highlight=False)
+    """A command's result on standard output: `value` as JSON, or tables and sentences.
+
+    Raises:
+        StorageError: it could not be written.
+    """
+    if sys.stdout is None:  # the caller closed it
         return
-    for each in for_people:
-        # A sentence is one line: names in it must not command the terminal, nor look like lines of ours.
-        console.print(Text(harmless(each)) if isinstance(each, str) else each)
+    try:
+        if as_json:
+            # ASCII: no terminal, locale or control character inside can damage it.
+            _write([json.dumps(value, default=_jsonable, indent=2)])
+        elif sys.stdout.isatty() or "COLUMNS" in os.environ:
+            console = _Console(highlight=False)
+            for each in for_people:
+                console.print(Text(harmless(each)) if isinstance(each, str) else each)
+        else:
+            _write(chain.from_iterable(map(_lines, for_people)))
+    except BrokenPipeError as error:
+        _give_up_output()
+        raise typer.Exit(ExitCode.CLOSED_PIPE) from error
+    except OSError as error:
+        _give_up_output()
+        raise errors.StorageError(f"The result cannot be written to standard output: {error.strerror}. What the "
+                                  "command was to do is done; only its report is lost.") from error  # fmt: skip
+
+
+def _lines(shown: RenderableType) -> Iterable[str]:
+    """Into a pipe or file nothing is cut or wrapped to the width of a terminal that is not there."""
+    # A sentence is one line: names in it must not command the terminal, nor look like lines of ours.
+    return shown.lines() if isinstance(shown, Listing) else [harmless(str(shown))]
+
+
+def _write(lines: Iterable[str]) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    sys.stdout.flush()
+
+
+def _give_up_output() -> None:
+    # The interpreter flushes standard output once more at exit, which would fail again, and loudly.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fields_of(report: DataclassInstance) -> dict[str, Any]:
@@ -164,9 +161,7 @@ def confirmed(question: str, as_json: bool) -> bool:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        # The interpreter flushes standard output once more at exit, which would fail again, and loudly.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(ExitCode.CLOSED_PIPE)
+        raise BrokenPipeError  # rich would exit with 1
 
 
 @contextmanager
@@ -191,183 +186,6 @@ def progress_bar(doing: str, unit: str, total: int | None = None) -> Iterator[Ca
             bar.update(task, completed=step.done, total=step.total, detail=unit + chunks)
 
         yield move
-
-
-# -- tables -----------------------------------------------------------------------------------------------------------
-
-
-def added_table(report: AddReport) -> RenderableType:
-    """What `add` did."""
-    rows = [(document, "added") for document in report.added] + [(document, "reused") for document in report.reused]
-    return table(
-        [hash_column(), wide("Name"), narrow("Size"), narrow("Chunks"), Column("Result", no_wrap=True)],
-        ((each.hash[:SHORT_HASH], each.name, size(each.size), f"{each.chunks:,}", result) for each, result in rows),
-    )
-
-
-def added_json(report: AddReport) -> dict[str, Any]:
-    """What `add` did, with errors in words."""
-    failed = [
-        {
-            "name": each.name,
-            "error": type(each.error).__name__,
-            "reason": getattr(each.error, "reason", None),
-            "message": reason(each),
-        }
-        for each in report.failed
-    ]
-    return {"added": report.added, "reused": report.reused, "failed": failed}
-
-
-def reason(failure: Failure) -> str:
-    """What could not be added, and why."""
-    message = str(failure.error)
-    return message if isinstance(failure.error, errors.UnreadableDocument) else f"{failure.name}: {message}"
-
-
-def documents_table(documents: Sequence[Document]) -> RenderableType:
-    """Documents of a workspace."""
-    return table(
-        [hash_column(), wide("Name"), narrow("Size"), narrow("Pages"), narrow("Chunks"), Column("Added")],
-        (
-            (
-                each.hash[:SHORT_HASH],
-                each.name,
-                size(each.size),
-                "" if each.pages is None else f"{each.pages:,}",
-                f"{each.chunks:,}",
-                local(each.added_at),
-            )
-            for each in documents
-        ),
-    )
-
-
-def workspaces_table(workspaces: Sequence[WorkspaceInfo]) -> RenderableType:
-    """Workspaces, how many documents each has, and when they expire, if any does."""
-    rows = [(each.name, f"{each.documents:,}", each.expires_at) for each in workspaces]
-    columns = [wide("Workspace"), narrow("Documents")]
-    if all(expires is None for _, _, expires in rows):
-        return table(columns, ((name, documents) for name, documents, _ in rows))
-    times = ((name, documents, local(expires) if expires else "") for name, documents, expires in rows)
-    return table([*columns, Column("Expires")], times)
-
-
-def versions_table(versions: Sequence[Version]) -> RenderableType:
-    """Versions of a document, with whole hashes: `docstore rollback` needs one."""
-    return table(
-        [Column("Since"), narrow("Workspaces"), Column("State"), Column("Hash", no_wrap=True, min_width=64)],
-        (
-            (
-                "" if each.replaced_at is None else local(each.replaced_at),
-                f"{each.references:,}",
-                ("stored" if each.stored else "collected") + (", rolled back" if each.rolled_back_at else ""),
-                each.hash,
-            )
-            for each in versions
-        ),
-    )
-
-
-def hits_table(hits: Sequence[Hit]) -> RenderableType:
-    """What a search found, each text cut short."""
-    return table(
-        [narrow("Score"), Column("Document", overflow="fold", ratio=1), narrow("Page"), wide("Text", ratio=3)],
-        (
-            (f"{each.score:.3f}", each.name, "" if each.page is None else f"{each.page:,}", excerpt(each.text))
-            for each in hits
-        ),
-    )
-
-
-def conversations_table(found: Sequence[ConversationInfo]) -> RenderableType:
-    """Conversations of a workspace."""
-    return table(
-        [wide("Conversation"), narrow("Messages"), Column("Last message")],
-        ((each.name, f"{each.messages:,}", local(each.changed_at)) for each in found),
-    )
-
-
-def conversation_lines(conversation: Conversation) -> Iterator[RenderableType]:
-    """What was said, a page in memory at a time."""
-    last = 0
-    while page := conversation.messages(after=last):
-        for each in page:
-            yield f"{each.number}. {each.role}, {local(each.at)}"
-            yield from each.content.split("\n")
-            for source in each.sources:
-                where = "" if source.page is None else f", page {source.page:,}"
-                yield f"  from {source.name}{where}: {excerpt(source.text or '')}".removesuffix(": ")
-            last = each.number
-
-
-def stats_table(stats: StorageStats) -> RenderableType:
-    """What the store holds and what sharing saves."""
-    share = f" ({stats.saved_bytes / stats.logical_bytes:.0%})" if stats.saved_bytes > 0 else ""
-    rows = [
-        ("Documents", f"{stats.documents:,}"),
-        ("Workspaces", f"{stats.workspaces:,}"),
-        ("References", f"{stats.references:,}"),
-        ("Chunks", f"{stats.chunks:,}"),
-        ("On disk", size(stats.physical_bytes)),
-        ("  of it catalog", size(stats.catalog_bytes)),
-        ("Without sharing", size(stats.logical_bytes)),
-        ("Saved", size(stats.saved_bytes) + share),
-        ("Embeddings computed", f"{stats.embeddings_computed:,}"),
-        ("Embeddings avoided", f"{stats.embeddings_avoided:,}"),
-    ]
-    return table([Column(style="bold"), narrow("")], rows, header=False)
-
-
-def collected(report: CollectReport, dry_run: bool) -> str:
-    """What `collect` did, as a sentence."""
-    leftovers = f", and {count(report.leftovers, 'leftover file')}" if report.leftovers else ""
-    verb = "Would delete" if dry_run else "Deleted"
-    return f"{verb} {count(report.documents, 'document')}, {size(report.bytes)}{leftovers}."
-
-
-def problems_table(report: VerifyReport) -> RenderableType:
-    """What `verify` found wrong."""
-    return table(
-        [Column("Kind", no_wrap=True), wide("Path"), wide("Detail"), wide("Documents"), wide("Workspaces")],
-        ((each.kind, each.path, each.detail, *_affected(each)) for each in report.problems),
-    )
-
-
-def verified(report: VerifyReport, dry_run: bool) -> str:
-    """What `verify` read, as a sentence."""
-    found = count(len(report.problems), "problem") if report.problems else "no problems"
-    leftovers = (
-        f" {count(report.leftovers, 'leftover file')}: docstore collect removes them." if report.leftovers else ""
-    )
-    remaining = f" {count(report.remaining, 'document')} remain for the next run." if report.remaining else ""
-    verb = "Would check" if dry_run else "Checked"
-    return f"{verb} {count(report.files, 'file')}, {size(report.bytes)}: {found}.{leftovers}{remaining}"
-
-
-def repairs_table(report: RepairReport) -> RenderableType:
-    """What `repair` did."""
-    return table(
-        [Column("Action", no_wrap=True), wide("Path"), wide("Detail"), wide("Documents"), wide("Workspaces")],
-        ((each.action, each.path, each.detail, *_affected(each)) for each in report.repairs),
-    )
-
-
-def repaired(report: RepairReport) -> str:
-    """What `repair` did, as a sentence."""
-    if not report.repairs:
-        return "Nothing is damaged."
-    actions = Counter(each.action for each in report.repairs)
-    return ", ".join(f"{number:,} {action}" for action, number in sorted(actions.items())) + "."
-
-
-def _affected(found: Problem | Repair) -> tuple[str, str]:
-    return " ".join(hash[:12] for hash in found.documents), ", ".join(found.workspaces)
-
-
-def counted(report: AddReport) -> str:
-    """What `add` did, as a sentence."""
-    return f"{len(report.added):,} added, {len(report.reused):,} reused, {len(report.failed):,} failed."
 
 
 def _jsonable(value: object) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from docstore import cli_output as output
+from docstore import cli_tables as tables
 from docstore.cli_arguments import AsJson, WorkspaceName
 from docstore.cli_output import confirmed, errors_shown, show
 from docstore.cli_store import existing, opened
@@ -80,7 +80,7 @@ def chat(
                 show(
                     as_json,
                     listed,
-                    output.conversations_table(listed) if listed else f"{workspace} has no conversations.",
+                    tables.conversations_table(listed) if listed else f"{workspace} has no conversations.",
                 )
                 return
             named = _existing(found, conversation)
@@ -88,7 +88,7 @@ def chat(
                 if as_json:
                     show(as_json, json.loads(named.export()))
                 else:
-                    show(as_json, None, *output.conversation_lines(named))
+                    show(as_json, None, *tables.conversation_lines(named))
             elif yes or confirmed(f"Delete the conversation {conversation} of {workspace}?", as_json):
                 named.delete()
                 show(as_json, {"workspace": workspace, "deleted": conversation}, f"Deleted {conversation}.")

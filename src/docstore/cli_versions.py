@@ -9,8 +9,9 @@ import typer
 
 from docstore.cli_arguments import AsJson, WorkspaceName, referenced
 from docstore.cli_layout import count
-from docstore.cli_output import errors_shown, fields_of, progress_bar, show, versions_table
+from docstore.cli_output import errors_shown, fields_of, progress_bar, show
 from docstore.cli_store import existing, opened
+from docstore.cli_tables import versions_table
 
 app = typer.Typer()
 

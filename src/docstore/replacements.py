@@ -86,6 +86,11 @@ _DROP = """
     DELETE FROM refs WHERE document_id = :from
     AND workspace_id IN (SELECT workspace_id FROM moved WHERE replacement_id = :id AND had_new <= :had_new)"""
 
+_LINE = """
+    WITH RECURSIVE line(hash) AS (
+        VALUES (?) UNION SELECT new_hash FROM line JOIN replacements ON old_hash = line.hash
+        UNION SELECT old_hash FROM line JOIN replacements ON new_hash = line.hash)"""
+
 _MOVED = "SELECT w.name FROM moved m JOIN workspaces w ON w.id = m.workspace_id WHERE m.replacement_id = ?"
 _REFERENCING = "SELECT w.name FROM refs r JOIN workspaces w ON w.id = r.workspace_id WHERE r.document_id = ?"
 
@@ -196,14 +201,16 @@ def history(db: Database, hash: str) -> list[Version]:
     )
     stored = find_documents(db, {hash, *(each[end] for each in found for end in ("old_hash", "new_hash"))})
     versions: list[Version] = []
+    told: set[str] = set()
     in_force: set[tuple[str, str]] = set()
     for each in found:
         old, new, undone = each["old_hash"], each["new_hash"], each["rolled_back_at"]
-        if old not in {version.hash for version in versions}:
+        if old not in told:
             versions.append(_version(stored, old))
         if undone or (old, new) not in in_force:  # again, for who had pinned the old one before
             times = parsed(each["replaced_at"]), parsed(undone) if undone else None
             versions.append(_version(stored, new, old, *times))
+        told.update((old, new))
         if not undone:
             in_force.add((old, new))
     return versions or ([_version(stored, hash)] if hash in stored and not stored[hash].doomed else [])
@@ -221,14 +228,12 @@ def _version(
 def forget(db: Database, hash: str) -> None:
     """Drops what is noted for a document that was deleted: the way back to it, and with the last of its line all."""
     db.execute("DELETE FROM moved WHERE replacement_id IN (SELECT id FROM replacements WHERE old_hash = ?)", (hash,))
-    db.execute(
-        """WITH RECURSIVE line(hash) AS (
-               VALUES (?) UNION SELECT new_hash FROM line JOIN replacements ON old_hash = line.hash
-               UNION SELECT old_hash FROM line JOIN replacements ON new_hash = line.hash)
-           DELETE FROM replacements WHERE old_hash IN (SELECT hash FROM line)
-           AND NOT EXISTS (SELECT 1 FROM documents WHERE hash IN (SELECT hash FROM line))""",
-        (hash,),
-    )
+    # Ends at the first that is stored, mostly a neighbour: of a line that is long, many may go one after the other.
+    if (
+        row(db, f"{_LINE} SELECT 1 AS found FROM line CROSS JOIN documents d ON d.hash = line.hash LIMIT 1", hash)
+        is None
+    ):
+        db.execute(f"{_LINE} DELETE FROM replacements WHERE old_hash IN (SELECT hash FROM line)", (hash,))
 
 
 def pin(db: Database, workspace: int, hash: str, *, keep: bool) -> bool:

@@ -191,6 +191,13 @@ class DocStore(Maintained, Versioned):
         with self._parts.database.read() as db:
             return refcount.workspace_names(db)
 
+    def workspace_infos(self) -> list[docstore.WorkspaceInfo]:
+        """What is known of each workspace, as `Workspace.info` has it of one, in the order of `workspaces`."""
+        from docstore import workspace_info
+
+        with self._parts.database.read() as db:
+            return workspace_info.living(db)
+
     def delete_workspace(self, name: str) -> None:
         """Deletes a workspace with its references, at once and for good: `undelete` is for what expired.
 

@@ -47,6 +47,11 @@ def info(db: Database, workspace: int) -> WorkspaceInfo:
     return _info(found[0])
 
 
+def living(db: Database) -> list[WorkspaceInfo]:
+    """What is known of those that are not expired, by name."""
+    return [_info(each) for each in rows(db, f"{_INFO} WHERE expired_at IS NULL ORDER BY name")]
+
+
 def expired(db: Database) -> list[WorkspaceInfo]:
     """What is known of the expired ones, the first first."""
     return [_info(each) for each in rows(db, f"{_INFO} WHERE expired_at IS NOT NULL ORDER BY expired_at, id")]
