@@ -207,3 +207,13 @@ def test_workspaces_that_were_used_long_ago_take_no_memory(
         noted.note(number)
         clock.advance(HOUR)
     assert len(noted._due) <= 12
+
+
+def test_workspaces_that_are_deleted_leave_no_note(store: DocStore, clock: Clock) -> None:
+    noted = store._parts.accesses
+    for number in range(5):
+        chat = store.workspace(f"chat {number}")
+        chat.add(NOTE)
+        chat.search("key")
+        store.delete_workspace(chat.name)
+    assert not noted._noted and not noted._due

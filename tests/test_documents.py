@@ -6,10 +6,12 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from docstore import (
@@ -22,6 +24,7 @@ from docstore import (
     Workspace,
     WorkspaceNotFound,
     durable,
+    workspace,
 )
 from docstore.testing import HashEmbedder
 from tests.folders import files, hash_of
@@ -166,6 +169,14 @@ def test_things_that_are_no_source(alice: Workspace, argument: Any) -> None:
         alice.add(argument)
 
 
+def test_an_empty_path_is_no_folder(alice: Workspace) -> None:
+    for name in (None, "a name"):
+        with pytest.raises(InvalidArgument, match="The path of a document to add is empty"):
+            alice.add("", name=name)
+    (failed,) = alice.add_many(["", NOTE]).failed
+    assert "is empty" in str(failed.error)
+
+
 @pytest.mark.parametrize("name", ["", "  ", "a\0b", "x" * 1001, "\ud800", 7])
 def test_bad_names(alice: Workspace, store: DocStore, name: Any) -> None:
     with pytest.raises(InvalidArgument):
@@ -249,6 +260,61 @@ def test_an_embedder_that_refuses_one_document_fails_only_that(folder: Path) -> 
         assert len(report.added) == 2
         assert "cannot embed this" in str(report.failed[0].error)
         assert store.verify().leftovers == 0
+
+
+class Moody(HashEmbedder):
+    """Refuses some texts, or all, and counts how often it is asked."""
+
+    calls, is_down, refused = 0, False, frozenset[str]()
+
+    def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+        self.calls += 1
+        if self.is_down or not self.refused.isdisjoint(texts):
+            raise RuntimeError("503")
+        return super().embed(texts)
+
+
+def test_an_embedder_that_is_down_is_not_asked_for_each_document(folder: Path) -> None:
+    moody, notes = Moody(), [f"note number {number}" for number in range(100)]
+    with DocStore(folder, embedder=moody) as store:
+        alice = store.workspace("alice")
+        moody.is_down = True
+        report = alice.add_many([note.encode() for note in notes])
+        assert len(report.failed) == 100 and all("503" in str(each.error) for each in report.failed)
+        assert moody.calls <= 2
+        moody.is_down, moody.calls, moody.refused = False, 0, frozenset(notes[20:23] + notes[70:71])
+        report = alice.add_many([note.encode() for note in notes])
+        assert len(report.added) == 96 and {each.name for each in report.failed} == {"untitled"}
+        assert moody.calls < 60  # the halves of halves of two places
+        moody.refused = frozenset()
+        assert len(alice.add_many([note.encode() for note in notes]).added) == 4
+
+
+def test_what_a_generator_gave_before_it_failed_is_added(alice: Workspace) -> None:
+    def crawl() -> Iterator[bytes]:
+        yield b"the first page"
+        yield b"the second page"
+        raise TimeoutError("the crawl broke")
+
+    told: list[Progress] = []
+    with pytest.raises(TimeoutError, match="the crawl broke"):
+        alice.add_many(crawl(), progress=told.append)
+    assert {each.size for each in alice.documents()} == {14, 15}
+    assert told[-1].done == 2
+
+
+def test_what_a_slow_generator_gives_is_added_meanwhile(alice: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workspace, "_GROUP_SECONDS", 0.0)
+    found = []
+
+    def crawl() -> Iterator[bytes]:
+        for number in range(4):
+            yield b"page %d" % number
+            found.append(len(alice))
+
+    report = alice.add_many(crawl())
+    assert len(report.added) == len(alice) == 4
+    assert found == [1, 2, 3, 4]
 
 
 def test_link_needs_what_the_store_holds(store: DocStore, alice: Workspace, bob: Workspace) -> None:

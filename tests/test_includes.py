@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,8 @@ from docstore import (
     StoreReadOnly,
     Workspace,
     WorkspaceNotFound,
+    covered,
+    database,
     search,
 )
 from docstore.testing import HashEmbedder
@@ -258,3 +261,56 @@ def test_a_grant_to_nobody_is_found_and_ended(folder: Path, store: DocStore, ali
     store.repair()
     assert store.verify().ok and bob.includes() == ["alice"]
     assert problems(folder) == []
+
+
+def test_many_includes_are_asked_together(store: DocStore, alice: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As access rules have it, with a workspace for each document: not a statement for each."""
+    statements = 0
+    records = database.records
+
+    def counted(*arguments: Any) -> list[tuple[Any, ...]]:
+        nonlocal statements
+        statements += 1
+        return records(*arguments)
+
+    monkeypatch.setattr(covered, "records", counted)
+    taken = []
+    for count in (3, 30):
+        reader = store.workspace(f"reader of {count}")
+        for number in range(count):
+            each = store.workspace(f"{count}: {number}")
+            each.add(b"%d: ships of number %d" % (count, number), metadata={"number": number})
+            reader.include(each)
+        conversation = reader.conversation("talk")
+        hits = reader.search("ships", k=5)
+        reader.search("ships", where={"number": 1})
+        each.add(b"%d: one ship more" % count, metadata={"number": 1})
+        statements = 0
+        assert len(reader.search("ships", k=100, where={"number": 1})) == 2
+        conversation.append("assistant", "Here are some ships.", hits=hits)
+        (message,) = conversation.messages()
+        assert [source.text for source in message.sources] == [hit.text for hit in hits]
+        taken.append(statements)
+    assert taken[0] == taken[1]
+
+
+def test_of_two_that_lend_one_document_the_older_counts_however_it_is_asked(
+    store: DocStore, alice: Workspace, bob: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = store.workspace("first"), store.workspace("second")
+    hash = first.add(SHIPS, name="first's", metadata={"whose": "first's"}).hash
+    second.add(SHIPS, name="second's", metadata={"whose": "second's"})
+    alice.include(second)
+    alice.include(first)
+    for few in (0, 1000):  # by one statement for each, or for all
+        monkeypatch.setattr(covered, "_A_STATEMENT", few)
+        alice.search("ships", where={"whose": "first's"})
+        alice.add(SHIPS, name="alice's", metadata={"whose": "alice's"})
+        assert (hash, "alice's") in found(alice)
+        assert alice.search("ships", where={"whose": "first's"}) == []
+        alice.remove(hash)
+        assert (hash, "first's") in found(alice)
+        assert [hit.name for hit in alice.search("ships", where={"whose": "first's"})] == ["first's"]
+        conversation = alice.conversation(f"talk {few}")
+        conversation.append("assistant", "Ships.", hits=alice.search("ships", documents=[hash]))
+        assert [each.name for each in conversation.messages()[0].sources] == ["first's"]

@@ -392,6 +392,36 @@ def test_what_does_not_fit_the_store_is_not_embedded(folder: Path) -> None:
     assert not any("Large" in text for text in embedder.texts)
 
 
+@pytest.mark.filterwarnings("ignore::docstore.QuotaWarning")
+@pytest.mark.parametrize("room", [0.3, 0.9, 1.1, 2.5])
+def test_a_nearly_full_store_embeds_nothing_in_vain(folder: Path, room: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose bytes alone would fit, and not with their vectors; and those that wait for others to be published are not
+    all looked at again each time."""
+    monkeypatch.setattr("docstore.ingest.add._SOME", 4)
+    measured = 0
+    real = quotas.of_store
+
+    def counted(db: Any, folder: Path) -> quotas.StoreQuota:
+        nonlocal measured
+        measured += 1
+        return real(db, folder)
+
+    notes = [b"Another note, of number %d and of no other." % number for number in range(100, 180)]
+    embedder = Vain()
+    with DocStore(folder, embedder=embedder) as store:
+        alice = store.workspace("alice")
+        before = store.quota().physical_bytes
+        alice.add(b"Another note, of number 99 and of no other!")
+        of_one = store.quota().physical_bytes - before
+        store.limit(physical_bytes=before + of_one + int(room * of_one))
+        monkeypatch.setattr(quotas, "of_store", counted)
+        report = alice.add_many(notes)
+    assert len(report.added) == int(room) and len(report.added) + len(report.failed) == len(notes)
+    assert set(reasons(report.failed)) == {"physical_bytes"}
+    assert len(embedder.texts) == 1 + len(report.added)
+    assert measured < 30 * len(notes)  # all, again and again, would be half of their square, twice
+
+
 # -- new versions -------------------------------------------------------------------------------------------------
 
 

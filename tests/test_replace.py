@@ -20,6 +20,7 @@ from docstore import (
     Workspace,
     WorkspaceNotFound,
     durable,
+    replacements,
 )
 from docstore.testing import HashEmbedder
 from tests.folders import execute, hash_of, lie, problems, query
@@ -327,3 +328,29 @@ def test_replacing_looks_rows_up(store: DocStore, alice: Workspace, folder: Path
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", ids)]
         assert not [step for step in plan if step.startswith("SCAN") and "CONSTANT" not in step], plan
     connection.close()
+
+
+def test_a_long_line_is_not_followed_for_each_that_goes(store: DocStore, alice: Workspace, folder: Path) -> None:
+    """Of many that one document replaced, each is its neighbour; of versions that replaced one another, the next is."""
+    alice.add(OLD)
+    one = "INSERT INTO replacements (old_hash, new_hash, replaced_at) VALUES ('%s', '%s', '2026-01-01T00:00:00.000Z')"
+    steps = []
+    for count in (10, 400):
+        others = [hash_of(b"%d" % number) for number in range(count)]
+        for other in others:
+            execute(folder, one % (other, A))
+        connection = sqlite3.connect(folder / "catalog.db", isolation_level=None)
+        connection.execute("BEGIN")
+        taken = 0
+
+        def note() -> int:
+            nonlocal taken
+            taken += 1
+            return 0
+
+        connection.set_progress_handler(note, 10)
+        replacements.forget(connection, others[-1])
+        steps.append(taken)
+        connection.rollback()
+        connection.close()
+    assert steps[1] <= 2 * steps[0]

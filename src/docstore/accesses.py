@@ -58,6 +58,11 @@ class Accesses:
         """The workspace was created at about this moment, which counts as an access that is written."""
         self._due[workspace] = moment + _EVERY
 
+    def deleted(self, workspace: int) -> None:
+        """The workspace is gone: there is nothing to write."""
+        self._noted.pop(workspace, None)
+        self._due.pop(workspace, None)
+
     @contextmanager
     def change(self, workspace: int, *, grows: bool = False) -> Iterator[Database]:
         """A write transaction for a change of the workspace, which is an access too: where its note is due, it is

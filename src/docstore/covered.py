@@ -7,7 +7,7 @@ it: the workspace itself, then the others by id.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from docstore import lifetimes, refcount
 from docstore.database import Database, records
-from docstore.refcount import FROM_REFERENCES
+from docstore.refcount import FROM_REFERENCES, JOINED
 
 _K = TypeVar("_K")
 _T = TypeVar("_T")
@@ -60,14 +60,20 @@ class CoveredRow(NamedTuple):
 
 _NAMES = ("document_id", "hash", "hash", "name", "pages", "chunks", "index_hash", "index_size", "spans_hash",
           "spans_size")  # fmt: skip
-_ROWS = f"""
-    SELECT r.document_id, d.hash, t.hash, r.name, d.pages,
-           s.chunks, s.index_hash, s.index_size, s.spans_hash, s.spans_size
-    {FROM_REFERENCES}"""
+_COLUMNS = """r.document_id, d.hash, t.hash, r.name, d.pages,
+    s.chunks, s.index_hash, s.index_size, s.spans_hash, s.spans_size"""
+_ROWS = f"SELECT {_COLUMNS} {FROM_REFERENCES}"
+# One statement for all owners: of a workspace that includes thousands, as access rules have it, asking each takes
+# longer than the answer. From the side of the documents, which are few, and each reference by its key, as `CROSS JOIN`
+# keeps it: what it costs must not tell how many others reference a document.
+_SOME = """
+    FROM json_each(?) wanted CROSS JOIN documents d ON d.{} = wanted.value
+    CROSS JOIN json_each(?) owner CROSS JOIN refs r ON r.workspace_id = owner.value AND r.document_id = d.id"""
 
 
 _FIRST: Callable[[Any], int] = itemgetter(0)
 _NONE: Ids = np.empty(0, np.int64)
+_A_STATEMENT = 20  # references that are looked up in the time of a statement
 _NO_ID = 1 << 62  # what no catalog comes to, unless it is damaged
 
 
@@ -131,35 +137,48 @@ def all_rows(db: Database, owners: list[Owner], fingerprint: str) -> tuple[list[
 
 def rows_of(db: Database, owners: list[Owner], fingerprint: str, documents: set[str]) -> list[CoveredRow]:
     """Of those of some documents that are covered."""
-    found: dict[str, CoveredRow] = {}
-    for id, _, references in owners:
-        wanted = documents - found.keys()
-        # In one pass over all of them, where that takes less time than looking up each.
-        is_most = len(wanted) >= references
-        rows = _all(db, id, fingerprint) if is_most else _some(db, id, fingerprint, wanted)
-        found.update((each.document, each) for each in rows if each.document in wanted)
-    return list(found.values())
+    # In one pass over all that each references, where that takes less time than looking up each.
+    if (len(documents) - _A_STATEMENT) * len(owners) < sum(owner.references for owner in owners):
+        return _some(db, owners, fingerprint, "hash", list(documents))
+    found = first_of(owners, lambda owner: {row.document: row for row in _all(db, owner, fingerprint)})
+    return [row for document, row in found.items() if document in documents]
 
 
 def rows_with(db: Database, owners: list[Owner], fingerprint: str, ids: Ids) -> list[CoveredRow]:
     """Of those documents of some ids that are covered."""
-    query = f"{_ROWS} AND r.document_id IN (SELECT value FROM json_each(?))"
-    wanted = json.dumps(ids.tolist())
-    of_each = first_of(
-        owners, lambda owner: {each[0]: each for each in records(db, _NAMES, query, fingerprint, owner, wanted)}
-    )
+    return _some(db, owners, fingerprint, "id", ids.tolist())
+
+
+def metadata_with(db: Database, owners: list[Owner], ids: Ids) -> dict[str, str]:
+    """The metadata of those documents of some ids that are covered, by hash, as `refcount.metadata_of` has it."""
+    query = f"SELECT r.workspace_id, d.hash, r.metadata {_SOME.format('id')}"
+    found = records(db, ("workspace_id", "hash", "metadata"), query, json.dumps(ids.tolist()), _spelled(owners))
+    return {document: metadata for _, document, metadata in _last_first(owners, found)}
+
+
+def _some(db: Database, owners: list[Owner], fingerprint: str, column: str, values: list[Any]) -> list[CoveredRow]:
+    """Of documents that have one of some values in a column."""
+    if not values:
+        return []
+    query = f"SELECT r.workspace_id, {_COLUMNS} {_SOME.format(column)} {JOINED}"
+    names = "workspace_id", *_NAMES
+    found = records(db, names, query, json.dumps(values), _spelled(owners), fingerprint)
+    of_each = {row[1]: row[1:] for row in _last_first(owners, found)}
     return list(map(CoveredRow._make, of_each.values()))
+
+
+def _spelled(owners: list[Owner]) -> str:
+    return json.dumps([owner.id for owner in owners])
+
+
+def _last_first(owners: list[Owner], rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Rows that begin with the id of their owner: those of the first last, so that in a dictionary they remain."""
+    place = {owner.id: -number for number, owner in enumerate(owners)}
+    return sorted(rows, key=lambda row: place[row[0]])
 
 
 def _all(db: Database, workspace: int, fingerprint: str) -> list[CoveredRow]:
     return list(map(CoveredRow._make, records(db, _NAMES, _ROWS, fingerprint, workspace)))
-
-
-def _some(db: Database, workspace: int, fingerprint: str, documents: Collection[str]) -> list[CoveredRow]:
-    if not documents:
-        return []
-    query = f"{_ROWS} AND d.hash IN (SELECT value FROM json_each(?))"
-    return list(map(CoveredRow._make, records(db, _NAMES, query, fingerprint, workspace, json.dumps(list(documents)))))
 
 
 def _rising(rows: Iterable[tuple[Any, ...]]) -> Ids:

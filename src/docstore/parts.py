@@ -69,6 +69,11 @@ class Parts:
         """Runs what makes room, on a full disk too."""
         return self.reserve.lend(operation, self.database.frugal)
 
+    def forget(self, workspace: int) -> None:
+        """A workspace is gone, and what is in memory for it."""
+        self.views.drop(workspace)
+        self.accesses.deleted(workspace)
+
     def scope(self, workspace: int) -> int:
         """Who shares what is in memory: all, or where bytes are demanded nobody, whose search would then be faster
         because of what somebody else has read."""

@@ -6,8 +6,7 @@ Plain functions on a transaction; what changes anything wants one from `CatalogD
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from docstore import lifetimes, moments
@@ -46,12 +45,13 @@ _OWN_NAMES = ("name", "metadata", "added_at", "avoided")
 _OWN = ", ".join(_OWN_NAMES)
 _NAMES = ("hash", *_OWN_NAMES, "media_type", "size", "pages", "hash", "chunks",
           "index_hash", "index_size", "spans_hash", "spans_size")  # fmt: skip
-FROM_REFERENCES = """
-    FROM refs r
-    JOIN documents d ON d.id = r.document_id
+JOINED = """
     JOIN texts t ON t.id = d.text_id
     LEFT JOIN subindexes s ON s.text_id = t.id
-         AND s.pipeline_id = (SELECT id FROM pipelines WHERE fingerprint = ?)
+         AND s.pipeline_id = (SELECT id FROM pipelines WHERE fingerprint = ?)"""
+"""What rows of references need besides references and documents, under one pipeline: its fingerprint follows."""
+FROM_REFERENCES = f"""
+    FROM refs r JOIN documents d ON d.id = r.document_id {JOINED}
     WHERE r.workspace_id = ?"""
 """What rows of a workspace's references are read from, under one pipeline; its fingerprint and the workspace follow."""
 
@@ -194,15 +194,10 @@ def referenced_texts(db: Database, workspace: int) -> dict[tuple[str, str], tupl
     return {(document, text): (id, name) for document, text, id, name in some}
 
 
-def metadata_of(db: Database, workspace: int, ids: Collection[int] | None = None) -> dict[str, str]:
-    """The metadata of each document that a workspace references, by hash, as the catalog holds it.
-
-    Args:
-        ids: only of documents of these; None: of all.
-    """
+def metadata_of(db: Database, workspace: int) -> dict[str, str]:
+    """The metadata of each document that a workspace references, by hash, as the catalog holds it."""
     query = "SELECT d.hash, r.metadata FROM refs r JOIN documents d ON d.id = r.document_id WHERE r.workspace_id = ?"
-    some = "" if ids is None else " AND r.document_id IN (SELECT value FROM json_each(?))"
-    found = db.execute(query + some, (workspace, *([] if ids is None else [json.dumps(list(ids))])))
+    found = db.execute(query, (workspace,))
     once: dict[str, str] = {}  # in many a workspace, many documents have the same
     of_each = checked(("hash", "metadata"), found.fetchall())
     metadata = {document: once.setdefault(stored, stored) for document, stored in of_each}

@@ -267,9 +267,8 @@ def _look(parts: Parts, workspace: int, with_metadata: bool) -> _Moment:
         return changed or _anew(parts, db, workspace, owners, old, with_metadata)
 
 
-def _metadata(db: Database, owners: list[Owner], ids: list[int] | None = None) -> dict[str, str]:
-    """Of all documents, or of those of some ids."""
-    return covered.first_of(owners, partial(refcount.metadata_of, db, ids=ids))
+def _metadata(db: Database, owners: list[Owner]) -> dict[str, str]:
+    return covered.first_of(owners, partial(refcount.metadata_of, db))
 
 
 def _changed(parts: Parts, db: Database, owners: list[Owner], old: View | None, with_metadata: bool) -> _Moment | None:
@@ -300,7 +299,7 @@ def _described(
 ) -> tuple[Mapping[str, str] | None, frozenset[str] | None]:
     """Metadata after some changes, as far as they are asked for or known, and whose are not those of before."""
     if old is not None and changes.are_all:  # also for a search that does not ask for it: the next may
-        some = _metadata(db, owners, changes.touched.tolist())
+        some = covered.metadata_with(db, owners, changes.touched)
         metadata = {**old, **some}
         for each in changed - some.keys():
             metadata.pop(each, None)

@@ -152,7 +152,7 @@ def _leave(parts: Parts, name: str, members: dict[str, Source]) -> None:
         held = {document for document, _ in refcount.referenced_texts(db, id)}
         if held < members.keys() and not _is_used(db, id):
             refcount.delete_workspace(db, id)
-    parts.views.drop(id)
+    parts.forget(id)
 
 
 def _is_used(db: Database, workspace: int) -> bool:

@@ -207,7 +207,7 @@ class DocStore(Maintained, Versioned):
             WorkspaceNotFound: there is none of this name.
         """
         name = check_name(name, "The workspace's name")
-        self._parts.views.drop(self._parts.free_space(lambda: self._delete_workspace(name)))
+        self._parts.forget(self._parts.free_space(lambda: self._delete_workspace(name)))
 
     def _delete_workspace(self, name: str) -> int:
         with self._parts.database.write() as db:

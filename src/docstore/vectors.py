@@ -125,6 +125,12 @@ def _spans_header(count: int) -> bytes:
     return buffer.getvalue()
 
 
+def subindex_size(chunks: int, dimension: int, codec: Codec) -> int:
+    """Bytes of the index and the spans of so many chunks."""
+    each = code_size(dimension, codec) + SPAN.itemsize
+    return header_size(dimension, codec) + len(_spans_header(chunks)) + chunks * each
+
+
 def code_size(dimension: int, codec: Codec) -> int:
     """Bytes of a code."""
     return dimension * _BYTES[codec]

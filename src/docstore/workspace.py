@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import docstore
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 GROUP_DOCUMENTS = 512  # documents that share transactions, directory syncs and the embedder's batches
 GROUP_BYTES = 64 << 20  # and what they may weigh together, so that memory stays bounded
+_GROUP_SECONDS = 5.0  # that they are waited for: what a crawler brings is not lost with it, and found soon
 
 
 class Workspace(Searchable, Lending, Bounded):
@@ -98,10 +99,11 @@ class Workspace(Searchable, Lending, Bounded):
 
         Goes on past documents that cannot be added, and reports each with its reason. Commits as it goes: when this
         raises (the disk is full, the progress callback raises), each document is there whole or not at all, and adding
-        the same again does the rest.
+        the same again does the rest. When `documents` raises, what it gave before is added first.
 
         Args:
-            documents: paths, bytes or binary file objects. May be a generator.
+            documents: paths, bytes or binary file objects. May be a generator, also a slow one: what it gave is added
+                some seconds later.
             metadata: what every one of these references gets; see `add`.
             progress: called after every document, and between batches of chunks.
         """
@@ -114,6 +116,8 @@ class Workspace(Searchable, Lending, Bounded):
         remaining = iter(documents)
         while group := self._add_group(remaining, encoded, counter):
             outcomes += group
+        if counter.broken is not None:
+            raise counter.broken
         for each in counter.warnings:
             warnings.warn(each, QuotaWarning, stacklevel=2)
         return _report(outcomes)
@@ -128,7 +132,7 @@ class Workspace(Searchable, Lending, Bounded):
         self._use()  # as in `add`: who gives the documents may take long
         with self._scratch() as scratch:
             weight = 0
-            for given in islice(remaining, GROUP_DOCUMENTS):
+            for given in counter.group(remaining):
                 label = ""
                 try:
                     label = source.label_of(given)
@@ -323,6 +327,24 @@ class _Counter:
         self._done = self._chunks = 0
         self.warnings: list[str] = []
         """Limits that the groups so far came near to."""
+        self.broken: Exception | None = None
+        """What the caller's documents ended with, if that is no end."""
+
+    def group(self, remaining: Iterator[AnySource]) -> Iterator[AnySource]:
+        """Documents that are added together: not more than are ready soon, and what came before the caller failed."""
+        began = 0.0
+        for number in range(GROUP_DOCUMENTS):
+            if self.broken is not None or (number and time.monotonic() - began > _GROUP_SECONDS):
+                return
+            try:
+                given = next(remaining)
+            except StopIteration:
+                return
+            except Exception as error:  # noqa: BLE001  (whatever a caller's generator comes up with)
+                self.broken = error
+                return
+            began = began or time.monotonic()
+            yield given
 
     def report(self, item: Incoming, chunks: int) -> None:
         self.step(item.name or item.fallback_name, 1 if item.outcome is not None else 0, chunks)

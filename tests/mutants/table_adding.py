@@ -280,4 +280,28 @@ MUTANTS: tuple[Mutant, ...] = (
         "an add fails instead of looking again",
         (f"{_FORCED_RACES}::test_a_text_collected_before_it_is_loaded_is_looked_for_again",),
     ),
+    Mutant(
+        "an-embedder-that-is-down-is-asked-for-each", "ingest/build.py",
+        "if len(items) == 1 or not _embeds(parts):", "if len(items) == 1:",
+        "a group of documents takes as many timeouts as it has documents",
+        (f"{_DOCUMENTS}::test_an_embedder_that_is_down_is_not_asked_for_each_document",),
+    ),
+    Mutant(
+        "what-a-generator-gave-is-lost-with-it", "workspace.py",
+        "                self.broken = error\n                return\n", "                raise\n",
+        "hundreds of documents that a crawler brought are lost with it",
+        (f"{_DOCUMENTS}::test_what_a_generator_gave_before_it_failed_is_added",),
+    ),
+    Mutant(
+        "room-for-vectors-is-not-asked-for", "ingest/admission.py",
+        "        if item.blob is None or item.subindex is not None:\n", "        if item.held:\n",
+        "in a store with little room all documents are embedded in vain",
+        ("tests/test_limits.py::test_a_nearly_full_store_embeds_nothing_in_vain",),
+    ),
+    Mutant(
+        "all-that-wait-for-room-are-looked-at-again", "ingest/add.py",
+        "                    ready = ready[:_SOME]\n", "                    ready = ready[:]\n",
+        "adding many to a store with little room takes time by the square of their number",
+        ("tests/test_limits.py::test_a_nearly_full_store_embeds_nothing_in_vain",),
+    ),
 )  # fmt: skip

@@ -123,4 +123,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "other code exceeds the limit of a workspace",
         (f"{_LIMITS_HOLD}::test_the_database_refuses_what_other_code_would_insert",),
     ),
+    Mutant(
+        "notes-of-what-is-deleted-stay",
+        "parts.py",
+        "        self.accesses.deleted(workspace)\n",
+        "",
+        "a million temporary workspaces take 240 MB",
+        (f"{_ACCESSES}::test_workspaces_that_are_deleted_leave_no_note",),
+    ),
+    Mutant(
+        "a-line-is-followed-to-its-ends",
+        "replacements.py",
+        "ON d.hash = line.hash LIMIT 1",
+        "ON d.hash = line.hash",
+        "collecting what one document replaced takes time by the square of their number",
+        ("tests/test_replace.py::test_a_long_line_is_not_followed_for_each_that_goes",),
+    ),
 )

@@ -472,4 +472,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "a filter lets pass what it should not",
         (f"{_FILTERS}::test_true_is_not_1_wherever_it_stands",),
     ),
+    Mutant(
+        "the-last-that-lends-counts", "covered.py",
+        "{owner.id: -number for", "{owner.id: number for",
+        "a document that two lend is shown as the younger has it",
+        ("tests/test_includes.py::test_of_two_that_lend_one_document_the_older_counts_however_it_is_asked",),
+    ),
+    Mutant(
+        "each-that-is-included-is-asked", "covered.py",
+        "(len(documents) - _A_STATEMENT) * len(owners) < sum(owner.references for owner in owners)", "False",
+        "an answer in a workspace that includes thousands takes thousands of statements",
+        ("tests/test_includes.py::test_many_includes_are_asked_together",),
+    ),
 )  # fmt: skip

@@ -39,6 +39,7 @@ from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 _POLL_SECONDS = 0.02  # how often a wait for somebody else's claim looks again; embedding one chunk takes as long
 _MOST_VAIN = 50  # transactions in which a document could not be published
 _ENOUGH_CHARACTERS = 100_000  # to embed while more is extracted; with less, tiny documents would take many rounds
+_SOME = 32  # documents that are looked at while others must be published before they can go on
 _COMMIT_SECONDS = 1.0  # of embedding that a crash may cost, or one batch of it
 
 
@@ -108,6 +109,8 @@ class Addition:
                 self._settle(preparation.wait(_ENOUGH_CHARACTERS))
                 away = preparation.items.union(self._built)
                 ready = [item for item in incoming if item.outcome is None and item not in away]
+                if self._admission.has_waiting:  # for room, of which there is little: most would only wait again
+                    ready = ready[:_SOME]
 
     def _go_on(self, ready: list[Incoming], preparation: Preparation) -> None:
         work: dict[Step, list[Incoming]] = {step: [] for step in Step}
@@ -146,6 +149,7 @@ class Addition:
         with self._parts.accesses.change(self._target.workspace) as db, self._parts.archive.reading():
             self._target.require(db)
             self._admission.look(db, self._target.workspace, self._incoming)
+            self._admission.has_waiting = False
             alone = {item for item in pending if self._target.must_bring(db, item.hash)}
             known = Known(db, self._fingerprint, [item for item in pending if item not in alone])
             if len(pending) > 1:  # a document alone has four pieces, which to look for one by one takes no longer
@@ -155,7 +159,7 @@ class Addition:
         return steps
 
     def _admitted_step(self, db: Database, known: Known, item: Incoming, alone: bool) -> Step:
-        match self._admission.verdict(db, item, None if alone else known.document(item.hash)):
+        match self._admission.verdict(db, known, item, None if alone else known.document(item.hash)):
             case Verdict.WAIT:
                 return Step.WAIT
             case Verdict.REFUSED:

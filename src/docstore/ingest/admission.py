@@ -36,7 +36,11 @@ class Admission:
         self._workspace = 0
         self._own: WorkspaceQuota | None = None
         self._store: StoreQuota | None = None
-        self._ahead: dict[str, tuple[int, int]] = {}  # of what is being worked on: logical and physical bytes, by hash
+        # Of what is being worked on: logical and physical bytes, by hash.
+        self._ahead: dict[str, tuple[int, int]] = {}
+        self._embedded: dict[str, tuple[int, int]] = {}  # those of them that are embedded, or will be next
+        self.has_waiting = False
+        """Whether any that was asked for since this was last set had to wait until others are published, or fail."""
         self._crossed: list[str] = []  # in the transaction that is open
         self.warnings: list[str] = []
         """What to warn of."""
@@ -53,30 +57,45 @@ class Admission:
         self._workspace = workspace
         self._crossed = []
         self._own, self._store = quotas.of_adder(db, workspace, self._parts.folder)
-        self._ahead = {}
+        self._ahead, self._embedded = {}, {}
         if self._is_limited:
-            self._ahead = {item.hash: _weight(item) for item in items if item.held and item.outcome is None}
+            begun = [item for item in items if item.held and item.outcome is None]
+            self._ahead = {item.hash: _weight(item) for item in begun}
+            self._embedded = {item.hash: _weight(item) for item in begun if item.subindex is not None}
 
     @property
     def _is_limited(self) -> bool:
         return self._own is not None or self._store is not None
 
-    def verdict(self, db: Database, item: Incoming, stored: DocumentRow | None) -> Verdict:
-        """Whether to begin with a document.
+    def verdict(self, db: Database, known: Known, item: Incoming, stored: DocumentRow | None) -> Verdict:
+        """Whether to go on with a document.
 
         Args:
             stored: its row, if it has one that may tell.
         """
-        if not self._is_limited or item.held or (stored is None and item.source is None):
+        if not self._is_limited or (stored is None and item.source is None):
             return Verdict.GO
-        size, new = (stored.size, 0) if stored is not None else _weight(item)
+        if not item.held:
+            size, new = (stored.size, 0) if stored is not None else _weight(item)
+            return self._verdict(db, item, (size, new), self._ahead)
+        if item.blob is None or item.subindex is not None:
+            return Verdict.GO
+        # Its text is there, so all that it takes is known but the exact number of its vectors; nothing is embedded yet.
+        size = stored.size if stored is not None else _weight(item)[0]
+        return self._verdict(db, item, (size, self._least_new(known, item, stored)), self._embedded)
+
+    def _verdict(
+        self, db: Database, item: Incoming, weight: tuple[int, int], ahead: dict[str, tuple[int, int]]
+    ) -> Verdict:
+        size, new = weight
         item.outcome = self._refusal(db, item, size, new, new)
         if item.outcome is not None:
             return Verdict.REFUSED
-        logical, physical = (sum(each) for each in zip((size, new), *self._ahead.values()))
-        if item.hash not in self._ahead and self._refusal(db, item, logical, physical, physical, len(self._ahead)):
+        logical, physical = (sum(each) for each in zip(weight, *ahead.values()))
+        if item.hash not in ahead and self._refusal(db, item, logical, physical, physical, len(ahead)):
+            self.has_waiting = True
             return Verdict.WAIT
-        self._ahead.setdefault(item.hash, (size, new))
+        ahead.setdefault(item.hash, weight)
         return Verdict.GO
 
     def reference(self, db: Database, item: Incoming, size: int) -> QuotaExceeded | None:
@@ -88,6 +107,7 @@ class Admission:
             before, self._own = self._own, self._own.plus(1, size)
             self._crossed += self._own.crossed(before, refcount.workspace_name(db, self._workspace))
             self._ahead.pop(item.hash, None)
+            self._embedded.pop(item.hash, None)
         return refusal
 
     def publication(
@@ -137,6 +157,14 @@ class Admission:
             new += item.text_file.size
         if item.subindex is not None and (text is None or is_new or known.subindex(text) is None):
             new += sum(each.size for each in item.subindex.staged)
+        return new
+
+    def _least_new(self, known: Known, item: Incoming, document: DocumentRow | None) -> int:
+        """Bytes of the pieces that are not stored, with those of as many vectors as the text has at least."""
+        new = self._new_bytes(known, item, document)
+        text = None if self._secretive else known.text(item.text_hash)
+        if text is None or text.condemned or known.subindex(text) is None:
+            new += self._parts.pipeline.least_bytes(0 if item.text is None else len(item.text.content))
         return new
 
 

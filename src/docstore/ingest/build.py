@@ -17,6 +17,8 @@ from docstore.scratch import Scratch
 
 _BATCH_CHARACTERS = 250_000  # some 300 chunks: full batches for the embedder, and seconds, not minutes, to a commit
 
+_HARMLESS = "text"
+
 
 def batches(items: list[Incoming]) -> Iterator[list[Incoming]]:
     """Documents whose texts together fill the embedder's batches, and whose work a crash may cost."""
@@ -40,17 +42,34 @@ def build(
         if item.text is None:
             load_text(item, parts)
     items = [item for item in items if item.outcome is None and item.text is not None]
-    if not items:
-        return
+    if items:
+        _build(items, parts, scratch, progress, find)
+
+
+def _build(
+    items: list[Incoming], parts: Parts, scratch: Scratch, progress: Callable[[Incoming, int], None], find: Find
+) -> None:
     try:
         _build_together(items, parts, scratch, progress, find)
     except EmbeddingError as error:
-        if len(items) == 1:
-            items[0].outcome = error
+        # Only the documents that the embedder cannot take should fail for it: halves of halves find those in a few
+        # calls. But of an embedder that is down nothing is asked for each document, which may take its timeout.
+        if len(items) == 1 or not _embeds(parts):
+            for item in items:
+                item.outcome = error
             return
-        # Only the documents that the embedder cannot take should fail for it.
-        for item in items:
-            build([item], parts, scratch, progress, find)
+        middle = len(items) // 2
+        for half in (items[:middle], items[middle:]):
+            _build(half, parts, scratch, progress, find)
+
+
+def _embeds(parts: Parts) -> bool:
+    """Whether the embedder takes anything at all."""
+    try:
+        parts.pipeline.embed([_HARMLESS])
+    except EmbeddingError:
+        return False
+    return True
 
 
 def _build_together(

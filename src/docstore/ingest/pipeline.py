@@ -20,7 +20,7 @@ from docstore.ingest import chunk, extraction
 from docstore.ingest.digests import Codes, Find, digest
 from docstore.ingest.embed import Embedder
 from docstore.scratch import Scratch
-from docstore.vectors import Codec, Vectors, encode, encode_index, encode_spans
+from docstore.vectors import Codec, Vectors, encode, encode_index, encode_spans, subindex_size
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 _MISSING = object()
@@ -128,6 +128,10 @@ class Pipeline:
         if count is not None:
             count("")  # loads the model here: an error could not pass through the splitter's compiled code
         return chunk.Chunker(self._size, self._overlap, self.embedder.max_tokens, count)
+
+    def least_bytes(self, characters: int) -> int:
+        """What the sub-index of a text of so many characters takes at least, in bytes."""
+        return subindex_size(-(-characters // self._size) or 1, self.dimension, self.codec)
 
     def build(
         self, contents: Sequence[str], scratch: Scratch, progress: Callable[[int], None], find: Find | None = None

@@ -54,6 +54,8 @@ def read(
         InvalidArgument: it is no source at all.
     """
     label = label_of(given) if name is None else name
+    if isinstance(given, str | os.PathLike) and not os.fspath(given):
+        raise InvalidArgument("The path of a document to add is empty: pass that of a file")
     name = name_of(given) if name is None else name
     staged = None
     position = 0

@@ -42,7 +42,7 @@ def _take_away(parts: Parts) -> list[str]:
         if not expired:
             return names
         for id, name in expired:
-            parts.views.drop(id)
+            parts.forget(id)
             names.append(name)
         time.sleep(_BREATH_SECONDS)
 
