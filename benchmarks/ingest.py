@@ -304,6 +304,7 @@ def measure(
     rows.append(linked(folder, 20 if quick else _TIMES))
     print(report(rows))
     if results is not None or not quick:
+        (results or _RESULTS).mkdir(parents=True, exist_ok=True)
         ((results or _RESULTS) / "ingest.md").write_text(report(rows))
 
 

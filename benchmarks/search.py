@@ -271,6 +271,7 @@ def measure(
     rows += first_answers(folder, in_first, in_store)
     print(report(rows, recalls))
     if results is not None or not quick:
+        (results or _RESULTS).mkdir(parents=True, exist_ok=True)
         ((results or _RESULTS) / "search.md").write_text(report(rows, recalls))
 
 

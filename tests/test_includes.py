@@ -19,6 +19,7 @@ from docstore import (
     covered,
     database,
     search,
+    segments,
 )
 from docstore.testing import HashEmbedder
 from docstore.views import View
@@ -314,3 +315,38 @@ def test_of_two_that_lend_one_document_the_older_counts_however_it_is_asked(
         conversation = alice.conversation(f"talk {few}")
         conversation.append("assistant", "Ships.", hits=alice.search("ships", documents=[hash]))
         assert [each.name for each in conversation.messages()[0].sources] == ["first's"]
+
+
+def test_what_is_lent_later_is_in_memory_once(store: DocStore, alice: Workspace) -> None:
+    """A shared workspace that grows, and many that include it, each with documents of its own."""
+    alice.add_many([b"page %d of the handbook" % number for number in range(100)])
+    readers = [store.workspace(f"reader {number}") for number in range(10)]
+    for number, reader in enumerate(readers):
+        reader.include(alice)
+        reader.add(b"reader %d's own note" % number)
+        reader.search("handbook")
+    new = alice.add_many([b"page %d of the handbook, which is new" % number for number in range(100, 120)]).added
+    for reader in readers:
+        assert {hit.document for hit in reader.search("new", k=500)} >= {each.hash for each in new}
+        # The first made the base, with its own note; each other's note is its tail.
+        sizes = [len(part.snapshot.ends) for part in view_of(store, reader).parts]
+        assert sizes == ([121] if reader is readers[0] else [121, 1])
+    shared = {id(part.segment): len(part.snapshot.ends) for each in readers for part in view_of(store, each).parts}
+    assert sum(shared.values()) == 120 + len(readers)
+    for reader in readers:
+        reader.exclude(alice)
+        assert len(reader.search("handbook", k=500)) == 1
+
+
+def test_what_is_lent_to_a_full_segment_is_each_ones_own(
+    store: DocStore, alice: Workspace, bob: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "_COPIED", 0)
+    alice.add_many([b"page %d of the handbook" % number for number in range(100)])
+    bob.include(alice)
+    bob.search("handbook")
+    alice.add_many([b"page %d of the handbook" % number for number in range(100, 110)])  # there is room for an eighth
+    assert len(bob.search("handbook", k=500)) == 110 and len(view_of(store, bob).parts) == 1
+    alice.add_many([b"page %d of the handbook" % number for number in range(110, 120)])
+    assert len(bob.search("handbook", k=500)) == 120 and len(view_of(store, bob).parts) == 2
+    assert len(alice.search("handbook", k=500)) == 120

@@ -239,6 +239,33 @@ def test_a_document_that_another_thread_adds_meanwhile_is_not_found_before_its_t
         assert {hit.document for hit in _hits(store, "alice")} == {*HASHES[:16], *HASHES[20:23]}
 
 
+def test_what_another_view_appends_to_the_base_is_not_lost(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A view is put together while somebody else's appends to the base what this one has in its tail."""
+    with _store(folder) as store:
+        alice, bob, third = (store.workspace(name) for name in ("alice", "bob", "third"))
+        third.add_many(DOCUMENTS[:16])
+        for reader in (alice, bob):
+            reader.include(third)
+            _hits(store, reader.name)
+        bob.add(DOCUMENTS[20])
+        _hits(store, "bob")  # its tail has it
+        of = Part.of.__func__  # type: ignore[attr-defined]
+
+        def late(cls: type[Part], segment: Segment, names: dict[Any, str], besides: Part | None = None) -> Part:
+            if besides is not None:
+                monkeypatch.setattr(Part, "of", classmethod(of))
+                third.add(DOCUMENTS[20])
+                assert HASHES[20] in {hit.document for hit in _hits(store, "alice")}  # so the base has it
+            made: Part = of(cls, segment, names, besides)
+            return made
+
+        monkeypatch.setattr(Part, "of", classmethod(late))
+        for number in (1, 2):  # by more than a step
+            bob.add(DOCUMENTS[20], name=f"renamed {number}")
+        assert HASHES[20] in {hit.document for hit in _hits(store, "bob")}
+        assert len(_hits(store, "bob")) == 17
+
+
 def test_what_base_and_tail_both_have_comes_back_once() -> None:
     base, tail = Segment(0, 32, "float16", 0), Segment(0, 32, "float16", 0)
     for number, name in enumerate("abcdefghijklmnopx"):
@@ -250,7 +277,7 @@ def test_what_base_and_tail_both_have_comes_back_once() -> None:
     parts = tuple(Part.of(segment, names) for segment in (base, tail))
     ids = tuple(np.array([called.get(key, (0, ""))[0] for key in part.snapshot.keys]) for part in parts)
     old = View(((1, 1),), parts, 32, "float16", coverage=Coverage((), ids))
-    step = Step.of(old, np.array([99]), {("x", "text"): (99, "x")}, ())
+    step = Step.of(old, np.array([99]), {("x", "text"): (99, "x")}, (), {})
     assert step is not None
     (best,) = step.build(((1, 2),), [], 32, "float16").nearest(np.eye(32, dtype=np.float32)[:1], 100, None, None)
     assert sorted(Found.of(best, none_is_unread).documents) == sorted("abcdefghijklmnopxyzw")

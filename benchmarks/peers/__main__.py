@@ -40,6 +40,7 @@ def measure(
     text = report(found, size, time.monotonic() - began)
     typer.echo(text)
     if results is not None or not quick:
+        (results or _RESULTS).mkdir(parents=True, exist_ok=True)
         ((results or _RESULTS) / "peers.md").write_text(text)
 
 

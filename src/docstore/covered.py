@@ -56,6 +56,8 @@ class CoveredRow(NamedTuple):
     index_size: int | None
     spans_hash: str | None
     spans_size: int | None
+    owner: int
+    """The workspace that references it: of several the first."""
 
 
 _NAMES = ("document_id", "hash", "hash", "name", "pages", "chunks", "index_hash", "index_size", "spans_hash",
@@ -163,8 +165,8 @@ def _some(db: Database, owners: list[Owner], fingerprint: str, column: str, valu
     query = f"SELECT r.workspace_id, {_COLUMNS} {_SOME.format(column)} {JOINED}"
     names = "workspace_id", *_NAMES
     found = records(db, names, query, json.dumps(values), _spelled(owners), fingerprint)
-    of_each = {row[1]: row[1:] for row in _last_first(owners, found)}
-    return list(map(CoveredRow._make, of_each.values()))
+    of_each = {row[1]: CoveredRow._make((*row[1:], row[0])) for row in _last_first(owners, found)}
+    return list(of_each.values())
 
 
 def _spelled(owners: list[Owner]) -> str:
@@ -178,7 +180,7 @@ def _last_first(owners: list[Owner], rows: list[tuple[Any, ...]]) -> list[tuple[
 
 
 def _all(db: Database, workspace: int, fingerprint: str) -> list[CoveredRow]:
-    return list(map(CoveredRow._make, records(db, _NAMES, _ROWS, fingerprint, workspace)))
+    return [CoveredRow._make((*row, workspace)) for row in records(db, _NAMES, _ROWS, fingerprint, workspace)]
 
 
 def _rising(rows: Iterable[tuple[Any, ...]]) -> Ids:

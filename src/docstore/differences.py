@@ -6,7 +6,7 @@ copied. Where a view should no longer use a segment, as `views` has it, there is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,19 +27,24 @@ class Step(NamedTuple):
     tail: _Half | None
     """None: what is lacking goes into a new segment."""
     called: Called
-    """What is lacking."""
+    """What is lacking, and is the workspace's own."""
+    lent: Called
+    """What is lacking, and goes into the base, where all that it is lent to find it."""
     members: tuple[Rows, ...]
     """As in `Coverage`, of the next view."""
     changed: frozenset[str]
     """Hashes of what is no longer covered as it was, or only is covered now."""
 
     @classmethod
-    def of(cls, old: View, touched: Rows, called: Called, members: tuple[Rows, ...]) -> Step | None:
+    def of(
+        cls, old: View, touched: Rows, called: Called, members: tuple[Rows, ...], borrowed: Mapping[Key, int]
+    ) -> Step | None:
         """None when other segments are to be chosen.
 
         Args:
             touched: ids of documents that are no longer covered as they were.
             called: those of them that are covered now.
+            borrowed: those of these that only an included workspace references, each with the number of its rows.
         """
         if old.coverage is None or not old.parts:
             return None
@@ -47,40 +52,41 @@ class Step(NamedTuple):
         changed = frozenset(key[0] for key in called).union(*(half.documents_of(touched) for half in halves))
         base = _followed(halves[0], halves[0].part.snapshot, touched, called)
         # What the base has, only the base has: found in both, it would be found twice.
-        called = {key: each for key, each in called.items() if not base.has(key)}
+        called = {key: each for key, each in called.items() if not base.part.covers(key)}
         tail = None if len(halves) == 1 else _followed(halves[1], halves[1].part.snapshot, touched, called)
-        lacking = {key: each for key, each in called.items() if tail is None or not tail.has(key)}
+        lacking = {key: each for key, each in called.items() if tail is None or not tail.part.covers(key)}
         if tail is not None and not tail.is_mostly_covered:
             lacking |= tail.called()
             tail = None
+        lent = {key: each for key, each in lacking.items() if key in borrowed}
+        if base.part.segment.has_room(sum(borrowed[key] for key in lent)):
+            lacking = {key: each for key, each in lacking.items() if key not in lent}
+        else:
+            lent = {}
         beside = len(lacking) + (0 if tail is None else tail.documents)
-        if not base.is_mostly_covered or beside > (1 - COVERED) * (base.documents + beside):
+        if not base.is_mostly_covered or beside > (1 - COVERED) * (base.documents + len(lent) + beside):
             return None
-        return cls(base, tail, lacking, members, changed)
+        return cls(base, tail, lacking, lent, members, changed)
 
     @property
     def lacking(self) -> list[Key]:
         """The documents whose rows are to be had."""
-        return list(self.called)
+        return [*self.lent, *self.called]
 
     @property
     def documents(self) -> int:
         """How many the view will cover."""
-        return self.base.documents + len(self.called) + (0 if self.tail is None else self.tail.documents)
+        return self.base.documents + len(self.lacking) + (0 if self.tail is None else self.tail.documents)
 
     def build(self, versions: Versions, additions: Sequence[Addition], dimension: int, codec: Codec) -> View:
-        """The view, with what was lacking."""
-        halves = [self.base] if self.tail is None else [self.base, self.tail]
-        if additions:
-            segment = (
-                Segment(self.base.part.segment.scope, dimension, codec, sum(each.rows for each in additions))
-                if self.tail is None
-                else self.tail.part.segment
-            )
-            for addition in additions:
-                segment.append(addition)
-            tail = self.tail or _Half(Part(segment, segment.snapshot(), [], None), _NONE)
-            halves[1:] = [_followed(tail, segment.snapshot(), _NONE, self.called)]
+        """The view, with what was lacking, in its order."""
+        lent, own = additions[: len(self.lent)], additions[len(self.lent) :]
+        halves = [_extended(self.base, lent, self.lent)]
+        if self.tail is not None:
+            halves.append(_extended(self.tail, own, self.called))
+        elif own:
+            segment = Segment(self.base.part.segment.scope, dimension, codec, sum(each.rows for each in own))
+            halves.append(_extended(_Half(Part(segment, segment.snapshot(), [], None), _NONE), own, self.called))
         coverage = Coverage(self.members, tuple(half.ids for half in halves))
         return View(versions, tuple(half.part for half in halves), dimension, codec, coverage=coverage)
 
@@ -124,15 +130,20 @@ class _Half(NamedTuple):
         """Their hashes."""
         return [self.part.snapshot.keys[place][0] for place in self.places(some)]
 
-    def has(self, key: Key) -> bool:
-        """Whether a document is covered."""
-        position = self.part.snapshot.positions.get(key)
-        return position is not None and position < len(self.ids) and self.part.names[position] is not None
-
     def called(self) -> dict[Key, tuple[int, str]]:
         """All that are covered. Goes through them."""
         each = zip(self.part.snapshot.keys, self.ids.tolist(), self.part.names)
         return {key: (id, name) for key, id, name in each if name is not None}
+
+
+def _extended(half: _Half, additions: Sequence[Addition], called: Called) -> _Half:
+    """The same with some documents more, which its segment gets unless somebody else's view was faster."""
+    if not additions:
+        return half
+    segment = half.part.segment
+    for addition in additions:
+        segment.append(addition)
+    return _followed(half, segment.snapshot(), _NONE, called)
 
 
 def _followed(half: _Half, snapshot: Snapshot, gone: Rows, called: Called) -> _Half:

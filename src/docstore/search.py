@@ -280,10 +280,12 @@ def _changed(parts: Parts, db: Database, owners: list[Owner], old: View | None, 
         return None
     rows = covered.rows_with(db, owners, parts.pipeline.fingerprint, changes.touched)
     called = {(each.document, each.text): (each.id, each.name) for each in rows}
-    step = Step.of(old, changes.touched, called, changes.members)
+    borrowed = {(each.document, each.text): each.chunks or 0 for each in rows if each.owner != owners[0].id}
+    step = Step.of(old, changes.touched, called, changes.members, borrowed)
     if step is None:
         return None
-    unread = {key: each for each in rows if (key := (each.document, each.text)) in step.called}
+    lacking = set(step.lacking)
+    unread = {key: each for each in rows if (key := (each.document, each.text)) in lacking}
     _require_vectors(unread.values(), step.documents)
     metadata, changed = _described(db, owners, old.metadata, changes, step.changed, with_metadata)
     return _Moment(_versions(owners), old, step, unread, metadata, changed)

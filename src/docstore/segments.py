@@ -24,6 +24,7 @@ Codes = npt.NDArray[np.uint8]
 Spans = npt.NDArray[np.void]
 
 _FROM_HEAP = 1 << 17  # bytes, below which memory is taken from what the process has already
+_COPIED = 32 << 20  # bytes that a segment which is full may have and still grow
 _NAMES = 4  # that a segment remembers for each document: most workspaces call it the same
 _NAME_BYTES = 200
 
@@ -161,6 +162,10 @@ class Segment:
         if len(known) > _NAMES * len(self._keys):  # those of before, where documents are renamed again and again
             known = self._names = {}
         return [name if name is None else known.setdefault(name, name) for name in names]
+
+    def has_room(self, rows: int) -> bool:
+        """Whether so many rows more are appended without copying much: views of before keep what was copied."""
+        return self._used + rows <= len(self._codes) or len(self._buffer) <= _COPIED
 
     def append(self, addition: Addition) -> None:
         """Appends a document's rows, unless it has them. Raises what reading them does."""

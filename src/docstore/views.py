@@ -54,15 +54,20 @@ class Part(NamedTuple):
     """Which it has; None for all."""
 
     @classmethod
-    def of(cls, segment: Segment, names: Mapping[Key, str], besides: Segment | None = None) -> Part:
-        """What a workspace has of a segment, and not of another: found in both, it would be found twice."""
+    def of(cls, segment: Segment, names: Mapping[Key, str], besides: Part | None = None) -> Part:
+        """What a workspace has of a segment, and not of another part: found in both, it would be found twice."""
         snapshot = segment.snapshot()
         keys = snapshot.keys[: len(snapshot.ends)]
         called = segment.interned([names.get(key) for key in keys])
         if besides is not None:
-            called = [None if besides.has(key) else name for key, name in zip(keys, called, strict=True)]
+            called = [None if besides.covers(key) else name for key, name in zip(keys, called, strict=True)]
         alive = np.flatnonzero([name is not None for name in called])
         return cls(segment, snapshot, called, None if len(alive) == len(called) else snapshot.selection(alive))
+
+    def covers(self, key: Key) -> bool:
+        """Whether a document is among those it has. Not whether its segment has it, which others append to."""
+        position = self.snapshot.positions.get(key)
+        return position is not None and position < len(self.names) and self.names[position] is not None
 
     def named(self, documents: Iterable[str]) -> tuple[Selection, list[str]]:
         """Some documents, by their hash; and those of them that it does not have. Each is named once."""
@@ -344,7 +349,8 @@ class Views:
         base, *tail = segments
         self._bases[id(base)] = base
         names = {key: name for key, (_, name) in plan.wanted.items()}
-        parts = (Part.of(base, names), *(Part.of(each, names, besides=base) for each in tail))
+        most = Part.of(base, names)
+        parts = (most, *(Part.of(each, names, besides=most) for each in tail))
         coverage = Coverage(plan.members, tuple(_ids(part, plan.wanted) for part in parts))
         return View(versions, parts, dimension, codec, coverage=coverage)
 

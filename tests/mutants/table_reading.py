@@ -340,14 +340,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "found-in-base-and-tail", "views.py",
-        "Part.of(each, names, besides=base)",
+        "Part.of(each, names, besides=most)",
         "Part.of(each, names)",
         "a document is found twice",
         (f"{_VIEWS}::test_a_document_of_base_and_tail_is_found_once",),
     ),
     Mutant(
         "comes-back-in-base-and-tail", "differences.py",
-        "        called = {key: each for key, each in called.items() if not base.has(key)}\n", "",
+        "        called = {key: each for key, each in called.items() if not base.part.covers(key)}\n", "",
         "a document that comes back is found twice",
         (f"{_DIFFERENCES}::test_what_base_and_tail_both_have_comes_back_once",),
     ),
@@ -483,5 +483,18 @@ MUTANTS: tuple[Mutant, ...] = (
         "(len(documents) - _A_STATEMENT) * len(owners) < sum(owner.references for owner in owners)", "False",
         "an answer in a workspace that includes thousands takes thousands of statements",
         ("tests/test_includes.py::test_many_includes_are_asked_together",),
+    ),
+    Mutant(
+        "what-is-lent-is-copied-by-each", "differences.py",
+        "if base.part.segment.has_room(", "if 0 > (",
+        "a shared workspace that grows takes memory for each that includes it",
+        ("tests/test_includes.py::test_what_is_lent_later_is_in_memory_once",),
+    ),
+    Mutant(
+        "a-segment-has-what-others-appended-to-it", "views.py",
+        "        return position is not None and position < len(self.names) and self.names[position] is not None\n",
+        "        return position is not None\n",
+        "a document that another workspace's view appends meanwhile is not found",
+        (f"{_DIFFERENCES}::test_what_another_view_appends_to_the_base_is_not_lost",),
     ),
 )  # fmt: skip
