@@ -284,6 +284,18 @@ def test_metadata_that_change_are_seen_by_the_next_search(small: DocStore, folde
     assert (found(1), found(3)) == ([1, 0], [0, 1])
 
 
+def test_metadata_that_change_are_seen_where_two_call_a_document_otherwise(small: DocStore) -> None:
+    alice, bob = small.workspace("alice"), small.workspace("bob")
+    alice.include(bob)
+    alice.add(b"red fox", name="alice's")
+    bob.add(b"red fox", name="bob's")
+    other = bob.add(b"red dog", metadata={"year": 1}).hash
+    assert [hit.document for hit in alice.search("red", where={"year": 1})] == [other]
+    bob.link(other, metadata={"year": 2})
+    assert alice.search("red", where={"year": 1}) == []
+    assert [hit.document for hit in alice.search("red", where={"year": 2})] == [other]
+
+
 def test_a_removed_document_is_unknown_beside_a_filter_too(small: DocStore, texts: dict[str, str]) -> None:
     alice = small.workspace("alice")
     hashes = list(_add(alice, texts).values())
@@ -440,6 +452,23 @@ def test_metadata_count_as_memory(folder: Path) -> None:
         assert store._parts.memory._used == sum(
             each.nbytes for each in store._parts.memory._values.values()
         ) + sum(share.counted for share in store._parts.memory._shares.values())  # fmt: skip
+
+
+def test_equal_metadata_are_in_memory_once_and_counted_as_often_as_they_are(folder: Path) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        alice = store.workspace("alice")
+        same = {"long": "x" * 20_000}
+        hashes = [each.hash for each in alice.add_many([b"note %d" % n for n in range(20)], metadata=same).added]
+        alice.search("note", where=same)
+        before = view_in(store, alice).nbytes
+        for number, hash in enumerate(hashes):
+            alice.link(hash, name=f"called {number}")
+            alice.search("note", where=same)
+        assert len({id(each) for each in (view_in(store, alice).metadata or {}).values()}) == 1
+        assert view_in(store, alice).nbytes - before < 20_000
+        alice.add(b"another note", metadata=same)
+        assert len(alice.search("note", k=50, where=same)) == 21
+        assert 20_000 < view_in(store, alice).nbytes - before < 45_000
 
 
 def test_names_of_before_leave_memory(folder: Path) -> None:

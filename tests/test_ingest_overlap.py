@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,3 +96,15 @@ def test_an_embedder_that_fails_leaves_nothing_running(folder: Path, monkeypatch
         assert not any((folder / "tmp").iterdir())
     with DocStore(folder, embedder=HashEmbedder()) as store:
         assert len(store.workspace("alice").add_many(DOCUMENTS).added) == 4
+
+
+def test_what_is_embedded_is_stored_where_the_last_that_was_extracted_fails(folder: Path, meeting: Meeting) -> None:
+    """What is built waits for others that are still being extracted; of these nothing may come."""
+    last = io.BytesIO(b"%PDF-1.7\nand nothing else")
+    last.name = "3.txt"
+    with DocStore(folder, embedder=meeting) as store:
+        alice = store.workspace("alice")
+        report = alice.add_many([DOCUMENTS[0], last])
+        assert [each.hash for each in report.added] == [each.hash for each in alice.documents()] != []
+        assert [type(each.error) for each in report.failed] == [UnreadableDocument]
+    assert meeting.met

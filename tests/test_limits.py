@@ -218,6 +218,26 @@ def test_a_share_of_the_disk_stays_free(store: DocStore, alice: Workspace, monke
 # -- warnings -----------------------------------------------------------------------------------------------------
 
 
+def test_what_is_on_the_disk_already_is_not_counted_again(
+    store: DocStore, alice: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy of a large document, while nothing of it is embedded yet."""
+    large = b"<html><body><p>some words</p><!--" + os.urandom(300_000).hex().encode() + b"--></body></html>"
+    disk = FakeDisk()
+    disk.f_bavail = 1000
+
+    def measured(_path: object) -> FakeDisk:
+        disk.f_bavail = 1000 - sum(path.stat().st_size for path in folder.rglob("*.html")) // 1000
+        disk.f_bavail -= sum(path.stat().st_size for path in (folder / "tmp").rglob("*") if path.is_file()) // 1000
+        return disk
+
+    monkeypatch.setattr(os, "statvfs", measured)
+    store.limit(keep_free=0.3)
+    assert alice.add(large).size == len(large)
+    with pytest.raises(QuotaExceeded):
+        alice.add(large + b" ")
+
+
 def test_a_threshold_warns_once_for_each_crossing(alice: Workspace) -> None:
     alice.limit(documents=10, warn_at=0.5)
     for each in NOTES[:4]:

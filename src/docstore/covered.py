@@ -216,7 +216,7 @@ def changes(
     if [owner.id for owner in owners] != [id for id, _ in before]:
         return None
     found = [
-        _difference(db, owner.id, ids, owner.version - version, called)
+        _difference(db, owner, ids, owner.version - version, called, is_first=owner is owners[0])
         for owner, (_, version), ids in zip(owners, before, members, strict=True)
     ]
     settled = [each for each in found if each is not None]
@@ -230,21 +230,24 @@ def changes(
     return Changes(touched, tuple(ids for _, ids, _ in settled), all(are_all for *_, are_all in settled))
 
 
-def _difference(db: Database, workspace: int, ids: Ids, steps: int, called: Names) -> tuple[Ids, Ids, bool] | None:
+def _difference(
+    db: Database, owner: Owner, ids: Ids, steps: int, called: Names, *, is_first: bool
+) -> tuple[Ids, Ids, bool] | None:
     """Which documents were touched in so many steps, which there are now, and whether that explains all steps."""
     if steps == 0:
         return _NONE, ids, True
-    if steps == 1 and (one := _the_one(db, workspace, ids)) is not None:
+    if steps == 1 and (one := _the_one(db, owner.id, ids)) is not None:
         return (*one, True)
-    now = _rising(records(db, _NAMES[:1], "SELECT document_id FROM refs WHERE workspace_id = ?", workspace))
+    now = _rising(records(db, _NAMES[:1], "SELECT document_id FROM refs WHERE workspace_id = ?", owner.id))
     touched = np.setxor1d(now, ids, assume_unique=True)
     if len(touched) == steps:
         return touched, now, True
     if len(touched) + 1 == steps:  # and one name, or metadata; if it is a name, that is not what it was
         query = "SELECT document_id, name FROM refs WHERE workspace_id = ?"
-        renamed = set(records(db, ("document_id", "name"), query, workspace)) - called()
+        renamed = set(records(db, ("document_id", "name"), query, owner.id)) - called()
         both = np.union1d(touched, _rising(renamed))
-        return both, now, len(both) > len(touched)
+        # Of what others lend, some may be covered as who comes before calls it: that seems to be renamed always.
+        return both, now, is_first and len(both) > len(touched)
     return None
 
 

@@ -302,6 +302,8 @@ def _described(
     """Metadata after some changes, as far as they are asked for or known, and whose are not those of before."""
     if old is not None and changes.are_all:  # also for a search that does not ask for it: the next may
         some = covered.metadata_with(db, owners, changes.touched)
+        # What a document had before is in memory.
+        some = {each: old[each] if old.get(each) == stored else stored for each, stored in some.items()}
         metadata = {**old, **some}
         for each in changed - some.keys():
             metadata.pop(each, None)

@@ -170,8 +170,10 @@ class View:
         """The same, with metadata of its documents and what filters chose by them."""
         view = replace(self, metadata=metadata)
         view.filtered = filtered
-        # What many documents have is in memory once: see `refcount.metadata_of`.
-        view._metadata_bytes = _ENTRY_BYTES * len(metadata or ()) + sum(map(getsizeof, set((metadata or {}).values())))
+        # What many documents have is mostly in memory once: see `refcount.metadata_of`.
+        stored = (metadata or {}).values()
+        distinct = dict(zip(map(id, stored), stored)).values()
+        view._metadata_bytes = _ENTRY_BYTES * len(stored) + sum(map(getsizeof, distinct))
         return view
 
     @property

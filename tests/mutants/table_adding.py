@@ -304,4 +304,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "adding many to a store with little room takes time by the square of their number",
         ("tests/test_limits.py::test_a_nearly_full_store_embeds_nothing_in_vain",),
     ),
+    Mutant(
+        "what-is-built-waits-for-nothing", "ingest/add.py",
+        "while ready or preparation.items or self._built:", "while ready or preparation.items:",
+        "a document is lost, and add_many fails, where another takes longer to extract and fails",
+        ("tests/test_ingest_overlap.py::test_what_is_embedded_is_stored_where_the_last_that_was_extracted_fails",),
+    ),
+    Mutant(
+        "what-is-on-the-disk-counts-twice", "ingest/admission.py",
+        "_Weight(weight.logical, new, _unwritten(item) + vectors)", "_Weight(weight.logical, new, new)",
+        "a large document is refused on a disk that has room for it",
+        ("tests/test_limits.py::test_what_is_on_the_disk_already_is_not_counted_again",),
+    ),
 )  # fmt: skip

@@ -240,9 +240,15 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "metadata-changes-unseen", "covered.py",
-        "return both, now, len(both) > len(touched)", "return both, now, True",
+        "return both, now, is_first and len(both) > len(touched)", "return both, now, True",
         "a filter finds a document by the metadata that it had before",
         (f"{_FILTERS}::test_metadata_that_change_are_seen_by_the_next_search",),
+    ),
+    Mutant(
+        "what-is-hidden-explains-a-change", "covered.py",
+        "return both, now, is_first and len(both) > len(touched)", "return both, now, len(both) > len(touched)",
+        "a filter finds a document by the metadata that it had before, where two call another one otherwise",
+        (f"{_FILTERS}::test_metadata_that_change_are_seen_where_two_call_a_document_otherwise",),
     ),
     Mutant(
         "metadata-of-what-went-stay", "search.py",
@@ -460,7 +466,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "metadata-weigh-nothing", "views.py",
-        "+ sum(map(getsizeof, set((metadata or {}).values())))",
+        "+ sum(map(getsizeof, distinct))",
         "",
         "metadata of many workspaces take memory that nobody counts",
         (f"{_FILTERS}::test_metadata_count_as_memory",),

@@ -103,7 +103,7 @@ class Addition:
         self._incoming = incoming
         with Preparation(self._parts.extractor, self._scratch) as preparation:
             ready = incoming
-            while ready or preparation.items:
+            while ready or preparation.items or self._built:
                 self._go_on(ready, preparation)
                 # The rest is extracted while this is embedded.
                 self._settle(preparation.wait(_ENOUGH_CHARACTERS))

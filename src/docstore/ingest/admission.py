@@ -8,6 +8,7 @@ not beside those of its group that are still being worked on, waits for these: s
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import NamedTuple
 
 from docstore import quotas, refcount
 from docstore.contents import DocumentRow
@@ -36,9 +37,9 @@ class Admission:
         self._workspace = 0
         self._own: WorkspaceQuota | None = None
         self._store: StoreQuota | None = None
-        # Of what is being worked on: logical and physical bytes, by hash.
-        self._ahead: dict[str, tuple[int, int]] = {}
-        self._embedded: dict[str, tuple[int, int]] = {}  # those of them that are embedded, or will be next
+        # Of what is being worked on, by hash.
+        self._ahead: dict[str, _Weight] = {}
+        self._embedded: dict[str, _Weight] = {}  # those of them that are embedded, or will be next
         self.has_waiting = False
         """Whether any that was asked for since this was last set had to wait until others are published, or fail."""
         self._crossed: list[str] = []  # in the transaction that is open
@@ -75,24 +76,22 @@ class Admission:
         """
         if not self._is_limited or (stored is None and item.source is None):
             return Verdict.GO
+        weight = _Weight(stored.size, 0, 0) if stored is not None else _weight(item)
         if not item.held:
-            size, new = (stored.size, 0) if stored is not None else _weight(item)
-            return self._verdict(db, item, (size, new), self._ahead)
+            return self._verdict(db, item, weight, self._ahead)
         if item.blob is None or item.subindex is not None:
             return Verdict.GO
         # Its text is there, so all that it takes is known but the exact number of its vectors; nothing is embedded yet.
-        size = stored.size if stored is not None else _weight(item)[0]
-        return self._verdict(db, item, (size, self._least_new(known, item, stored)), self._embedded)
+        vectors = self._least_vectors(known, item)
+        new = self._new_bytes(known, item, stored) + vectors
+        return self._verdict(db, item, _Weight(weight.logical, new, _unwritten(item) + vectors), self._embedded)
 
-    def _verdict(
-        self, db: Database, item: Incoming, weight: tuple[int, int], ahead: dict[str, tuple[int, int]]
-    ) -> Verdict:
-        size, new = weight
-        item.outcome = self._refusal(db, item, size, new, new)
+    def _verdict(self, db: Database, item: Incoming, weight: _Weight, ahead: dict[str, _Weight]) -> Verdict:
+        item.outcome = self._refusal(db, item, weight)
         if item.outcome is not None:
             return Verdict.REFUSED
-        logical, physical = (sum(each) for each in zip(weight, *ahead.values()))
-        if item.hash not in ahead and self._refusal(db, item, logical, physical, physical, len(ahead)):
+        together = _Weight._make(map(sum, zip(weight, *ahead.values())))
+        if item.hash not in ahead and self._refusal(db, item, together, len(ahead)):
             self.has_waiting = True
             return Verdict.WAIT
         ahead.setdefault(item.hash, weight)
@@ -116,9 +115,8 @@ class Admission:
         """What forbids to publish what was made of a document, and to reference it then."""
         if not self._is_limited:
             return None
-        size = document.size if document is not None else _weight(item)[0]
-        unwritten = sum(each.size for each in item.staged if each.data is not None)
-        return self._refusal(db, item, size, self._new_bytes(known, item, document), unwritten)
+        size = document.size if document is not None else _weight(item).logical
+        return self._refusal(db, item, _Weight(size, self._new_bytes(known, item, document), _unwritten(item)))
 
     def published(self, db: Database) -> None:
         """Looks what the publications of a transaction came to."""
@@ -131,17 +129,15 @@ class Admission:
         self.warnings += self._crossed
         self._crossed = []
 
-    def _refusal(
-        self, db: Database, item: Incoming, size: int, new: int, unwritten: int, others: int = 0
-    ) -> QuotaExceeded | None:
-        has = self._has(db, item)
-        if self._own is not None and not has and (refusal := self._own.plus(others, 0).refusal(size)) is not None:
+    def _refusal(self, db: Database, item: Incoming, weight: _Weight, others: int = 0) -> QuotaExceeded | None:
+        has, own = self._has(db, item), self._own
+        if own is not None and not has and (refusal := own.plus(others, 0).refusal(weight.logical)) is not None:
             return refusal
-        if self._store is None or (new == 0 and (has or not self._secretive)):
+        if self._store is None or (weight.physical == 0 and (has or not self._secretive)):
             return None  # what is stored may be referenced however full the disk is
         # Others publish in the same transaction, or have since.
         store = quotas.of_store(db, self._parts.folder)
-        return store.refusal(new, unwritten, self._secretive)
+        return store.refusal(weight.physical, weight.unwritten, self._secretive)
 
     def _has(self, db: Database, item: Incoming) -> bool:
         return refcount.has_reference(db, self._workspace, item.hash)
@@ -159,16 +155,31 @@ class Admission:
             new += sum(each.size for each in item.subindex.staged)
         return new
 
-    def _least_new(self, known: Known, item: Incoming, document: DocumentRow | None) -> int:
-        """Bytes of the pieces that are not stored, with those of as many vectors as the text has at least."""
-        new = self._new_bytes(known, item, document)
+    def _least_vectors(self, known: Known, item: Incoming) -> int:
+        """Bytes of as many vectors as the text has at least, unless they are stored."""
         text = None if self._secretive else known.text(item.text_hash)
-        if text is None or text.condemned or known.subindex(text) is None:
-            new += self._parts.pipeline.least_bytes(0 if item.text is None else len(item.text.content))
-        return new
+        if text is not None and not text.condemned and known.subindex(text) is not None:
+            return 0
+        return self._parts.pipeline.least_bytes(0 if item.text is None else len(item.text.content))
 
 
-def _weight(item: Incoming) -> tuple[int, int]:
-    """Bytes of a document, and as far as is known, of what will be stored of it."""
+class _Weight(NamedTuple):
+    """What a document takes, in bytes, as far as is known."""
+
+    logical: int
+    """Of the workspace."""
+    physical: int
+    """Of the store, once it is published."""
+    unwritten: int
+    """Of that, what is not on the disk yet."""
+
+
+def _weight(item: Incoming) -> _Weight:
     size = item.source.size if item.source is not None else 0
-    return size, max(size, sum(each.size for each in item.staged))
+    staged = sum(each.size for each in item.staged)
+    physical = max(size, staged)
+    return _Weight(size, physical, physical - staged + _unwritten(item))
+
+
+def _unwritten(item: Incoming) -> int:
+    return sum(each.size for each in item.staged if each.data is not None)
