@@ -108,6 +108,22 @@ def test_add_without_any_file_creates_nothing(folder: Path) -> None:
     assert not (folder / "data").exists()
 
 
+@pytest.mark.parametrize(
+    "words", [["add", "alice", ""], ["--store", "", "ls"], ["replace", "0" * 64, ""]], ids=" ".join
+)
+def test_an_empty_path_is_not_the_current_folder(
+    folder: Path, filled: dict[str, str], words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As from a variable that is not set."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "private.txt").write_text("Nobody asked for this.")
+    before = workspaces(folder)
+    monkeypatch.chdir(tmp_path / "here")
+    done = Run(*words)
+    assert done.code == ExitCode.USAGE and "a path is" in done.err
+    assert workspaces(folder) == before
+
+
 def test_a_folder_that_cannot_be_read_is_a_failure(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "locked").mkdir()
 

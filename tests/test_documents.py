@@ -19,6 +19,7 @@ from docstore import (
     DocumentNotFound,
     InvalidArgument,
     Progress,
+    QuotaWarning,
     StoreClosed,
     UnreadableDocument,
     Workspace,
@@ -297,8 +298,10 @@ def test_what_a_generator_gave_before_it_failed_is_added(alice: Workspace) -> No
         raise TimeoutError("the crawl broke")
 
     told: list[Progress] = []
-    with pytest.raises(TimeoutError, match="the crawl broke"):
+    alice.limit(documents=2)
+    with pytest.raises(TimeoutError, match="the crawl broke") as error, pytest.warns(QuotaWarning):
         alice.add_many(crawl(), progress=told.append)
+    assert error.value.__notes__ == ["Of what it gave before, docstore added 2 and refused 0."]
     assert {each.size for each in alice.documents()} == {14, 15}
     assert told[-1].done == 2
 

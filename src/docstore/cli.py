@@ -14,7 +14,16 @@ import typer
 import docstore
 from docstore import cli_expiry, cli_limits, cli_sessions, cli_versions
 from docstore import cli_tables as tables
-from docstore.cli_arguments import MINIMUM_PREFIX, AsJson, WorkspaceName, duration, files_under, metadata, referenced
+from docstore.cli_arguments import (
+    MINIMUM_PREFIX,
+    AsJson,
+    WorkspaceName,
+    duration,
+    files_under,
+    metadata,
+    path,
+    referenced,
+)
 from docstore.cli_layout import count
 from docstore.cli_output import ExitCode, confirmed, errors_shown, fields_of, progress_bar, show, show_error
 from docstore.cli_store import Access, Settings, existing, opened
@@ -45,7 +54,9 @@ def main(
     context: typer.Context,
     store: Annotated[
         Path,
-        typer.Option("--store", "-s", metavar="FOLDER", envvar="DOCSTORE_FOLDER", help="Folder of the store."),
+        typer.Option(
+            "--store", "-s", metavar="FOLDER", envvar="DOCSTORE_FOLDER", parser=path, help="Folder of the store."
+        ),
     ] = Path("data"),
     model: Annotated[
         str | None,
@@ -89,8 +100,8 @@ def add(
     workspace: WorkspaceName,
     files: Annotated[
         list[Path],
-        # Not readable: the library says of each file what is wrong, and goes on with the others.
-        typer.Argument(metavar="FILES...", help="Files, or folders of files.", show_default=False, readable=False),
+        # Only parsed: the library says of each file what is wrong, and goes on with the others.
+        typer.Argument(metavar="FILES...", help="Files, or folders of files.", show_default=False, parser=path),
     ],
     as_json: AsJson = False,
 ) -> None:

@@ -30,6 +30,13 @@ _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _LONGEST_DAYS = 36_500  # a time so long before now must still be a date
 
 
+def path(word: str) -> Path:
+    """A path that is not empty: of `add alice "$FILE"`, where FILE is not set, the empty one would be this folder."""
+    if not word:
+        raise typer.BadParameter("a path is empty")
+    return Path(word)
+
+
 def files_under(paths: Sequence[Path], store: Path) -> tuple[list[Path], list[Failure]]:
     """The files that paths stand for, folders walked, and the folders that could not be read.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from docstore.cli_arguments import AsJson, WorkspaceName, referenced
+from docstore.cli_arguments import AsJson, WorkspaceName, path, referenced
 from docstore.cli_layout import count
 from docstore.cli_output import errors_shown, fields_of, progress_bar, show
 from docstore.cli_store import existing, opened
@@ -24,8 +24,7 @@ def replace(
     old: Annotated[str, typer.Argument(metavar="HASH", help="Whole hash of the old version.", show_default=False)],
     file: Annotated[
         Path,
-        # Not readable: the library says what is wrong.
-        typer.Argument(metavar="FILE", help="The new version.", show_default=False, readable=False),
+        typer.Argument(metavar="FILE", help="The new version.", show_default=False, parser=path),
     ],
     as_json: AsJson = False,
 ) -> None:

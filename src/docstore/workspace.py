@@ -116,11 +116,16 @@ class Workspace(Searchable, Lending, Bounded):
         remaining = iter(documents)
         while group := self._add_group(remaining, encoded, counter):
             outcomes += group
-        if counter.broken is not None:
-            raise counter.broken
         for each in counter.warnings:
             warnings.warn(each, QuotaWarning, stacklevel=2)
-        return _report(outcomes)
+        report = _report(outcomes)
+        if counter.broken is not None:
+            stored = len(report.added) + len(report.reused)
+            counter.broken.add_note(
+                f"Of what it gave before, docstore added {stored} and refused {len(report.failed)}."
+            )
+            raise counter.broken
+        return report
 
     def _add_group(
         self, remaining: Iterator[AnySource], metadata: str | None, counter: _Counter
