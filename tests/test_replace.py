@@ -331,7 +331,7 @@ def test_replacing_looks_rows_up(store: DocStore, alice: Workspace, folder: Path
 
 
 def test_a_long_line_is_not_followed_for_each_that_goes(store: DocStore, alice: Workspace, folder: Path) -> None:
-    """Of many that one document replaced, each is its neighbour; of versions that replaced one another, the next is."""
+    """Of many that one document replaced, each is its neighbour."""
     alice.add(OLD)
     one = "INSERT INTO replacements (old_hash, new_hash, replaced_at) VALUES ('%s', '%s', '2026-01-01T00:00:00.000Z')"
     steps = []

@@ -375,12 +375,12 @@ def repair(
 
 def _covered(store: DocStore, workspace: Workspace) -> list[Document]:
     """What its searches cover, each once: its own documents, and those of what it includes."""
-    found = workspace.documents()
+    found = {each.hash: each for each in workspace.documents()}
     for name in workspace.includes():
         with suppress(WorkspaceNotFound):
-            known = {each.hash for each in found}
-            found += [each for each in store.workspace(name).documents() if each.hash not in known]
-    return found
+            for each in store.workspace(name).documents():
+                found.setdefault(each.hash, each)
+    return list(found.values())
 
 
 def _question(workspace: str, documents: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -165,10 +165,7 @@ def collected(report: CollectReport, dry_run: bool) -> str:
 
 def problems_table(report: VerifyReport) -> Listing:
     """What `verify` found wrong."""
-    return Listing(
-        [Column("Kind", no_wrap=True), wide("Path"), wide("Detail"), wide("Documents"), wide("Workspaces")],
-        ((each.kind, each.path, each.detail, *_affected(each)) for each in report.problems),
-    )
+    return _damage("Kind", ((each.kind, each) for each in report.problems))
 
 
 def verified(report: VerifyReport, dry_run: bool) -> str:
@@ -184,10 +181,7 @@ def verified(report: VerifyReport, dry_run: bool) -> str:
 
 def repairs_table(report: RepairReport) -> Listing:
     """What `repair` did."""
-    return Listing(
-        [Column("Action", no_wrap=True), wide("Path"), wide("Detail"), wide("Documents"), wide("Workspaces")],
-        ((each.action, each.path, each.detail, *_affected(each)) for each in report.repairs),
-    )
+    return _damage("Action", ((each.action, each) for each in report.repairs))
 
 
 def repaired(report: RepairReport) -> str:
@@ -198,8 +192,21 @@ def repaired(report: RepairReport) -> str:
     return ", ".join(f"{number:,} {action}" for action, number in sorted(actions.items())) + "."
 
 
-def _affected(found: Problem | Repair) -> tuple[str, str]:
-    return " ".join(hash[:12] for hash in found.documents), ", ".join(found.workspaces)
+def _damage(title: str, found: Iterable[tuple[str, Problem | Repair]]) -> Listing:
+    """What is damaged, each with a word on it, and whom it affects."""
+    return Listing(
+        [Column(title, no_wrap=True), wide("Path"), wide("Detail"), wide("Documents"), wide("Workspaces")],
+        (
+            (
+                word,
+                each.path,
+                each.detail,
+                " ".join(hash[:SHORT_HASH] for hash in each.documents),
+                ", ".join(each.workspaces),
+            )
+            for word, each in found
+        ),
+    )
 
 
 def counted(report: AddReport) -> str:

@@ -74,10 +74,12 @@ class Filter(NamedTuple):
 
     def choose(self, view: View) -> Chosen | None:
         """Which documents of a view pass; None when all do."""
+        if self.documents is None and not self.where:
+            return None
         metadata = view.metadata or {}
         accepts = partial(_accepts, metadata, matcher(self.where or {}))
         if self.documents is None:
-            return view.having(self.spelling, accepts) if self.where else None
+            return view.having(self.spelling, accepts)
         documents: Iterable[str] = self.documents
         if self.where:  # asked of those that are named, however many others there are
             documents = [each for each in documents if each not in metadata or accepts(each)]
