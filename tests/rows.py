@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from docstore.segments import Addition, Spans, SpansFile
+from docstore.segments import Addition
 from docstore.vectors import SPAN, Codec, Vectors, empty_index
 
 
@@ -12,8 +12,3 @@ def rows_of(name: str, vectors: Vectors, codec: Codec = "float16") -> Addition:
     """A document called `name`, with its vectors as they are stored and spans that are nowhere."""
     codes = empty_index(vectors.shape[1], codec).sa_encode(vectors)
     return Addition((name, "text"), len(codes), lambda: codes, np.zeros(len(codes), SPAN), False)
-
-
-def none_is_unread(_files: list[SpansFile]) -> list[Spans]:
-    """For views of rows whose spans are in memory."""
-    raise AssertionError

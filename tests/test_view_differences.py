@@ -18,12 +18,11 @@ from hypothesis import strategies as st
 
 from docstore import DocStore, DocumentNotFound, Hit, InvalidArgument, WorkspaceNotFound, database, refcount, search
 from docstore.differences import Step
-from docstore.found import Found
 from docstore.segments import Segment
 from docstore.testing import HashEmbedder
 from docstore.views import Called, Coverage, Part, View
 from tests.folders import hash_of, query
-from tests.rows import none_is_unread, rows_of
+from tests.rows import rows_of
 
 DOCUMENTS = [f"text number {number}, of {number % 3} kinds".encode() for number in range(24)]
 HASHES = [hash_of(each) for each in DOCUMENTS]
@@ -280,7 +279,7 @@ def test_what_base_and_tail_both_have_comes_back_once() -> None:
     step = Step.of(old, np.array([99]), {("x", "text"): (99, "x")}, (), {})
     assert step is not None
     (best,) = step.build(((1, 2),), [], 32, "float16").nearest(np.eye(32, dtype=np.float32)[:1], 100, None, None)
-    assert sorted(Found.of(best, none_is_unread).documents) == sorted("abcdefghijklmnopxyzw")
+    assert sorted(document for _, (document, _), *_ in best) == sorted("abcdefghijklmnopxyzw")
 
 
 # -- what it costs ----------------------------------------------------------------------------------------------------

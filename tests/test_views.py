@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 
 from docstore import DocStore, rounded, search, sketches, subindexes
 from docstore.filtered import Chosen
-from docstore.found import Found
 from docstore.memory import Memory
 from docstore.segments import Segment
 from docstore.testing import HashEmbedder
 from docstore.views import Part, View
-from tests.rows import none_is_unread, rows_of
+from tests.rows import rows_of
 
 CODECS = pytest.mark.parametrize("codec", ["float16", "float32"])
 Vectors = npt.NDArray[np.float32]
@@ -41,8 +40,10 @@ def view_of(segments: list[Segment], documents: set[str], codec: Any, dimension:
 def rankings(
     view: View, queries: Vectors, k: int, chosen: Chosen | None = None
 ) -> list[list[tuple[float, str, int, str]]]:
-    answers = [Found.of(best, none_is_unread) for best in view.nearest(queries, k, chosen, None)]
-    return [list(zip(each.scores, each.documents, each.numbers, each.names)) for each in answers]
+    return [
+        [(-rank, key[0], number, part.names[position] or "") for rank, key, number, position, _, part in best]
+        for best in view.nearest(queries, k, chosen, None)
+    ]
 
 
 def ways_to_choose(view: View, documents: set[str]) -> list[Chosen]:

@@ -1,58 +1,89 @@
-"""Found: what a search says of the chunks that it found, but for their texts."""
+"""Found: the hits of the rows that a search ranked best.
+
+What a hit says of a chunk stays in memory for the next that finds it: to look its place up, and to cut its text out of
+a block, takes as long as to score a hundred others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from itertools import repeat
 from operator import neg
+from sys import getsizeof
 from typing import NamedTuple
 
-from docstore import passages
-from docstore.segments import Spans, SpansFile
+from docstore import passages, subindexes
+from docstore.model import Hit
+from docstore.parts import Parts
+from docstore.segments import SpansFile
 from docstore.views import Ranked
 
-ReadSpans = Callable[[list[SpansFile]], list[Spans]]
-"""Reads files of spans."""
+_CHUNK_BYTES = 320  # Python objects of a chunk beside its text, its key and the places they have in memory
 
 
-class Found(NamedTuple):
-    """What searches found, a sequence for each field: to make an object of each chunk would take as long as to look
-    it all up."""
+class _Chunk(NamedTuple):
+    """A chunk in memory."""
 
-    scores: Sequence[float] = ()
-    documents: Sequence[str] = ()
-    names: Sequence[str] = ()
-    numbers: Sequence[int] = ()
-    """Of the chunks in their documents."""
-    starts: Sequence[int] = ()
-    ends: Sequence[int] = ()
-    pages: Sequence[int | None] = ()
-    places: Sequence[passages.Place] = ()
-    """Where their texts are stored."""
+    text: str
+    start: int
+    end: int
+    page: int | None
 
-    @classmethod
-    def of(cls, ranked: Sequence[Ranked], read: ReadSpans) -> Found:
-        """What hits say of rows that were ranked, but for their texts. Raises what `read` does."""
-        if not ranked:
-            return cls()
-        ranks, keys, numbers, positions, _, parts = zip(*ranked)
-        documents, texts = zip(*keys)
-        spans = [part.snapshot.spans[position] for part, position in zip(parts, positions)]
-        # Together, and not when each is asked for: what is packed then costs one statement of the archive.
-        if unread := list(dict.fromkeys(each for each in spans if isinstance(each, SpansFile))):
-            known = dict(zip(unread, read(unread), strict=True))
-            for at, (part, position, each) in enumerate(zip(parts, positions, spans)):
-                if isinstance(each, SpansFile):
-                    spans[at] = part.snapshot.spans[position] = known[each]
-        cells = [each.item(number) for each, number in zip(spans, numbers)]
-        starts, ends, first_bytes, last_bytes, pages = zip(*cells)
-        paged = [part.snapshot.paged[position] for part, position in zip(parts, positions)]
-        return cls(
-            scores=list(map(neg, ranks)),
-            documents=documents,
-            names=[part.names[position] or "" for part, position in zip(parts, positions)],
-            numbers=numbers,
-            starts=starts,
-            ends=ends,
-            pages=[page if has else None for page, has in zip(pages, paged)],
-            places=list(zip(texts, first_bytes, last_bytes)),
-        )
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes, in bytes."""
+        return getsizeof(self.text) + _CHUNK_BYTES
+
+
+def hits_of(parts: Parts, scope: int, ranked: Sequence[Ranked]) -> list[Hit]:
+    """The hits, in the same order.
+
+    Raises:
+        FileNotFoundError: a text, or the file of its chunks, is not there.
+        IntegrityError: it is damaged.
+    """
+    if not ranked:
+        return []
+    ranks, keys, numbers, positions, _, owners = zip(*ranked)
+    places = list(zip(repeat(scope), keys, numbers))
+    chunks: list[_Chunk | None] = parts.memory.get_all(places)
+    if None in chunks:
+        lacking = [at for at, chunk in enumerate(chunks) if chunk is None]
+        for at, chunk in zip(lacking, _read(parts, scope, [ranked[at] for at in lacking])):
+            chunks[at] = chunk
+            parts.memory.put(places[at], chunk)
+    texts, starts, ends, pages = zip(*chunks)
+    documents, _ = zip(*keys)
+    names = [part.names[position] or "" for part, position in zip(owners, positions)]
+    return _made(texts, map(neg, ranks), documents, names, numbers, starts, ends, pages)
+
+
+def _read(parts: Parts, scope: int, ranked: Sequence[Ranked]) -> Iterator[_Chunk]:
+    _, keys, numbers, positions, _, owners = zip(*ranked)
+    spans = [part.snapshot.spans[position] for part, position in zip(owners, positions)]
+    # Together, and not when each is asked for: what is packed then costs one statement of the archive.
+    if unread := list(dict.fromkeys(each for each in spans if isinstance(each, SpansFile))):
+        known = dict(zip(unread, subindexes.read_spans(parts, unread), strict=True))
+        for at, (part, position, each) in enumerate(zip(owners, positions, spans)):
+            if isinstance(each, SpansFile):
+                spans[at] = part.snapshot.spans[position] = known[each]
+    cells = [each.item(number) for each, number in zip(spans, numbers)]
+    places = [(text, first, last) for (_, text), (_, _, first, last, _) in zip(keys, cells)]
+    texts = passages.read(parts.texts, parts.memory, scope, places)
+    for part, position, place, (start, end, _, _, page) in zip(owners, positions, places, cells):
+        yield _Chunk(texts[place], start, end, page if part.snapshot.paged[position] else None)
+
+
+_SETTERS = [getattr(Hit, each.name).__set__ for each in fields(Hit)]
+
+
+def _made(*columns: Iterable[object]) -> list[Hit]:
+    """The same as calling `Hit` for each, in half the time: the constructor of what is frozen asks for every field by
+    its name. Field by field, no function of Python is called for any of them."""
+    texts, *_ = columns
+    hits: list[Hit] = [*map(object.__new__, repeat(Hit, len(texts)))]  # type: ignore[arg-type]
+    for set_field, values in zip(_SETTERS, columns, strict=True):
+        deque(map(set_field, hits, values), maxlen=0)
+    return hits

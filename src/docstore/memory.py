@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Hashable
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
 from docstore.forking import in_child
@@ -49,6 +49,14 @@ class Memory:
             if value is not None:
                 self._values.move_to_end(key)
             return value
+
+    def get_all(self, keys: Sequence[Hashable]) -> list[Any]:
+        """As `get` for each."""
+        with self._guard:
+            values = list(map(self._values.get, keys))
+            kept = [key for key, value in zip(keys, values) if value is not None] if None in values else keys
+            deque(map(self._values.move_to_end, kept), maxlen=0)
+            return values
 
     def put(self, key: Hashable, value: Weighed) -> bool:
         """Keeps a value in place of any other under this key. Returns whether it was small enough."""

@@ -167,15 +167,20 @@ def _by_product(snapshot: Snapshot, queries: Vectors, k: int, selection: Selecti
         else:
             some = rows[first : first + _BLOCK]
             block = np.take(snapshot.codes, some, axis=0, out=room[: len(some)], mode="clip")
-        found.add(first, decode(block, snapshot.dimension, snapshot.codec) @ queries.T)
+        found.add(first, queries @ decode(block, snapshot.dimension, snapshot.codec).T)
         if len(found) > _MOST:
             return _each(snapshot, queries, k, selection)
-    some, ends = found.rows()
-    return _best_of_each(snapshot, queries, k, some if rows is None else rows[some], ends)
+    of, some = found.rows()
+    return _best_of_each(snapshot, queries, k, of, some if rows is None else rows[some])
 
 
-def _best_of_each(snapshot: Snapshot, queries: Vectors, k: int, some: Rows, ends: list[int]) -> list[Best]:
-    """As `_best_of`, of rows of its own for each query, k or more: they are given as to `scan_each`."""
+def _best_of_each(snapshot: Snapshot, queries: Vectors, k: int, of: Rows, some: Rows) -> list[Best]:
+    """As `_best_of`, of k or more rows of its own for each query.
+
+    Args:
+        of: for each row of `some` the number of the query, rising.
+    """
+    ends = np.cumsum(np.bincount(of, minlength=len(queries))).tolist()
     bounds, reach = [0, *ends], k + _SPARE
     best: list[Best] = []
 
@@ -189,10 +194,10 @@ def _best_of_each(snapshot: Snapshot, queries: Vectors, k: int, some: Rows, ends
         if last == first:
             best.append(alone(first))
             continue
+        own = slice(begin, bounds[last])
         scores, rows = scan_each(
-            snapshot.codes, some[begin : bounds[last]], [end - begin for end in ends[first:last]],
-            snapshot.dimension, snapshot.codec, queries[first:last], reach,
-        )  # fmt: skip
+            snapshot.codes, some[own], of[own] - first, snapshot.dimension, snapshot.codec, queries[first:last], reach
+        )
         counts = (scores >= scores[:, k - 1 : k]).sum(axis=1).tolist()
         # Where all that was fetched scores as the k-th or better, there may be more that does.
         best += [(scores[number, :count], rows[number, :count]) if count < reach else alone(first + number)
@@ -213,14 +218,14 @@ class _Found:
         return self._settled
 
     def add(self, first: int, scores: Vectors) -> None:
-        """Scores of shape (rows, queries), of the rows from `first` on."""
-        if first == 0 and len(scores) >= _GROUP * self._k:
+        """Scores of shape (queries, rows), of the rows from `first` on."""
+        if first == 0 and scores.shape[1] >= _GROUP * self._k:
             # The k-th of the groups' best is no greater than the k-th of all, and found in a tenth of the time.
-            groups = scores[: len(scores) // _GROUP * _GROUP].reshape(_GROUP, -1, scores.shape[1])
-            kth = np.partition(groups.max(axis=0), -self._k, axis=0)[-self._k] - self._margin
+            groups = scores[:, : scores.shape[1] // _GROUP * _GROUP].reshape(len(scores), _GROUP, -1)
+            kth = np.partition(groups.max(axis=1), -self._k, axis=1)[:, -self._k] - self._margin
             self._floor = np.maximum(self._floor, kth)
-        places = np.flatnonzero(scores >= self._floor)
-        rows, queries = np.divmod(places, scores.shape[1])
+        places = np.flatnonzero(scores >= self._floor[:, np.newaxis])
+        queries, rows = np.divmod(places, scores.shape[1])
         self._some.append((queries, rows + first, scores.ravel()[places]))
         self._count += len(places)
         if self._count > 2 * self._settled + 16 * self._k * len(self._floor):
@@ -239,11 +244,12 @@ class _Found:
         self._some = [(queries[kept], rows[kept], scores[kept])]
         self._count = self._settled = int(np.count_nonzero(kept))
 
-    def rows(self) -> tuple[Rows, list[int]]:
-        """Those of the first query, then those of the next; and where those of each end."""
-        self._settle()
+    def rows(self) -> tuple[Rows, Rows]:
+        """The number of the query, rising, and the row: of each that may be among its k best."""
+        if len(self._some) > 1 or self._count > 2 * self._k * len(self._floor):
+            self._settle()
         queries, rows, _ = self._some[0]
-        return rows, np.cumsum(np.bincount(queries, minlength=len(self._floor))).tolist()
+        return queries, rows
 
 
 # -- by rounded vectors -----------------------------------------------------------------------------------------------

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import json
 import operator
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields
 from functools import partial
-from itertools import chain, islice, repeat
+from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from docstore import covered, passages, refcount, subindexes
+from docstore import covered, refcount, subindexes
 from docstore.covered import Changes, CoveredRow, Owner
 from docstore.database import Database
 from docstore.differences import Step, called_in
@@ -30,7 +28,7 @@ from docstore.errors import (
     PipelineMismatch,
 )
 from docstore.filtered import Chosen, Filtered
-from docstore.found import Found
+from docstore.found import hits_of
 from docstore.ingest.pipeline import normalise
 from docstore.metadata import encode, matcher
 from docstore.model import Hit
@@ -164,9 +162,7 @@ def _find(parts: Parts, scope: int, queries: Vectors, filter: Filter, wanted: Wa
         best = view.nearest(queries, wanted.k, chosen, wanted.candidates)
     else:
         best = [_diversified(view, query, wanted, wanted.diversity, chosen) for query in queries]
-    found = Found.of(list(chain.from_iterable(best)), partial(subindexes.read_spans, parts))
-    texts = passages.read(parts.texts, parts.memory, scope, found.places)
-    hits = iter(_hits(found, [texts[place] for place in found.places]))
+    hits = iter(hits_of(parts, scope, list(chain.from_iterable(best))))
     return [list(islice(hits, len(some))) for some in best]
 
 
@@ -177,21 +173,6 @@ def _diversified(
     (near,) = view.nearest(query[np.newaxis], fetched, chosen, wanted.candidates)
     picked = maximal_marginal_relevance(query, view.vectors(near), wanted.k, diversity.lambda_mult)
     return [near[position] for position in picked]
-
-
-_SETTERS = [getattr(Hit, each.name).__set__ for each in fields(Hit)]
-
-
-def _hits(found: Found, texts: list[str]) -> list[Hit]:
-    """The same as calling `Hit` for each, in half the time: the constructor of what is frozen asks for every field by
-    its name. Field by field, no function of Python is called for any of them."""
-    columns = (
-        texts, found.scores, found.documents, found.names, found.numbers, found.starts, found.ends, found.pages,
-    )  # fmt: skip
-    hits: list[Hit] = list(map(object.__new__, repeat(Hit, len(texts))))
-    for set_field, values in zip(_SETTERS, columns, strict=True):
-        deque(map(set_field, hits, values), maxlen=0)
-    return hits
 
 
 class _Moment(NamedTuple):

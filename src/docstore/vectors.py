@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -219,7 +219,7 @@ def scan_some(
 def scan_each(
     codes: npt.NDArray[np.uint8],
     some: npt.NDArray[np.int64],
-    ends: Sequence[int],
+    of: npt.NDArray[np.int64],
     dimension: int,
     codec: Codec,
     queries: Vectors,
@@ -232,19 +232,16 @@ def scan_each(
     with the same kernel and on its own.
 
     Args:
-        some: the rows of the first query, then those of the next.
-        ends: where in `some` those of each query end.
+        of: for each row of `some` the number of the query.
     """
-    lists = faiss.ArrayInvertedLists(len(ends), codes.shape[1])
-    copies = np.take(codes, some, axis=0, mode="clip")  # see `scan_some`
-    first = 0
-    for query, last in enumerate(ends):
-        lists.add_entries(query, last - first, faiss.swig_ptr(some[first:last]), faiss.swig_ptr(copies[first:last]))
-        first = last
-    index = _inverted(dimension, codec, len(ends))
-    index.replace_invlists(lists)
-    index.ntotal, index.is_trained = len(some), True
-    own = np.arange(len(ends), dtype=np.int64)[:, np.newaxis]
+    index = _inverted(dimension, codec, len(queries))
+    # Before each code the number of its list: FAISS then takes all in one call, and each list by itself in 64.
+    number, size = index.coarse_code_size(), codes.shape[1]
+    listed = np.empty((len(some), number + size), np.uint8)
+    listed[:, :number] = of.astype("<i8").view(np.uint8).reshape(-1, 8)[:, :number]
+    np.take(codes, some, axis=0, out=listed[:, number:], mode="clip")  # see `scan_some`
+    index.add_sa_codes(listed, some)
+    own = np.arange(len(queries), dtype=np.int64)[:, np.newaxis]
     with threads(1):
         found: tuple[Vectors, npt.NDArray[np.int64]] = index.search_preassigned(
             queries, k, own, np.zeros(own.shape, np.float32)
@@ -252,12 +249,22 @@ def scan_each(
     return found
 
 
+@lru_cache(maxsize=8)
+def _anywhere(dimension: int) -> Any:
+    """What would say which list a vector goes to, and is never asked."""
+    return faiss.IndexFlatIP(dimension)
+
+
 def _inverted(dimension: int, codec: Codec, lists: int) -> Any:
-    anywhere = faiss.IndexFlatIP(dimension)  # it would say which list a vector goes to, and is never asked
+    anywhere = _anywhere(dimension)
+    index: Any
     if codec == "float16":
         half, product = faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
-        return faiss.IndexIVFScalarQuantizer(anywhere, dimension, lists, half, product, False)
-    return faiss.IndexIVFFlat(anywhere, dimension, lists, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.IndexIVFScalarQuantizer(anywhere, dimension, lists, half, product, False)
+    else:
+        index = faiss.IndexIVFFlat(anywhere, dimension, lists, faiss.METRIC_INNER_PRODUCT)
+    index.is_trained = True
+    return index
 
 
 @contextmanager

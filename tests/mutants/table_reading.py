@@ -19,6 +19,7 @@ _ARCHIVE_READERS = "tests/test_archive_readers.py"
 _NEAREST = "tests/test_nearest.py"
 _ROUNDED = "tests/test_rounded.py"
 _SUBINDEX = "tests/test_subindex.py"
+_FOUND = "tests/test_found.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -109,6 +110,24 @@ MUTANTS: tuple[Mutant, ...] = (
         "        if True:\n            self._forget(key)\n            if value",
         "the cache loses count of its memory",
         (f"{_FORCED_RACES}::test_values_kept_at_once_are_all_counted",),
+    ),
+    Mutant(
+        "chunks-are-shared-by-all", "found.py",
+        "    places = list(zip(repeat(scope), keys, numbers))", "    places = list(zip(repeat(0), keys, numbers))",
+        "where bytes are demanded, a search that is faster says that somebody else found the same",
+        (f"{_FOUND}::test_where_bytes_are_demanded_nobody_reads_for_another",),
+    ),
+    Mutant(
+        "chunks-are-read-again", "found.py",
+        "            parts.memory.put(places[at], chunk)\n", "            pass\n",
+        "every search cuts the texts of its hits out of blocks again",
+        (f"{_FOUND}::test_a_chunk_is_read_when_it_is_first_found",),
+    ),
+    Mutant(
+        "what-is-found-often-goes-first", "memory.py",
+        "            deque(map(self._values.move_to_end, kept), maxlen=0)\n", "",
+        "what searches find most is forgotten before what nobody finds",
+        (f"{_FOUND}::test_what_many_are_looked_up_together_is_used_last",),
     ),
     Mutant(
         "what-does-not-fit-displaces-all", "memory.py",
