@@ -342,6 +342,24 @@ def test_threads_that_begin_at_once_read_a_document_once(
         assert len(store._parts.views._making) == 0
 
 
+def test_who_makes_a_large_view_alone_looks_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To look takes a tenth of a new process's first answer."""
+    monkeypatch.setattr(search, "_MANY_DOCUMENTS", 10)
+    looks: list[int] = []
+    look = search._look
+
+    def counted(*arguments: Any) -> Any:
+        looks.append(1)
+        return look(*arguments)
+
+    with _store(folder) as store:
+        _fill(store, "alice", range(30))
+    monkeypatch.setattr(search, "_look", counted)
+    with _store(folder) as store:
+        assert len(store.workspace("alice").search("text", k=30)) == 30
+    assert len(looks) == 1
+
+
 def test_small_segments_count_the_room_they_have() -> None:
     """It comes out of memory that the process has, touched or not."""
     for rows in (1, 3, 50):

@@ -201,6 +201,7 @@ class _Moment(NamedTuple):
 
 def _with_view(parts: Parts, workspace: int, with_metadata: bool, use: Callable[[View], _T]) -> _T:
     while True:
+        made = parts.views.made
         moment = _look(parts, workspace, with_metadata)
         parts.accesses.note(*[each for each, _ in moment.versions])  # what is included too, whoever searches it
         try:
@@ -208,7 +209,8 @@ def _with_view(parts: Parts, workspace: int, with_metadata: bool, use: Callable[
                 try:
                     if moment.is_large:
                         with parts.views.making(parts.scope(workspace)):
-                            moment = _look(parts, workspace, with_metadata)
+                            if parts.views.made != made:  # perhaps what this one lacks
+                                moment = _look(parts, workspace, with_metadata)
                             view = _view(parts, workspace, moment)
                     else:
                         view = _view(parts, workspace, moment)

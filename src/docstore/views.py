@@ -265,6 +265,8 @@ class Views:
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
+        self.made = 0
+        """How many were kept so far."""
         # Not a WeakSet: going through one while another thread adds to it fails. `valuerefs` copies in one step.
         self._bases: weakref.WeakValueDictionary[int, Segment] = weakref.WeakValueDictionary()
         self._make_locks()
@@ -294,6 +296,8 @@ class Views:
 
     def put(self, workspace: int, view: View) -> None:
         """Keeps a view in place of an older one; without metadata where only that makes it too large."""
+        with self._guard:
+            self.made += 1
         if not self._memory.put(("view", workspace), view) and view.metadata is not None:
             self._memory.put(("view", workspace), view.described(None, Filtered.of(view.documents)))
 

@@ -144,9 +144,16 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "views-are-not-looked-for-again", "search.py",
-        "                            moment = _look(parts, workspace, with_metadata)\n", "",
+        "                                moment = _look(parts, workspace, with_metadata)\n",
+        "                                pass\n",
         "who has waited for a view to be made makes it again",
         (f"{_VIEWS}::test_threads_that_begin_at_once_read_a_document_once",),
+    ),
+    Mutant(
+        "looks-twice-though-alone", "search.py",
+        "                            if parts.views.made != made:", "                            if True:",
+        "the first answer of every process takes a tenth longer",
+        (f"{_VIEWS}::test_who_makes_a_large_view_alone_looks_once",),
     ),
     Mutant(
         "a-file-that-is-read-keeps-commits-out", "cas.py",
