@@ -110,6 +110,19 @@ def test_a_commit_waits_for_no_more_than_some_looks(filled: Path, monkeypatch: p
         assert archive.size(names[0])
 
 
+def test_a_reader_that_was_stopped_keeps_no_single_document_out(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive_module, "_TOGETHER_SECONDS", 60)
+    with open_store(filled) as store, open_store(filled, timeout=0.1) as other:
+        archive, bob = store._parts.archive, other.workspace("bob")
+        with archive.reading():
+            assert archive.names("documents/00") is not None
+            bob.remove(bob.add(b"On its own it is a file.").hash)
+            with pytest.raises(StoreLocked, match="was stopped while it read"):
+                bob.add_many(notes(MANY, 500))
+        assert len(bob.add_many(notes(MANY, 500)).added) == MANY
+        assert other.verify().ok
+
+
 @pytest.mark.parametrize("mmr", [False, True])
 def test_a_search_holds_up_no_commit_but_while_it_opens_texts(
     filled: Path, monkeypatch: pytest.MonkeyPatch, mmr: bool
@@ -338,9 +351,9 @@ def test_who_reads_files_meanwhile_lets_commits_in(filled: Path, monkeypatch: py
         with archive.reading():
             assert archive.size("nothing") is None
             with pytest.raises(StoreLocked):
-                other.workspace("bob").add_many(notes(2, 700))
+                other.workspace("bob").add_many(notes(MANY, 700))
             time.sleep(0.05)
             path = store._parts.documents.path(large.hash, ".txt")
             assert path.exists()
             store._parts.documents._read(large.hash, ".txt", large.size)
-            assert len(other.workspace("bob").add_many(notes(2, 900)).added) == 2
+            assert len(other.workspace("bob").add_many(notes(MANY, 900)).added) == MANY

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import time
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -106,6 +109,34 @@ def test_a_truncated_pdf_never_loses_pages_silently(alice: Workspace) -> None:
         except UnreadableDocument:
             continue
         assert document.pages == 10
+
+
+def _zlib_reads(stream: bytes) -> bool:
+    """Whether zlib decompresses it, if need be without its checksum, on which viewers do not insist either."""
+    for end in range(len(stream), len(stream) - 9, -1):
+        with suppress(zlib.error):
+            zlib.decompressobj().decompress(stream[:end])
+            return True
+    return False
+
+
+def test_a_page_whose_stream_is_damaged_is_not_stored_without_its_text(alice: Workspace) -> None:
+    """pypdf would go on with what there is of it."""
+    whole = pdf([" ".join(f"word{n * number}" for n in range(200)) for number in range(1, 6)])
+    streams = [match.span(1) for match in re.finditer(rb"[^d]stream\n(.*?)\nendstream", whole, re.DOTALL)][:5]
+    assert all(_zlib_reads(whole[slice(*stream)]) for stream in streams)
+    refused = 0
+    for begin, end in streams:
+        for offset in range(10, end - begin, 45):
+            damaged = bytearray(whole)
+            damaged[begin + offset] ^= 0x10
+            if not _zlib_reads(bytes(damaged[begin:end])):
+                with pytest.raises(UnreadableDocument, match="the PDF is damaged") as error:
+                    alice.add(bytes(damaged), name="book.pdf")
+                assert error.value.reason == "corrupt"
+                refused += 1
+    assert refused > 20
+    assert alice.add(whole, name="book.pdf").pages == 5
 
 
 def test_page_numbers_of_every_chunk(alice: Workspace) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from docstore import DocStore, Progress, VerifyReport, Workspace, contents
+from docstore import DocStore, Progress, VerifyReport, Workspace, cas, contents
 from docstore.lifecycle import verify as verify_module
+from docstore.lifecycle.pace import Pace
 from docstore.testing import HashEmbedder
 from tests.folders import execute, files, hash_of, lie, query
 
@@ -221,3 +222,49 @@ def test_a_second_run_at_once_reads_everything_again(store: DocStore, alice: Wor
     alice.add(b"one thing")
     for _ in range(100):  # now and then the two are within one tick of the clock
         assert store.verify().files == 4
+
+
+def test_a_document_that_is_gone_is_nothing_to_come_back_for(
+    store: DocStore, alice: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is what another run reads: the end was reached, and the store's folders are to be looked at too."""
+    monkeypatch.setattr(verify_module, "_PAGE", 4)
+    added = alice.add_many([f"thing {number}".encode() for number in range(12)]).added
+    (folder / "foreign.txt").write_text("x")
+
+    def meanwhile(progress: Progress) -> None:
+        if progress.done == 2:
+            alice.remove(added[-1].hash)
+            store.collect()
+            assert store.verify().problems
+
+    found = store.verify(progress=meanwhile)
+    assert [(each.kind, each.path) for each in found.problems] == [("foreign", "foreign.txt")]
+    assert found.remaining == 0
+
+
+def test_one_that_is_stopped_says_that_something_remains(
+    store: DocStore, alice: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice.add_many([f"thing {number}".encode() for number in range(3)])
+    monkeypatch.setattr(Pace, "is_over", lambda _: True)
+    assert store.verify().remaining == 3
+
+
+def test_a_folder_that_cannot_be_listed_costs_no_other_report(
+    store: DocStore, alice: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice.add(b"one thing")
+    (folder / "foreign.txt").write_text("x")
+    listed = cas._listed
+
+    def refused(directory: Path) -> list[tuple[str, bool]]:
+        if directory.parent.name == "documents":  # a mode would not keep root out
+            raise PermissionError(13, "Permission denied", str(directory))
+        return listed(directory)
+
+    monkeypatch.setattr(cas, "_listed", refused)
+    found = {each.kind: each for each in store.verify().problems}
+    assert found.keys() == {"foreign", "unreadable"}
+    assert "it cannot be listed: Permission denied" in found["unreadable"].detail
+    assert found["unreadable"].path.startswith("documents/")

@@ -78,6 +78,8 @@ class Archive:
         """The thread in whose transaction we are."""
         self._is_new = False
         """Whether the transaction makes the file."""
+        self._changes = 0
+        """Of the writer's connection, when its transaction began."""
         self.deleted_bytes = 0
         """Of pieces, in the transaction so far."""
         in_child(self._leave_parent)
@@ -313,7 +315,10 @@ class Archive:
             return
         with self._errors():
             try:
-                writer.execute("COMMIT")
+                # To commit, all readers are waited for, and one that was stopped for ever: not for nothing, as where
+                # what was to be deleted is a file.
+                is_changed = self._is_new or writer.total_changes != self._changes
+                writer.execute("COMMIT" if is_changed else "ROLLBACK")
             except BaseException:
                 writer.close()
                 raise
@@ -342,7 +347,7 @@ class Archive:
             except BaseException:
                 writer.close()
                 raise
-            self._writer = writer
+            self._writer, self._changes = writer, writer.total_changes
         return self._writer
 
     # -- connections ----------------------------------------------------------------------------------------------

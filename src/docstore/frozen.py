@@ -168,7 +168,10 @@ def _copy(path: Path, state: _State) -> Path | None:
     """
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as immutable:
         data = immutable.serialize()
-    log = Path(f"{path}-wal").read_bytes()
+    try:
+        log = Path(f"{path}-wal").read_bytes()
+    except FileNotFoundError:  # the last who had it open has closed it
+        return None
     now = _State.of(path).log
     if now is None or state.log is None or now[3] != state.log[3]:
         return None

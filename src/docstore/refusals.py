@@ -59,6 +59,8 @@ class sqlite_errors:  # noqa: N801  (used as a function is; as a generator each 
         kind, advice = _TRANSLATION.get(code, _UNEXPECTED)
         if kind is IntegrityError:
             advice = self._damaged or advice
+        elif kind is StoreLocked and self._what == "archive":
+            advice = "Another process writes to it, or was stopped while it read it. Try again, or raise `timeout`."
         elif code == sqlite3.SQLITE_READONLY:
             advice = self._unwritable or advice
         return kind(f"The {self._what} {self._path} refused: {error}. {advice}")

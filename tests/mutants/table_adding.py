@@ -15,6 +15,12 @@ _SUBINDEX = "tests/test_subindex.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
+        "pages-lose-their-text-silently", "ingest/extract.py",
+        "with pypdf.apply_configuration(zlib_maximum_recovery_input_length=0):", "with pypdf.apply_configuration():",
+        "a page of a damaged PDF is stored without its text",
+        ("tests/test_extraction.py::test_a_page_whose_stream_is_damaged_is_not_stored_without_its_text",),
+    ),
+    Mutant(
         "published-without-sync", "ingest/add.py",
         "                    publication.sync()\n",
         "",

@@ -351,6 +351,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_ARCHIVE_DAMAGE}::test_a_link_that_leads_nowhere_does_not_hide_a_packed_piece",),
     ),
     Mutant(
+        "commits-that-change-nothing-wait-for-readers", "archive.py",
+        'writer.execute("COMMIT" if is_changed else "ROLLBACK")', 'writer.execute("COMMIT")',
+        "a process that was stopped while it searched keeps everybody from adding a document",
+        ("tests/test_archive_readers.py::test_a_reader_that_was_stopped_keeps_no_single_document_out",),
+    ),
+    Mutant(
         "written-to-a-removed-archive", "archive.py",
         "        if taken.inode == now:\n",
         "        if taken.inode:\n",

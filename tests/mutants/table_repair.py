@@ -38,6 +38,20 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_VERIFY}::test_what_is_replaced_while_it_is_read_is_no_problem",),
     ),
     Mutant(
+        "folders-are-not-looked-at-beside-others", "lifecycle/verify.py",
+        "max(1, reading.total - reading.documents) if reading.is_stopped else 0",
+        "max(0, reading.total - reading.documents)",
+        "a damaged archive is not reported where documents are collected meanwhile",
+        ("tests/test_verify.py::test_a_document_that_is_gone_is_nothing_to_come_back_for",),
+    ),
+    Mutant(
+        "one-folder-costs-the-report", "lifecycle/verify.py",
+        "    except OSError as error:\n        path = str(folder",
+        "    except ZeroDivisionError as error:\n        path = str(folder",
+        "where one folder cannot be listed, damage that was found is not reported",
+        ("tests/test_verify.py::test_a_folder_that_cannot_be_listed_costs_no_other_report",),
+    ),
+    Mutant(
         "noted-before-it-is-read", "lifecycle/verify.py",
         "        for each in expected:\n            reading.files += 1",
         "        if note:\n"

@@ -10,6 +10,7 @@ import codecs
 import io
 import os
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -166,21 +167,25 @@ def _pdf(file: BinaryIO, limits: Limits) -> Extraction:
     from pypdf.errors import LimitReachedError, PyPdfError
 
     try:
-        # The open file, not the path: pypdf reads the whole of a path into memory.
-        reader = pypdf.PdfReader(file)
-        if reader.is_encrypted and not reader.decrypt(""):
-            raise Unreadable("encrypted", "the PDF needs a password. Store a copy that was saved without one.")
-        count = len(reader.pages)
-        if count > limits.pages:
-            raise Unreadable("limit", f"it has {count:,} pages and Limits.pages is {limits.pages:,}. "
-                                      "Split it, or open the store with larger limits.")  # fmt: skip
-        pages = _pdf_pages([page.extract_text for page in reader.pages], limits)
+        # What is left of a stream that zlib refuses would be a page without its text, and nobody told of it.
+        with pypdf.apply_configuration(zlib_maximum_recovery_input_length=0):
+            # The open file, not the path: pypdf reads the whole of a path into memory.
+            reader = pypdf.PdfReader(file)
+            if reader.is_encrypted and not reader.decrypt(""):
+                raise Unreadable("encrypted", "the PDF needs a password. Store a copy that was saved without one.")
+            count = len(reader.pages)
+            if count > limits.pages:
+                raise Unreadable("limit", f"it has {count:,} pages and Limits.pages is {limits.pages:,}. "
+                                          "Split it, or open the store with larger limits.")  # fmt: skip
+            pages = _pdf_pages([page.extract_text for page in reader.pages], limits)
     except LimitReachedError as error:
+        if isinstance(error.__cause__, zlib.error):
+            raise _corrupt_pdf(error.__cause__) from error
         raise Unreadable("limit", f"it decompresses to more than pypdf allows ({error}). It may be hostile.") from error
     except (MemoryError, Unreadable):
         raise
     except (PyPdfError, RecursionError) as error:
-        raise Unreadable("corrupt", f"the PDF is damaged ({_brief(error)}). Repair it or export it again.") from error
+        raise _corrupt_pdf(error) from error
     except Exception as error:
         # Broken PDFs make pypdf raise nearly anything: KeyError, TypeError, struct.error, zlib.error, …
         raise Unreadable(
@@ -190,6 +195,10 @@ def _pdf(file: BinaryIO, limits: Limits) -> Extraction:
         raise Unreadable("no-text", f"none of its {count:,} pages has text: it is probably scanned. "
                                     "Run OCR over it (for example ocrmypdf) and add the result.")  # fmt: skip
     return Extraction(PAGE_BREAK.join(pages), "application/pdf", count)
+
+
+def _corrupt_pdf(error: Exception) -> Unreadable:
+    return Unreadable("corrupt", f"the PDF is damaged ({_brief(error)}). Repair it or export it again.")
 
 
 def _pdf_pages(extractors: list[Callable[[], str]], limits: Limits) -> list[str]:

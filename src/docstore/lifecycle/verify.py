@@ -21,7 +21,7 @@ from docstore.archive import ARCHIVE
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow
 from docstore.database import Database, row, rows
-from docstore.durable import SourceError, hash_stream, storage_errors
+from docstore.durable import SourceError, hash_stream
 from docstore.errors import IntegrityError, InvalidArgument, StorageError, StoreLocked
 from docstore.lifecycle import catalog
 from docstore.lifecycle.collect import content_stores, orphans, packed_orphans
@@ -77,6 +77,8 @@ class Reading:
     bytes: int = 0
     documents: int = 0
     total: int = 0
+    is_stopped: bool = False
+    """Whether its time was over before it came to the end."""
     problems: list[Problem] = field(default_factory=list)
     """Of the catalog, met while looking for files."""
 
@@ -95,11 +97,11 @@ def verify(
     reading = Reading()
     findings = damaged(parts, reading, pace, note=not (parts.readonly or dry_run), read=not dry_run, progress=progress)
     problems += [each.problem for each in findings] + reading.problems
-    remaining = max(0, reading.total - reading.documents)
+    # Of what was counted at the start others may have read some, and some may be gone: nothing to come back for.
+    remaining = max(1, reading.total - reading.documents) if reading.is_stopped else 0
     leftovers = 0
     if not remaining:
-        with storage_errors("listing the store's folders"):
-            foreign, leftovers = _strangers(parts)
+        foreign, leftovers = _strangers(parts)
         problems += foreign
         if not dry_run:
             problems += [Problem("damaged", ARCHIVE, each, ()) for each in parts.archive.problems()]
@@ -140,6 +142,7 @@ def damaged(
     checked: list[int] = []
     for document, expected in _documents(parts, reading):
         if pace.is_over():
+            reading.is_stopped = True
             break
         for each in expected:
             reading.files += 1
@@ -266,18 +269,37 @@ def fault(expected: Expected, pace: Pace) -> tuple[str, str]:
 
 
 def _strangers(parts: Parts) -> tuple[list[Problem], int]:
-    """Files that no row names: those that are not ours at all, and how many a crash left."""
-    foreign = [_foreign(parts, path) for path in sorted(parts.folder.iterdir()) if path.name not in parts.known_names]
-    leftovers = scratch.count_dead(parts.tmp)
+    """Files that no row names, and folders that cannot be listed; and how many files a crash left."""
+    found: list[Problem] = []
+    leftovers = 0
+    with _listing(parts, parts.folder, found):
+        names = sorted(parts.folder.iterdir())
+        found += [_foreign(parts, path) for path in names if path.name not in parts.known_names]
+    with _listing(parts, parts.tmp, found):
+        leftovers += scratch.count_dead(parts.tmp)
     with contextlib.suppress(IntegrityError):  # a damaged archive has no listing, and is reported
         for files in content_stores(parts):
-            foreign += [_foreign(parts, path) for path in files.strays()]
-            for shard in files.shards():
-                foreign += [_foreign(parts, path) for hash, _, path in files.files(shard) if not hash]
-                leftovers += _leftovers(parts, files, shard)
+            shards: list[str] = []
+            with _listing(parts, files.root, found):
+                found += [_foreign(parts, path) for path in files.strays()]
+                shards = files.shards()
+            for shard in shards:
+                with _listing(parts, files.root / shard, found):
+                    found += [_foreign(parts, path) for hash, _, path in files.files(shard) if not hash]
+                    leftovers += _leftovers(parts, files, shard)
         strangers = parts.archive.strangers()
-        foreign += [Problem("foreign", ARCHIVE, f"docstore packs nothing of the name {each}", ()) for each in strangers]
-    return foreign, leftovers
+        found += [Problem("foreign", ARCHIVE, f"docstore packs nothing of the name {each}", ()) for each in strangers]
+    return found, leftovers
+
+
+@contextlib.contextmanager
+def _listing(parts: Parts, folder: Path, found: list[Problem]) -> Iterator[None]:
+    """One folder that cannot be listed must not cost the report on all others."""
+    try:
+        yield
+    except OSError as error:
+        path = str(folder.relative_to(parts.folder))
+        found.append(Problem("unreadable", path, f"it cannot be listed: {error.strerror or error}", ()))
 
 
 def _foreign(parts: Parts, path: Path) -> Problem:
