@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 import time
@@ -65,6 +66,7 @@ class CatalogDatabase:
         self._timeout = timeout
         self._frugal = False
         self._schema_version: int | None = None
+        self._file: tuple[int, int] | None = None  # device and inode, once it is open
         self._pool = Pool(path.parent)
         self._frozen = _freeze(path, timeout) if readonly else None
         self._make_lock()
@@ -74,6 +76,7 @@ class CatalogDatabase:
                 self._create()
             with self._connection() as connection, self._waiting(connection):
                 self._check_version(connection)
+            self._file = self._file_now()
         except BaseException:
             self.close()
             raise
@@ -175,7 +178,19 @@ class CatalogDatabase:
         finally:
             self._writing.release()
 
+    def _file_now(self) -> tuple[int, int] | None:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found = os.stat(self.path)  # noqa: PTH116  (of a Path: each search asks for it)
+            return found.st_dev, found.st_ino
+        return None
+
     def _begun(self, connection: sqlite3.Connection, timeout: float, tampered: bool) -> None:
+        # A connection stays with its file, and all else goes by paths. In a folder that is another by now we would
+        # collect, as referenced by nobody, what its own catalog references.
+        if self._file is not None and self._file_now() != self._file:
+            raise StorageError(f"{self.path} is another file than when this store was opened: the folder was moved, "
+                               "deleted, or restored from a backup. Nothing was changed. Close this store and open it "
+                               "again.")  # fmt: skip
         # SQLite's own number for the schema: what was looked at once need not be again until somebody changes it. And
         # the first look at the file: one that waits for a lock, if there is any to wait for.
         version = self._patiently(connection, "PRAGMA schema_version", timeout).fetchone()[0]

@@ -15,6 +15,12 @@ _FULL = (f"{_CATALOG_LOCKS}::test_on_a_full_disk_the_log_is_emptied_before_and_a
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
+        "another-folders-files-are-changed", "database.py",
+        "if self._file is not None and self._file_now() != self._file:", "if False:",
+        "who had a store open collects all of the backup that was put in its place",
+        ("tests/test_exchanged.py::test_who_had_it_open_is_told_to_open_it_again",),
+    ),
+    Mutant(
         "begin-deferred", "database.py",
         'self._patiently(connection, "BEGIN IMMEDIATE", timeout)',
         'self._patiently(connection, "BEGIN", timeout)',

@@ -69,9 +69,12 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "log-copied-before-the-file", "frozen.py",
         "        data = immutable.serialize()\n"
-        '    log = Path(f"{path}-wal").read_bytes()\n',
+        "    try:\n"
+        '        log = Path(f"{path}-wal").read_bytes()\n',
         '        log = Path(f"{path}-wal").read_bytes()\n'
-        "        data = immutable.serialize()\n",
+        "        data = immutable.serialize()\n"
+        "    try:\n"
+        "        pass\n",
         "old pages of the log cover new ones of the file",
         (f"{_READONLY}::test_a_checkpoint_between_the_two_copies",),
     ),
