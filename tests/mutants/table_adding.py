@@ -104,7 +104,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "reaped-rows-still-known", "ingest/add.py",
-        "        reap(self._parts, db, documents, set())\n        known.look()\n",
+        "        reap(self._parts, db, documents, set())\n        known.delete(documents)\n",
         "        reap(self._parts, db, documents, set())\n",
         "a document is published with a text that was just deleted",
         (f"{_COLLECT}::test_doomed_documents_of_one_text_come_back_together",),

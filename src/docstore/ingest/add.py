@@ -303,7 +303,7 @@ class Addition:
         # Its unlinks are not synced before the commit: after a power cut a file may be back without a row.
         claims.request_sweep(db)
         reap(self._parts, db, documents, set())
-        known.look()
+        known.delete(documents)
 
     def _keep_text(self, db: Database, item: Incoming, text: TextRow) -> None:
         """The document is known with another text than extraction gave now (by another version)."""
@@ -336,10 +336,10 @@ class Addition:
             stored = known.text(item.text_hash)  # also where no document has it any more
             if stored is None:
                 text = contents.insert_text(db, item.text_hash, len(item.text.content), new.hash, new.size)
+                known.add_text(text)
             else:
                 text = contents.correct_text(db, stored, new.hash, new.size)
-                known.look()
-            known.add_text(text)
+                known.correct_text(text)
         assert text is not None
         if vectors is None:
             assert item.subindex is not None

@@ -1,8 +1,7 @@
 """What the catalog says of the documents of a group: looked up for all of them at once, which takes a quarter of the
 time that statements for each would, where they are new.
 
-Of one write transaction. Nobody else changes the rows meanwhile; what the transaction itself adds, it says here, and
-after any other change it has everything looked up again.
+Of one write transaction. Nobody else changes the rows meanwhile, and what the transaction itself changes, it says here.
 """
 
 from __future__ import annotations
@@ -21,18 +20,13 @@ class Known:
     def __init__(self, db: Database, fingerprint: str, items: list[Incoming]) -> None:
         self._db = db
         self._fingerprint = fingerprint
-        self._items = items
         self.pipeline: int | None = None
         """Its id, once somebody needed it."""
-        self.look()
-
-    def look(self) -> None:
-        """Looks everything up, again when rows were changed or deleted."""
-        self._documents = contents.find_documents(self._db, [item.hash for item in self._items])
+        self._documents = contents.find_documents(db, [item.hash for item in items])
         self._texts = {each.text.hash: each.text for each in self._documents.values()}
-        others = {item.text_hash for item in self._items if item.text_hash} - self._texts.keys()
-        self._texts |= contents.find_texts(self._db, others)
-        self._subindexes = contents.find_subindexes(self._db, self._texts.values(), self._fingerprint)
+        others = {item.text_hash for item in items if item.text_hash} - self._texts.keys()
+        self._texts |= contents.find_texts(db, others)
+        self._subindexes = contents.find_subindexes(db, self._texts.values(), fingerprint)
 
     @property
     def documents(self) -> Collection[DocumentRow]:
@@ -63,6 +57,26 @@ class Known:
     def add_text(self, text: TextRow) -> None:
         """A row that was inserted."""
         self._texts[text.hash] = text
+
+    def correct_text(self, text: TextRow) -> None:
+        """A row that was changed."""
+        self._texts[text.hash] = text
+        self._documents = {
+            hash: each._replace(text=text) if each.text.hash == text.hash else each
+            for hash, each in self._documents.items()
+        }
+
+    def delete(self, documents: Collection[DocumentRow]) -> None:
+        """Rows that were deleted, and with them those of texts that no document has any more."""
+        texts = {each.text.hash for each in documents}
+        for each in documents:
+            self._documents.pop(each.hash, None)
+        for hash in texts:
+            self._texts.pop(hash, None)
+            self._subindexes.pop(hash, None)
+        remaining = contents.find_texts(self._db, texts)
+        self._texts |= remaining
+        self._subindexes |= contents.find_subindexes(self._db, remaining.values(), self._fingerprint)
 
     def add_subindex(self, text: TextRow, subindex: SubindexRow) -> None:
         """A row that was inserted, in place of another perhaps."""

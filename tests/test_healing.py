@@ -1,0 +1,49 @@
+"""Healing: many documents that were damaged or doomed are added again in the time that new ones take."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docstore import DocStore, contents
+from docstore.lifecycle import collect as collect_module
+from docstore.testing import HashEmbedder
+from tests.folders import problems
+
+# Two of each text, so that one of a group changes what was looked up for another.
+_DOCUMENTS = [f"thing {number} of many{end}".encode() for number in range(40) for end in ("\n", "\r\n")]
+
+
+@pytest.mark.parametrize("lost", ["texts/%", "documents/%", "embeddings/%", "%", ""])
+def test_a_group_is_looked_up_once_however_many_are_lost(
+    folder: Path, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        first = store.workspace("alice").add_many(_DOCUMENTS)
+        hashes = {each.hash for each in first.added + first.reused}
+        if not lost:
+            store.delete_workspace("alice")
+            collect_module._doom(store._parts, "9999")
+    with closing(sqlite3.connect(folder / "small.sqlar")) as archive, archive:
+        archive.execute("DELETE FROM sqlar WHERE name LIKE ?", (lost,))
+    looked: list[int] = []
+    find = contents.find_documents
+
+    def counted(db: Any, wanted: Any) -> Any:
+        looked.append(len(wanted))
+        return find(db, wanted)
+
+    monkeypatch.setattr(contents, "find_documents", counted)
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        bob = store.workspace("bob")
+        report = bob.add_many(_DOCUMENTS)
+        assert not report.failed and {each.hash for each in report.added + report.reused} == hashes
+        assert len(_DOCUMENTS) <= sum(looked) <= 10 * len(_DOCUMENTS)  # a few for each transaction
+        assert store.verify().ok
+        assert len(bob.search("thing", k=99)) == len(_DOCUMENTS)
+        assert store.collect().documents == 0
+    assert problems(folder) == []
