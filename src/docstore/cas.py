@@ -23,7 +23,7 @@ from docstore.archive import Archive
 from docstore.durable import Publication
 from docstore.errors import IntegrityError
 
-_LARGEST_PACKED = 1 << 20
+LARGEST_PACKED = 1 << 20
 """Bytes of the largest packed piece that is read: far more than is packed, whatever later versions pack."""
 
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -77,7 +77,7 @@ class ContentStore:
         try:
             return durable.open_regular(self._name(hash, suffix))
         except FileNotFoundError:
-            data = self._archive.read(self.packed_name(hash, suffix), _LARGEST_PACKED)
+            data = self._archive.read(self.packed_name(hash, suffix), LARGEST_PACKED)
             if data is None:
                 raise
             return io.BytesIO(data)
@@ -89,7 +89,7 @@ class ContentStore:
         names = {hash: self.packed_name(hash, suffix) for hash in hashes}
         # Asked, not tried: a file that is not there is the rule, and to raise an error takes longer than to look.
         packed = [name for hash, name in names.items() if not os.access(self._name(hash, suffix), os.F_OK)]
-        found = self._archive.read_all(packed, _LARGEST_PACKED) if packed else {}
+        found = self._archive.read_all(packed, LARGEST_PACKED) if packed else {}
         with contextlib.ExitStack() as opened:
             yield {
                 hash: opened.enter_context(io.BytesIO(found[name]) if name in found else self.open(hash, suffix))

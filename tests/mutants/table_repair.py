@@ -45,6 +45,24 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_verify.py::test_a_document_that_is_gone_is_nothing_to_come_back_for",),
     ),
     Mutant(
+        "salvaged-by-name-alone", "lifecycle/salvage.py",
+        "_in_order(parts.archive.path) if lacking else ():", "():",
+        "where a page of the index is damaged, repair loses what could be read",
+        ("tests/test_salvage.py::test_without_a_page_of_the_index_nothing_is_lost",),
+    ),
+    Mutant(
+        "nothing-behind-a-damaged-page", "lifecycle/salvage.py",
+        "    step = _FEW\n    while", "    return None\n    step = _FEW\n    while",
+        "repair loses all that was packed after a damaged page",
+        ("tests/test_salvage.py::test_a_damaged_page_costs_its_own_pieces",),
+    ),
+    Mutant(
+        "too-short-is-unreadable", "lifecycle/salvage.py",
+        '("writable_schema = ON", *sqlar.PRAGMAS_OF_READERS)', '(*sqlar.PRAGMAS_OF_READERS,)',
+        "of an archive that was cut off repair saves nothing",
+        ("tests/test_salvage.py::test_of_one_that_was_cut_off_what_is_left_is_saved",),
+    ),
+    Mutant(
         "one-folder-costs-the-report", "lifecycle/verify.py",
         "    except OSError as error:\n        path = str(folder",
         "    except ZeroDivisionError as error:\n        path = str(folder",

@@ -6,13 +6,16 @@ What cannot be read is then missing, and repaired as a missing file is. The dama
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 from blake3 import blake3
 
-from docstore import contents
+from docstore import contents, sqlar
 from docstore.archive import ARCHIVE, JOURNAL, Archive
+from docstore.cas import LARGEST_PACKED
 from docstore.database import Database, rows
 from docstore.durable import storage_errors, sync_directory
 from docstore.errors import IntegrityError
@@ -22,6 +25,8 @@ from docstore.reports import Repair
 from docstore.scratch import Scratch
 
 _PORTION = 1 << 24  # bytes a transaction writes: what is not committed is in memory
+_FEW = 4096  # rows that are asked for one by one behind a damaged page: as many as some hundred pages have
+_LAST_ROW = 1 << 40  # more than were ever in an archive
 
 
 def salvage(parts: Parts, dry_run: bool) -> list[Repair]:
@@ -50,11 +55,13 @@ def salvage(parts: Parts, dry_run: bool) -> list[Repair]:
 
 def _save(parts: Parts, db: Database, folder: Path) -> int:
     """Copies what is sound to an archive in another folder. Returns how many pieces are not."""
-    lost = written = 0
+    lacking: dict[str, str] = {}
     new = Archive(folder, readonly=False, timeout=0)
     try:
         with new.writing():
+            saved = _Portions(new)
             for expected in _expected(parts, db):
+                name = str(expected.path.relative_to(parts.folder))
                 if expected.path.exists():
                     continue
                 try:
@@ -62,17 +69,83 @@ def _save(parts: Parts, db: Database, folder: Path) -> int:
                         data = file.read()
                 except (FileNotFoundError, IntegrityError):
                     data = b""
-                if blake3(data).hexdigest() != expected.hash:
-                    lost += 1
-                    continue
-                new.put(str(expected.path.relative_to(parts.folder)), data)
-                written += len(data)
-                if written > _PORTION:
-                    new.commit()
-                    written = 0
+                if blake3(data).hexdigest() == expected.hash:
+                    saved.put(name, data)
+                else:
+                    lacking[name] = expected.hash
+            for name, data in _in_order(parts.archive.path) if lacking else ():
+                if lacking.get(name) == blake3(data).hexdigest():
+                    saved.put(name, data)
+                    del lacking[name]
     finally:
         new.close()
-    return lost
+    return len(lacking)
+
+
+class _Portions:
+    """Puts pieces into an archive, and commits now and then."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._written = 0
+
+    def put(self, name: str, data: bytes) -> None:
+        self._archive.put(name, data)
+        self._written += len(data)
+        if self._written > _PORTION:
+            self._archive.commit()
+            self._written = 0
+
+
+def _in_order(path: Path) -> Iterator[tuple[str, bytes]]:
+    """The pieces of a damaged archive that can be read without its index of names, and though the file was cut off."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as archive, suppress(sqlite3.Error):
+        # With a writable schema, and told so first, SQLite reads a file that is shorter than its first page says.
+        for pragma in ("writable_schema = ON", *sqlar.PRAGMAS_OF_READERS):
+            archive.execute(f"PRAGMA {pragma}")
+        if not sqlar.is_ours(archive.execute(sqlar.ENTRIES).fetchall(), sqlar.EXPECTED[:1]):
+            return
+        row = _after(archive, 0)
+        while row is not None:
+            query = "SELECT name, data FROM sqlar WHERE rowid = ? AND length(data) <= ?"
+            with suppress(sqlite3.Error, UnicodeDecodeError):
+                for name, data in archive.execute(query, (row, LARGEST_PACKED)):
+                    if isinstance(name, str) and isinstance(data, bytes):
+                        yield name, data
+            row = _after(archive, row)
+
+
+def _after(archive: sqlite3.Connection, row: int) -> int | None:
+    """The first row after one, or after the damage that follows it. None: there is none, or all is damaged."""
+
+    def seek(after: int) -> int | None:
+        found = archive.execute("SELECT rowid FROM sqlar NOT INDEXED WHERE rowid > ? ORDER BY rowid LIMIT 1", (after,))
+        for (next,) in found:
+            if next > after:
+                return int(next)
+            raise sqlite3.DatabaseError("rows are out of order")
+        return None
+
+    def is_readable(after: int) -> bool:
+        with suppress(sqlite3.Error):
+            seek(after)
+            return True
+        return False
+
+    # Where a page is damaged nothing says how many rows it has.
+    for first in range(row, row + _FEW):
+        if is_readable(first):
+            return seek(first)
+    step = _FEW
+    while not is_readable(row + step):
+        if step > _LAST_ROW:
+            return None
+        step *= 2
+    first, last = row + step // 2, row + step
+    while last - first > 1:
+        middle = (first + last) // 2
+        first, last = (first, middle) if is_readable(middle) else (middle, last)
+    return seek(last)
 
 
 def _expected(parts: Parts, db: Database) -> Iterator[Expected]:
