@@ -119,11 +119,29 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "restored-without-sync", "lifecycle/repair.py",
-        "                contents.insert_subindex(db, text, pipeline, row, subindex.computed, subindex.digests)\n"
-        "            publication.sync()",
-        "                contents.insert_subindex(db, text, pipeline, row, subindex.computed, subindex.digests)",
+        "                put_subindex(parts, db, publication, text, restored.subindex)\n            publication.sync()",
+        "                put_subindex(parts, db, publication, text, restored.subindex)",
         "restored files may be lost again",
         (f"{_DURABILITY}::test_what_a_repair_places_is_durable_before_its_commit",),
+    ),
+    Mutant(
+        "vectors-restored-without-sync", "lifecycle/lost_rows.py",
+        "publication, now, subindex)\n                publication.sync()", "publication, now, subindex)",
+        "restored vectors may be lost again",
+        (f"{_DURABILITY}::test_what_a_repair_places_is_durable_before_its_commit",),
+    ),
+    Mutant(
+        "sound-vectors-go-with-a-lost-row", "lifecycle/repair.py",
+        "    repairs = [*restore_rows(parts, dry_run), *_repair_catalog(parts, dry_run)]",
+        "    repairs = _repair_catalog(parts, dry_run)",
+        "where one row of the catalog is lost, repair has sound vectors deleted",
+        ("tests/test_lost_rows.py::test_what_can_be_told_comes_back",),
+    ),
+    Mutant(
+        "any-lost-pipeline-is-ours", "lifecycle/lost_rows.py",
+        "if _made_by(parts, db, each[\"pipeline_id\"])]", "]",
+        "vectors of another embedder are taken for those of this",
+        ("tests/test_lost_rows.py::test_a_pipeline_of_another_is_not_taken_for_ours",),
     ),
     Mutant(
         "dropped-rows-kept-without-sync", "lifecycle/repair.py",

@@ -42,6 +42,11 @@ _SEQUENCE = "(SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'wo
 _CONVERSATIONS_SEQUENCE = "(SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'conversations')"
 
 
+WITHOUT_SUBINDEX = """NOT EXISTS (SELECT 1 FROM subindexes WHERE text_id = texts.id)
+    AND EXISTS (SELECT 1 FROM documents WHERE text_id = texts.id AND doomed = 0)"""
+"""Of a row of texts: something needs it, and it has no vectors, without which nothing is published."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Check:
     """A query for contradictions, and what ends them."""
@@ -117,6 +122,10 @@ _CHECKS = (
     _Check("reference", "documents",
            """SELECT 'document ' || hash || ' has no text' AS detail, hash AS document, NULL AS workspace
               FROM documents WHERE NOT EXISTS (SELECT 1 FROM texts WHERE id = text_id)"""),
+    _Check("reference", "subindexes",
+           f"""SELECT 'text ' || hash || ' has no vectors' AS detail, (SELECT hash FROM documents
+                      WHERE text_id = texts.id AND doomed = 0) AS document, NULL AS workspace
+               FROM texts WHERE {WITHOUT_SUBINDEX}"""),
     _Check("reference", "refs",
            """SELECT 'a doomed document, ' || hash || ', is referenced' AS detail, hash AS document, NULL AS workspace
               FROM documents WHERE doomed = 1 AND EXISTS (SELECT 1 FROM refs WHERE document_id = documents.id)""",

@@ -1,27 +1,28 @@
 """Repair: restores what can be restored, sets aside what cannot, and never makes anything worse.
 
 What a file held is known by its hash, so a restored file is the published one or none. In this order, since each rests
-on the one before: the catalog's counts from its rows; a text from its document's blob; a sub-index from its text. A
-damaged blob has no source but its owner: it is moved to `quarantine/`, and adding the document again heals it.
+on the one before: the catalog's lost rows from what they describe; its counts from its rows; a text from its document's
+blob; a sub-index from its text. A damaged blob has no source but its owner: it is moved to `quarantine/`, and adding
+the document again heals it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from docstore import contents, schema
 from docstore import texts as text_files
-from docstore.contents import DocumentRow, SubindexRow
+from docstore.contents import DocumentRow
 from docstore.durable import Publication, Staged, stage, storage_errors
 from docstore.errors import DocStoreError, IntegrityError, StoreReadOnly
-from docstore.ingest.extraction import Unreadable
 from docstore.ingest.pipeline import StagedSubindex
 from docstore.lifecycle import catalog
 from docstore.lifecycle.catalog import Correction
+from docstore.lifecycle.lost_rows import TOGETHER, embed_again, extracted, put_subindex, restore_rows, stored_text
 from docstore.lifecycle.pace import Pace
 from docstore.lifecycle.salvage import free, salvage
 from docstore.lifecycle.verify import Expected, Finding, Reading, damaged, expected_files, fault
@@ -29,8 +30,8 @@ from docstore.parts import QUARANTINE, Parts
 from docstore.reports import Problem, Progress, Repair, RepairReport
 from docstore.scratch import Scratch
 from docstore.texts import SUFFIX, Text
-from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
+_EMBEDDED = "It was embedded again."
 _ADD_AGAIN = "Add the document again, to any workspace, to heal it; or restore the file from a backup."
 
 
@@ -56,7 +57,9 @@ def repair(parts: Parts, dry_run: bool, progress: Callable[[Progress], object] |
     """See `DocStore.repair`."""
     if parts.readonly and not dry_run:
         raise StoreReadOnly(f"{parts.folder} was opened with readonly=True. Open it without to repair it.")
-    repairs = _repair_catalog(parts, dry_run)
+    repairs = [*restore_rows(parts, dry_run), *_repair_catalog(parts, dry_run)]
+    if repairs and not dry_run:  # of a lost pipeline, the sub-indexes that had to go
+        repairs += restore_rows(parts, dry_run)
     with parts.database.read(tampered=True) as db:
         if schema.is_tampered(db):
             return RepairReport(tuple(repairs))  # its rows mean nothing until that is corrected
@@ -64,8 +67,13 @@ def repair(parts: Parts, dry_run: bool, progress: Callable[[Progress], object] |
     reading = Reading()
     findings = list(damaged(parts, reading, Pace(), note=not dry_run, progress=progress))
     repairs += [_as_repair("unrepaired", each, "Restore catalog.db from a backup.") for each in reading.problems]
-    for group in _by_text(findings):
-        repairs += _repair_files(parts, group, dry_run)
+    groups = list(_by_text(findings))
+    embedded = set() if dry_run else _embed_many(parts, groups)
+    for group in groups:
+        if group[0].document.text.hash in embedded:
+            repairs += [_as_repair("restored", each.problem, _EMBEDDED) for each in group]
+        else:
+            repairs += _repair_files(parts, group, dry_run)
     return RepairReport(tuple(repairs))
 
 
@@ -123,6 +131,22 @@ def _by_text(findings: list[Finding]) -> Iterable[list[Finding]]:
     return groups.values()
 
 
+def _embed_many(parts: Parts, groups: list[list[Finding]]) -> set[str]:
+    """Makes sub-indexes anew of which nothing else is damaged, some in one call of the embedder. Returns the hashes of
+    their texts: others are repaired one by one, each with its own error."""
+    fingerprint = parts.pipeline.fingerprint
+    ours = [group for group in groups if all(each.expected.fingerprint == fingerprint for each in group)]
+    texts = [group[0].document.text for group in ours]
+    done: set[str] = set()
+    for first in range(0, len(texts), TOGETHER):
+        found = [(text, stored_text(parts, text)) for text in texts[first : first + TOGETHER]]
+        sound = [(text, content) for text, content in found if content is not None]
+        with suppress(DocStoreError):
+            embed_again(parts, sound)
+            done.update(text.hash for text, _ in sound)
+    return done
+
+
 def _repair_files(parts: Parts, findings: list[Finding], dry_run: bool) -> list[Repair]:
     """Repairs the files of one text and of the documents that have it."""
     with _workplace(parts, dry_run) as tmp, Scratch(tmp) as scratch:
@@ -145,7 +169,7 @@ def _repair_files(parts: Parts, findings: list[Finding], dry_run: bool) -> list[
         else:
             content = None
         if ours:
-            content = content or _stored_text(parts, ours[0].document)
+            content = content or stored_text(parts, ours[0].document.text)
             restored, done = _embed_again(parts, ours, content, restored, scratch, dry_run)
             repairs += done
         advice = "Open the store with the embedder, codec and chunk sizes of that pipeline, and repair again."
@@ -173,32 +197,10 @@ def _extract_again(parts: Parts, document: DocumentRow, scratch: Scratch) -> Tex
         blob = Expected.of(parts.documents, owner.hash, owner.suffix, owner.hash, owner.size)
         if owner.doomed or fault(blob, Pace())[0]:
             continue
-        try:
-            found = parts.extractor.extract(_readable(blob), owner.media_type)
-        except (DocStoreError, Unreadable, OSError):
-            continue  # it was readable once: another version of the extractor, or a limit
-        text = Text.of(found.text)
-        if text.hash == document.text.hash:
+        text = extracted(parts, blob, owner.media_type)
+        if text is not None and text.hash == document.text.hash:
             return text
     return None
-
-
-def _readable(blob: Expected) -> Path | bytes:
-    """What an extractor takes a document from: of a packed one, its bytes."""
-    if blob.path.exists():
-        return blob.path
-    with blob.open() as file:
-        return file.read()
-
-
-def _stored_text(parts: Parts, document: DocumentRow) -> Text | None:
-    text = document.text
-    try:
-        with storage_errors("reading a stored text"):
-            data = parts.texts.read_checked(text.hash, SUFFIX, text.file_hash, text.file_size)
-        return text_files.decompress(data, text.hash, text.characters)
-    except DocStoreError:
-        return None
 
 
 def _embed_again(
@@ -213,7 +215,7 @@ def _embed_again(
         except DocStoreError as error:
             return restored, [_as_repair("unrepaired", each.problem, str(error)) for each in findings]
         restored = _Restored(restored.text, restored.content, subindex)
-    return restored, [_as_repair("restored", each.problem, "It was embedded again.") for each in findings]
+    return restored, [_as_repair("restored", each.problem, _EMBEDDED) for each in findings]
 
 
 def _publish(parts: Parts, document: DocumentRow, restored: _Restored) -> None:
@@ -231,16 +233,7 @@ def _publish(parts: Parts, document: DocumentRow, restored: _Restored) -> None:
                 parts.texts.place(publication, new.path, text.hash, SUFFIX)
                 text = contents.correct_text(db, text, new.hash, new.size)
             if restored.subindex is not None:
-                subindex, fingerprint = restored.subindex, parts.pipeline.fingerprint
-                files = parts.embeddings(fingerprint)
-                files.place(publication, subindex.index.path, text.hash, INDEX_SUFFIX)
-                files.place(publication, subindex.spans.path, text.hash, SPANS_SUFFIX)
-                row = SubindexRow(
-                    subindex.chunks, subindex.index.hash, subindex.index.size, subindex.spans.hash, subindex.spans.size
-                )
-                pipeline = contents.put_pipeline(db, fingerprint, parts.pipeline.description)
-                contents.delete_subindex(db, text, pipeline)
-                contents.insert_subindex(db, text, pipeline, row, subindex.computed, subindex.digests)
+                put_subindex(parts, db, publication, text, restored.subindex)
             publication.sync()
 
 

@@ -1,0 +1,137 @@
+"""Rows that the catalog lost: told from what there still is, and never at the price of what is sound."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docstore import DocStore
+from docstore.testing import HashEmbedder
+from tests.folders import hash_of, problems, query
+
+_DOCUMENTS = [f"Paragraph {number} of the handbook.\n".encode() for number in range(1, 21)]
+
+
+@pytest.fixture
+def filled(folder: Path) -> Path:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        store.workspace("alice").add_many(_DOCUMENTS)
+    return folder
+
+
+def _lose(folder: Path, sql: str) -> None:
+    """Changes the catalog as damage would: no trigger and no foreign key acts."""
+    with closing(sqlite3.connect(folder / "catalog.db")) as catalog, catalog:
+        triggers = catalog.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            catalog.execute(f"DROP TRIGGER {name}")
+        catalog.execute(sql)
+        for _, made in triggers:
+            catalog.execute(made)
+
+
+@pytest.mark.parametrize(
+    ("sql", "embedded"),
+    [
+        ("DELETE FROM texts WHERE id = 5", 0),
+        ("DELETE FROM texts", 0),
+        ("DELETE FROM subindexes WHERE text_id = 5", 1),
+        ("DELETE FROM subindexes", len(_DOCUMENTS)),
+        ("DELETE FROM pipelines", 0),
+    ],
+)
+def test_what_can_be_told_comes_back(filled: Path, sql: str, embedded: int) -> None:
+    embedder = HashEmbedder()
+    with DocStore(filled, embedder=embedder) as store:
+        before = query(filled, "SELECT chunks, file_bytes, logical_bytes FROM totals")
+        _lose(filled, sql)
+        assert not store.verify().ok
+        with DocStore(filled, embedder=HashEmbedder()) as other:
+            assert {each.action for each in other.repair(dry_run=True).repairs} >= {"restored"}
+            assert not other.verify().ok
+        repairs = store.repair().repairs
+        assert {each.action for each in repairs} <= {"restored", "corrected"}
+        assert embedder.embedded == embedded
+        assert store.repair().repairs == ()
+        assert store.verify().ok
+        alice = store.workspace("alice")
+        hits = alice.search("handbook", k=99)
+        assert {hit.document for hit in hits} == {hash_of(each) for each in _DOCUMENTS}
+        assert query(filled, "SELECT chunks, file_bytes, logical_bytes FROM totals") == before
+        assert store.collect().documents == 0
+        assert problems(filled) == []
+        store.delete_workspace("alice")
+        assert store.collect().documents == len(_DOCUMENTS)
+
+
+def test_a_document_that_nothing_gives_a_text_can_be_removed_and_added_again(filled: Path) -> None:
+    lost = hash_of(_DOCUMENTS[4])
+    with closing(sqlite3.connect(filled / "small.sqlar")) as archive, archive:
+        archive.execute("UPDATE sqlar SET data = x'00' WHERE name LIKE ?", (f"documents/%{lost}%",))
+    _lose(filled, f"DELETE FROM texts WHERE id = (SELECT text_id FROM documents WHERE hash = '{lost}')")
+    with DocStore(filled, embedder=HashEmbedder()) as store:
+        repairs = [each for each in store.repair().repairs if each.action == "unrepaired"]
+        assert any(
+            "Remove the document from every workspace, collect, and add it again" in each.detail for each in repairs
+        )
+        assert {each.documents for each in store.verify().problems} == {(lost,)}
+        alice = store.workspace("alice")
+        assert len(alice.documents()) == len(_DOCUMENTS)
+        alice.remove(lost)
+        assert store.collect().documents == 1
+        assert alice.add(_DOCUMENTS[4]).hash == lost
+        assert store.verify().ok
+        assert len(alice.search("handbook", k=99)) == len(_DOCUMENTS)
+
+
+def test_a_pipeline_of_another_is_not_taken_for_ours(filled: Path) -> None:
+    with DocStore(filled, embedder=HashEmbedder(dimension=8)) as store:
+        _lose(filled, "DELETE FROM pipelines")
+        assert not any(each.path == "pipelines" for each in store.repair().repairs)
+        assert store.verify().ok  # embedded again, under the one it was opened with
+        assert len(store.workspace("alice").search("handbook", k=99)) == len(_DOCUMENTS)
+
+
+def test_nothing_is_restored_of_a_sound_store(filled: Path) -> None:
+    with DocStore(filled, embedder=HashEmbedder()) as store:
+        assert store.repair().repairs == ()
+
+
+def test_damaged_vectors_are_made_again_together(filled: Path) -> None:
+    """With a model each call costs as much as many texts in one."""
+    calls: list[int] = []
+
+    class Counting(HashEmbedder):
+        def embed(self, texts: Sequence[str], /) -> Any:
+            calls.append(len(texts))
+            return super().embed(texts)
+
+    with closing(sqlite3.connect(filled / "small.sqlar")) as archive, archive:
+        archive.execute("UPDATE sqlar SET data = x'00' WHERE name LIKE '%/index.faiss'")
+        # One whose text is damaged too is repaired on its own.
+        text = archive.execute("SELECT name FROM sqlar WHERE name LIKE 'texts/%'").fetchone()
+        archive.execute("UPDATE sqlar SET data = x'00' WHERE name = ?", text)
+    with DocStore(filled, embedder=Counting()) as store:
+        assert [each.action for each in store.repair().repairs] == ["restored"] * (len(_DOCUMENTS) + 1)
+        assert len(calls) <= 3 and sum(calls) == len(_DOCUMENTS)
+        assert store.verify().ok
+        assert len(store.workspace("alice").search("handbook", k=99)) == len(_DOCUMENTS)
+
+
+def test_where_the_embedder_fails_what_it_can_do_is_done(filled: Path) -> None:
+    class Refusing(HashEmbedder):
+        def embed(self, texts: Sequence[str], /) -> Any:
+            if any("Paragraph 7 " in text for text in texts):
+                raise RuntimeError("not this one")
+            return super().embed(texts)
+
+    with closing(sqlite3.connect(filled / "small.sqlar")) as archive, archive:
+        archive.execute("UPDATE sqlar SET data = x'00' WHERE name LIKE '%/index.faiss'")
+    with DocStore(filled, embedder=Refusing()) as store:
+        actions = [each.action for each in store.repair().repairs]
+        assert actions.count("restored") == len(_DOCUMENTS) - 1 and actions.count("unrepaired") == 1
