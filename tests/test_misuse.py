@@ -227,3 +227,18 @@ def test_after_close_nothing_starts(folder: Path) -> None:
     with pytest.raises(DocStoreError, match="closed"):
         alice.add_many([NOTE])
     assert store._parts.extractor._idle == []
+
+
+def test_a_path_that_is_too_long_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    folder = tmp_path
+    while len(str(folder)) < 480:
+        folder /= "d" * 10
+    with pytest.raises(InvalidArgument, match="SQLite opens files below one of at most 491"):
+        DocStore(folder / ("x" * 11), embedder=HashEmbedder())
+    assert list(tmp_path.iterdir()) == []
+    longest = folder / ("x" * (490 - len(str(folder))))
+    with DocStore(longest, embedder=HashEmbedder()) as store:
+        store.workspace("alice").add_many([f"thing {number}".encode() for number in range(40)])
+        assert len(store.workspace("alice").search("thing", k=99)) == 40
+        with DocStore(longest, embedder=HashEmbedder(), readonly=True) as reader:
+            assert reader.verify().ok

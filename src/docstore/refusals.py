@@ -18,7 +18,10 @@ _TRANSLATION: dict[int, tuple[type[DocStoreError], str]] = {
     sqlite3.SQLITE_PERM: (StorageError, "Access is not permitted. Check permissions."),
     sqlite3.SQLITE_CORRUPT: (IntegrityError, "It is damaged. Restore it from a backup; `documents/` is intact."),
     sqlite3.SQLITE_NOTADB: (IntegrityError, "It is no SQLite database. Restore it from a backup."),
-    sqlite3.SQLITE_CONSTRAINT: (IntegrityError, "It contradicts itself. Run `docstore repair`; please report it if that does not help."),
+    sqlite3.SQLITE_CONSTRAINT: (
+        IntegrityError,
+        "It contradicts itself. Run `docstore repair`; please report it if that does not help.",
+    ),
 }
 
 # No table of that name, text that is no UTF-8: our statements are right for a catalog that is as we made it.

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import docstore
 from docstore import contents, moments, refcount
 from docstore.accesses import Accesses
-from docstore.archive import Archive
+from docstore.archive import ARCHIVE, Archive
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow
 from docstore.database import BESIDE, CATALOG, CatalogDatabase
@@ -34,6 +34,8 @@ from docstore.views import Views
 from docstore.workspace import Workspace
 
 _MOST = 1 << 60
+_LONGEST = 511 - len(f"/{ARCHIVE}-journal")
+"""Bytes of the folder's path: SQLite opens no file of a longer one than 511."""
 
 
 class DocStore(Maintained, Versioned):
@@ -99,6 +101,9 @@ class DocStore(Maintained, Versioned):
             raise InvalidArgument(f"limits is a {type(limits).__name__}; it must be docstore.Limits")
         self._lifetime = Lifetime.of(default_ttl, default_sliding)
         root = Path(folder).absolute()
+        if (length := len(os.fsencode(root))) > _LONGEST:
+            raise InvalidArgument(f"The path of the folder has {length} bytes, and SQLite opens files below one of at most "
+                                  f"{_LONGEST}. Choose a shorter one.")  # fmt: skip
         if not readonly:
             refuse_network(root)
         _prepare_folder(root, readonly)

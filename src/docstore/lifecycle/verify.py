@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from sys import intern
 from typing import BinaryIO
 
 from docstore import claims, contents, refcount, scratch
@@ -235,7 +236,8 @@ def _check(parts: Parts, document: DocumentRow, expected: Expected, pace: Pace) 
         if now is None or now.doomed or expected not in expected_files(parts, db, now):
             return None  # removed, collected or replaced while we read
         affected = [document] if expected.is_blob else contents.documents_of_text(db, document.text)
-        names = {name for each in affected for name in refcount.referencing_workspaces(db, each)}
+        # Each name once for all problems of a report, of which a large store has many.
+        names = {intern(name) for each in affected for name in refcount.referencing_workspaces(db, each)}
     kind, detail = fault(expected, pace)
     if not kind:
         return None  # the row is another one: collected and added again, or healed, between our two looks
