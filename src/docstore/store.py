@@ -102,8 +102,8 @@ class DocStore(Maintained, Versioned):
         self._lifetime = Lifetime.of(default_ttl, default_sliding)
         root = Path(folder).absolute()
         if (length := len(os.fsencode(root))) > _LONGEST:
-            raise InvalidArgument(f"The path of the folder has {length} bytes, and SQLite opens files below one of at most "
-                                  f"{_LONGEST}. Choose a shorter one.")  # fmt: skip
+            raise InvalidArgument(f"The path of the folder has {length} bytes, and SQLite opens files below one of at "
+                                  f"most {_LONGEST}. Choose a shorter one.")  # fmt: skip
         if not readonly:
             refuse_network(root)
         _prepare_folder(root, readonly)
