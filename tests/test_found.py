@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,51 @@ def test_what_searches_found_stays_within_its_memory(tmp_path: Path) -> None:
         assert [workspace.search(text, k=3) for text in _TEXTS] == expected
         assert 0 < memory._used <= budget
         assert [each[0].text for each in expected] == _TEXTS
+
+
+class _Patient(HashEmbedder):
+    """Reads twice as much at once as its fingerprint's other kind, as a later release may cut otherwise."""
+
+    def count_tokens(self, text: str) -> int:
+        return super().count_tokens(text) // 2
+
+
+def test_a_text_that_is_cut_otherwise_has_other_chunks(tmp_path: Path) -> None:
+    document = "\n\n".join(f"Paragraph {number} tells of thing {number}. " * 3 for number in range(40)).encode()
+    with DocStore(tmp_path, embedder=_Patient(max_tokens=60)) as store:
+        hash = store.workspace("alice").add(document).hash
+    with DocStore(tmp_path, embedder=HashEmbedder(max_tokens=60)) as store:
+        alice = store.workspace("alice")
+        before = alice.search("thing 3", k=99)
+        alice.remove(hash)
+        assert alice.search("thing 3", k=99) == []
+        store.collect()
+        assert alice.add(document).chunks > len(before)
+        found = alice.search("thing 3", k=99)
+    with DocStore(tmp_path, embedder=HashEmbedder(max_tokens=60)) as store:
+        assert found == store.workspace("alice").search("thing 3", k=99)
+
+
+def test_what_is_counted_for_a_text_does_not_grow_with_it(tmp_path: Path) -> None:
+    """Python keeps the UTF-8 of a text that anybody asks for, as SQLite does."""
+    with DocStore(tmp_path, embedder=HashEmbedder(), cache_bytes=200_000) as store:
+        workspace = store.workspace("alice")
+        workspace.add_many([f"Übung {number} über Öl. {'ü' * 500}".encode() for number in range(100)])
+        memory = store._parts.memory
+        with closing(sqlite3.connect(":memory:")) as database:
+            for number in range(300):
+                for hit in workspace.search(f"Übung {number % 100}", k=3):
+                    database.execute("SELECT length(?)", (hit.text,))
+        weighed = sum(value.nbytes for value in memory._values.values())
+        shared = sum(share.counted for share in memory._shares.values())
+        assert memory._used == weighed + shared <= 200_000
+
+
+def test_a_search_of_many_hits_leaves_its_view_in_memory(tmp_path: Path) -> None:
+    with DocStore(tmp_path, embedder=HashEmbedder(), cache_bytes=70_000) as store:
+        workspace = _filled(store, "alice")
+        assert len(workspace.search("handbook", k=40)) == 40
+        assert store._parts.views.get(workspace._id) is not None
 
 
 class _Weight:

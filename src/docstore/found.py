@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from itertools import repeat
-from operator import neg
+from operator import attrgetter, neg
 from sys import getsizeof
 from typing import NamedTuple
 
@@ -21,6 +21,9 @@ from docstore.segments import SpansFile
 from docstore.views import Ranked
 
 _CHUNK_BYTES = 320  # Python objects of a chunk beside its text, its key and the places they have in memory
+_SHARE = 64  # of the memory, that one search's chunks may take: its view was used before them, and would go first
+
+_SERIAL = attrgetter("segment.serial")
 
 
 class _Chunk(NamedTuple):
@@ -30,11 +33,8 @@ class _Chunk(NamedTuple):
     start: int
     end: int
     page: int | None
-
-    @property
-    def nbytes(self) -> int:
-        """Memory it takes, in bytes."""
-        return getsizeof(self.text) + _CHUNK_BYTES
+    nbytes: int
+    """Memory it takes, in bytes: of a text that grows when somebody asks for its UTF-8, what it took first."""
 
 
 def hits_of(parts: Parts, scope: int, ranked: Sequence[Ranked]) -> list[Hit]:
@@ -46,15 +46,19 @@ def hits_of(parts: Parts, scope: int, ranked: Sequence[Ranked]) -> list[Hit]:
     """
     if not ranked:
         return []
-    ranks, keys, numbers, positions, _, owners = zip(*ranked)
-    places = list(zip(repeat(scope), keys, numbers))
+    ranks, keys, numbers, positions, rows, owners = zip(*ranked)
+    # By the row: a text that is stored again may be cut otherwise, and its chunks of the same numbers be others.
+    places = list(zip(map(_SERIAL, owners), rows))
     chunks: list[_Chunk | None] = parts.memory.get_all(places)
     if None in chunks:
         lacking = [at for at, chunk in enumerate(chunks) if chunk is None]
-        for at, chunk in zip(lacking, _read(parts, scope, [ranked[at] for at in lacking])):
+        read = list(_read(parts, scope, [ranked[at] for at in lacking]))
+        fits = _SHARE * sum(chunk.nbytes for chunk in read) <= parts.memory.budget
+        for at, chunk in zip(lacking, read):
             chunks[at] = chunk
-            parts.memory.put(places[at], chunk)
-    texts, starts, ends, pages = zip(*chunks)
+            if fits:
+                parts.memory.put(places[at], chunk)
+    texts, starts, ends, pages, _ = zip(*chunks)
     documents, _ = zip(*keys)
     names = [part.names[position] or "" for part, position in zip(owners, positions)]
     return _made(texts, map(neg, ranks), documents, names, numbers, starts, ends, pages)
@@ -73,7 +77,8 @@ def _read(parts: Parts, scope: int, ranked: Sequence[Ranked]) -> Iterator[_Chunk
     places = [(text, first, last) for (_, text), (_, _, first, last, _) in zip(keys, cells)]
     texts = passages.read(parts.texts, parts.memory, scope, places)
     for part, position, place, (start, end, _, _, page) in zip(owners, positions, places, cells):
-        yield _Chunk(texts[place], start, end, page if part.snapshot.paged[position] else None)
+        text = texts[place]
+        yield _Chunk(text, start, end, page if part.snapshot.paged[position] else None, getsizeof(text) + _CHUNK_BYTES)
 
 
 _SETTERS = [getattr(Hit, each.name).__set__ for each in fields(Hit)]

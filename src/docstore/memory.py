@@ -32,7 +32,7 @@ class Memory:
     """
 
     def __init__(self, budget: int) -> None:
-        self._budget = budget
+        self.budget = budget
         self._used = 0
         self._values: OrderedDict[Hashable, Weighed] = OrderedDict()
         self._shares: dict[int, _Share] = {}
@@ -63,13 +63,13 @@ class Memory:
         parts: tuple[Weighed, ...] = getattr(value, "shared", ())
         with self._guard:
             self._forget(key)
-            if value.nbytes + sum(part.nbytes for part in parts) > self._budget:
+            if value.nbytes + sum(part.nbytes for part in parts) > self.budget:
                 return False  # not put and taken out again: all others would have gone before it
             self._values[key] = value
             self._used += value.nbytes
             for part in parts:
                 self._hold(part)
-            while self._used > self._budget:
+            while self._used > self.budget:
                 self._forget(next(iter(self._values)))
             return True
 

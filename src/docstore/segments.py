@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ _FROM_HEAP = 1 << 17  # bytes, below which memory is taken from what the process
 _COPIED = 32 << 20  # bytes that a segment which is full may have and still grow
 _NAMES = 4  # that a segment remembers for each document: most workspaces call it the same
 _NAME_BYTES = 200
+
+_SERIALS = count()
 
 Key = tuple[str, str]
 """What names a document's rows: its hash, and that of its text, since it may be stored again with another."""
@@ -117,6 +120,8 @@ class Segment:
             rows: how many there will be at first; an eighth more have room, untouched and so unpaid for where large.
         """
         self.scope = scope
+        self.serial = next(_SERIALS)
+        """No other segment of the process has or had it."""
         self._dimension = dimension
         self._codec: Codec = codec
         self._used = 0

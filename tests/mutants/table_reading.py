@@ -116,9 +116,21 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "chunks-are-shared-by-all", "found.py",
-        "    places = list(zip(repeat(scope), keys, numbers))", "    places = list(zip(repeat(0), keys, numbers))",
-        "where bytes are demanded, a search that is faster says that somebody else found the same",
+        "    places = list(zip(map(_SERIAL, owners), rows))", "    places = list(zip(repeat(0), rows))",
+        "hits have the texts of others, or where bytes are demanded, show what others found",
         (f"{_FOUND}::test_where_bytes_are_demanded_nobody_reads_for_another",),
+    ),
+    Mutant(
+        "chunks-outlive-their-cuts", "found.py",
+        "    places = list(zip(map(_SERIAL, owners), rows))", "    places = list(zip(repeat(scope), keys, numbers))",
+        "after a document was added again hits have the scores of its new chunks and the texts of its old ones",
+        (f"{_FOUND}::test_a_text_that_is_cut_otherwise_has_other_chunks",),
+    ),
+    Mutant(
+        "one-search-displaces-its-own-view", "found.py",
+        "            if fits:\n", "            if True:\n",
+        "a search of many hits makes the next read the whole workspace again",
+        (f"{_FOUND}::test_a_search_of_many_hits_leaves_its_view_in_memory",),
     ),
     Mutant(
         "chunks-are-read-again", "found.py",
