@@ -12,7 +12,7 @@ import pytest
 from docstore import DocStore, contents
 from docstore.lifecycle import collect as collect_module
 from docstore.testing import HashEmbedder
-from tests.folders import problems
+from tests.folders import hash_of, problems
 
 # Two of each text, so that one of a group changes what was looked up for another.
 _DOCUMENTS = [f"thing {number} of many{end}".encode() for number in range(40) for end in ("\n", "\r\n")]
@@ -46,4 +46,26 @@ def test_a_group_is_looked_up_once_however_many_are_lost(
         assert store.verify().ok
         assert len(bob.search("thing", k=99)) == len(_DOCUMENTS)
         assert store.collect().documents == 0
+    assert problems(folder) == []
+
+
+def test_a_lost_file_beside_a_doomed_document_of_its_shard(folder: Path) -> None:
+    """The folder of both is removed when the one is reaped, after the other's damaged file was."""
+    shards: dict[str, bytes] = {}
+    while (damaged := shards.setdefault(hash_of(note := b"Note %d" % len(shards))[:2], note)) is note:
+        pass
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        alice = store.workspace("alice")
+        alice.add(damaged)
+        alice.remove(alice.add(note).hash)
+        collect_module._doom(store._parts, "9999")
+    for path in (folder / "documents").rglob("*.txt"):
+        if hash_of(damaged) in path.name:
+            path.write_bytes(b"")  # cut short
+        else:
+            path.unlink()
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        report = store.workspace("alice").add_many([damaged, note, *_DOCUMENTS])
+        assert not report.failed
+        assert store.verify().ok
     assert problems(folder) == []

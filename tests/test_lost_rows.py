@@ -17,6 +17,13 @@ from tests.folders import hash_of, problems, query
 _DOCUMENTS = [f"Paragraph {number} of the handbook.\n".encode() for number in range(1, 21)]
 
 
+class _Refusing(HashEmbedder):
+    def embed(self, texts: Sequence[str], /) -> Any:
+        if any("Paragraph 7 " in text for text in texts):
+            raise RuntimeError("not this one")
+        return super().embed(texts)
+
+
 @pytest.fixture
 def filled(folder: Path) -> Path:
     with DocStore(folder, embedder=HashEmbedder()) as store:
@@ -52,9 +59,10 @@ def test_what_can_be_told_comes_back(filled: Path, sql: str, embedded: int) -> N
         _lose(filled, sql)
         assert not store.verify().ok
         with DocStore(filled, embedder=HashEmbedder()) as other:
-            assert {each.action for each in other.repair(dry_run=True).repairs} >= {"restored"}
+            planned = other.repair(dry_run=True).repairs
             assert not other.verify().ok
         repairs = store.repair().repairs
+        assert {(each.action, each.path) for each in planned} == {(each.action, each.path) for each in repairs}
         assert {each.action for each in repairs} <= {"restored", "corrected"}
         assert embedder.embedded == embedded
         assert store.repair().repairs == ()
@@ -87,6 +95,29 @@ def test_a_document_that_nothing_gives_a_text_can_be_removed_and_added_again(fil
         assert alice.add(_DOCUMENTS[4]).hash == lost
         assert store.verify().ok
         assert len(alice.search("handbook", k=99)) == len(_DOCUMENTS)
+
+
+def test_vectors_whose_text_is_damaged_too_come_back_in_one_run(filled: Path) -> None:
+    _lose(filled, "DELETE FROM subindexes WHERE text_id = 5")
+    lost = query(filled, "SELECT hash FROM texts WHERE id = 5")[0][0]
+    with closing(sqlite3.connect(filled / "small.sqlar")) as archive, archive:
+        archive.execute("UPDATE sqlar SET data = x'00' WHERE name LIKE ?", (f"texts/%{lost}%",))
+    with DocStore(filled, embedder=HashEmbedder()) as store:
+        repairs = store.repair().repairs
+        assert {each.action for each in repairs} == {"restored", "corrected"}
+        assert len(set(repairs)) == len(repairs)
+        assert store.repair().repairs == () and store.verify().ok
+
+
+def test_one_text_that_the_embedder_refuses_keeps_no_other_from_coming_back(filled: Path) -> None:
+    _lose(filled, "DELETE FROM subindexes")
+    with DocStore(filled, embedder=_Refusing()) as store:
+        (repair,) = [each for each in store.repair().repairs if each.action == "unrepaired"]
+        assert "not this one" in repair.detail
+        assert [each.path for each in store.verify().problems] == ["subindexes"]
+    with DocStore(filled, embedder=HashEmbedder()) as store:
+        assert [each.action for each in store.repair().repairs] == ["restored"]
+        assert store.verify().ok
 
 
 def test_a_pipeline_of_another_is_not_taken_for_ours(filled: Path) -> None:
@@ -124,14 +155,8 @@ def test_damaged_vectors_are_made_again_together(filled: Path) -> None:
 
 
 def test_where_the_embedder_fails_what_it_can_do_is_done(filled: Path) -> None:
-    class Refusing(HashEmbedder):
-        def embed(self, texts: Sequence[str], /) -> Any:
-            if any("Paragraph 7 " in text for text in texts):
-                raise RuntimeError("not this one")
-            return super().embed(texts)
-
     with closing(sqlite3.connect(filled / "small.sqlar")) as archive, archive:
         archive.execute("UPDATE sqlar SET data = x'00' WHERE name LIKE '%/index.faiss'")
-    with DocStore(filled, embedder=Refusing()) as store:
+    with DocStore(filled, embedder=_Refusing()) as store:
         actions = [each.action for each in store.repair().repairs]
         assert actions.count("restored") == len(_DOCUMENTS) - 1 and actions.count("unrepaired") == 1

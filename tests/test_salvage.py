@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from docstore import sqlar
 from docstore.archive import ARCHIVE
 from docstore.lifecycle import salvage
 from tests.folders import packed
@@ -79,3 +82,18 @@ def test_of_one_without_a_first_page_nothing_is(many: Path) -> None:
         assert packed(many) == {}
         assert not store.workspace("alice").add_many(notes(_DOCUMENTS)).failed
         assert store.verify().ok
+
+
+def test_one_number_that_is_wrong_hides_no_other_row(tmp_path: Path) -> None:
+    """As after a flipped bit, which makes the next row seem the last."""
+    rows = [(number, f"name {number}", b"piece %d" % number) for number in range(1, 61)]
+    with closing(sqlite3.connect(tmp_path / "odd.sqlar")) as archive, archive:
+        archive.executescript(";".join(sqlar.SCHEMA))
+        archive.executemany("INSERT INTO sqlar (rowid, name, data) VALUES (?, ?, ?)", rows)
+    data = bytearray((tmp_path / "odd.sqlar").read_bytes())
+    at = data.index(b"name 30piece 30")
+    number = data.rindex(bytes([30]), 0, at)
+    data[number] = 0x7F  # 127: beyond all others
+    (tmp_path / "odd.sqlar").write_bytes(bytes(data))
+    saved = dict(salvage._in_order(tmp_path / "odd.sqlar"))
+    assert len(saved) >= 59

@@ -179,18 +179,21 @@ class CatalogDatabase:
             self._writing.release()
 
     def _file_now(self) -> tuple[int, int] | None:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with contextlib.suppress(OSError):
             found = os.stat(self.path)  # noqa: PTH116  (of a Path: each search asks for it)
             return found.st_dev, found.st_ino
         return None
 
-    def _begun(self, connection: sqlite3.Connection, timeout: float, tampered: bool) -> None:
+    def _require_same_file(self) -> None:
         # A connection stays with its file, and all else goes by paths. In a folder that is another by now we would
         # collect, as referenced by nobody, what its own catalog references.
         if self._file is not None and self._file_now() != self._file:
             raise StorageError(f"{self.path} is another file than when this store was opened: the folder was moved, "
                                "deleted, or restored from a backup. Nothing was changed. Close this store and open it "
                                "again.")  # fmt: skip
+
+    def _begun(self, connection: sqlite3.Connection, timeout: float, tampered: bool) -> None:
+        self._require_same_file()
         # SQLite's own number for the schema: what was looked at once need not be again until somebody changes it. And
         # the first look at the file: one that waits for a lock, if there is any to wait for.
         version = self._patiently(connection, "PRAGMA schema_version", timeout).fetchone()[0]
@@ -274,6 +277,7 @@ class CatalogDatabase:
                 yield frozen
 
     def _connect(self) -> sqlite3.Connection:
+        self._require_same_file()  # SQLite would make an empty one in a folder that is being restored
         connection = sqlite3.connect(
             self.path,
             timeout=self._timeout,

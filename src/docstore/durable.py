@@ -266,7 +266,13 @@ class Publication:
         directory, top = _parent(target), os.fspath(keep)
         if directory not in self._directories:
             Path(directory).mkdir(parents=True, exist_ok=True)
-        os.replace(staged, target)
+        try:
+            os.replace(staged, target)
+        except FileNotFoundError:  # a directory that was left empty, and removed by who reaps in this transaction
+            Path(directory).mkdir(parents=True, exist_ok=True)
+            os.replace(staged, target)
+            above = f"{directory}/"
+            self._directories = {each: None for each in self._directories if not above.startswith(f"{each}/")}
         self._placed.append((target, keep))
         # A directory's own entry lives in its parent: syncing only the directory may lose both. All of them up to
         # `keep`, new or not: whoever made one may have died before syncing its entry.
@@ -283,7 +289,8 @@ class Publication:
 
     def sync(self) -> None:
         """After this returns, everything placed survives a power cut. The rows may be committed."""
-        _all_at_once(sync_directory, list(self._directories))
+        # One that is empty without a damaged file may have been removed since.
+        _all_at_once(sync_directory, [each for each in self._directories if os.path.lexists(each)])
         if self._archive is not None:
             self._archive.commit()
             self._is_synced = True

@@ -48,15 +48,6 @@ EQUIVALENT: tuple[Equivalent, ...] = (
         _COLLECTING,
         "Both are in one transaction that a crash rolls back, and the rows stay doomed.",
     ),
-    _edit(
-        "directories-noted-before-the-rename", "durable.py",
-        "        os.replace(staged, target)\n"
-        "        self._placed.append((target, keep))\n",
-        "        self._placed.append((target, keep))\n"
-        "        os.replace(staged, target)\n",
-        _ADDING,
-        "`undo` ignores what is not there.",
-    ),
 )  # fmt: skip
 
 

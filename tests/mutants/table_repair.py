@@ -57,6 +57,20 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_salvage.py::test_a_damaged_page_costs_its_own_pieces",),
     ),
     Mutant(
+        "wrong-numbers-hide-rows", "lifecycle/salvage.py",
+        '            yield from _pieces(archive.execute(f"{_PIECES} WHERE length(data) <= ?", (LARGEST_PACKED,)))\n',
+        "            pass\n",
+        "one flipped bit of a row's number costs the rows behind it",
+        ("tests/test_salvage.py::test_one_number_that_is_wrong_hides_no_other_row",),
+    ),
+    Mutant(
+        "one-refused-text-costs-others", "lifecycle/lost_rows.py",
+        "        return embed_again(parts, texts[:half]) | embed_again(parts, texts[half:])",
+        "        return {text.hash: str(error) for text, _ in texts}",
+        "one text that the embedder refuses keeps others from being restored",
+        ("tests/test_lost_rows.py::test_one_text_that_the_embedder_refuses_keeps_no_other_from_coming_back",),
+    ),
+    Mutant(
         "too-short-is-unreadable", "lifecycle/salvage.py",
         '("writable_schema = ON", *sqlar.PRAGMAS_OF_READERS)', '(*sqlar.PRAGMAS_OF_READERS,)',
         "of an archive that was cut off repair saves nothing",
@@ -132,8 +146,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "sound-vectors-go-with-a-lost-row", "lifecycle/repair.py",
-        "    repairs = [*restore_rows(parts, dry_run), *_repair_catalog(parts, dry_run)]",
-        "    repairs = _repair_catalog(parts, dry_run)",
+        "    repairs, restored = restore_rows(parts, dry_run)\n",
+        "    repairs: list[Repair] = []\n    restored: list[Statement] = []\n",
         "where one row of the catalog is lost, repair has sound vectors deleted",
         ("tests/test_lost_rows.py::test_what_can_be_told_comes_back",),
     ),

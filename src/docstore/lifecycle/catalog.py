@@ -57,6 +57,8 @@ class _Check:
     """One row a contradiction: `detail`, a sentence; and `document`, a hash, and `workspace`, a name, or NULL."""
     corrections: tuple[str, ...] = ()
     """Statements after which the query finds nothing. None: nothing here can tell what is right."""
+    is_restored: bool = False
+    """Whether repair tells what is right from elsewhere, and says so itself."""
 
 
 _CHECKS = (
@@ -125,7 +127,7 @@ _CHECKS = (
     _Check("reference", "subindexes",
            f"""SELECT 'text ' || hash || ' has no vectors' AS detail, (SELECT hash FROM documents
                       WHERE text_id = texts.id AND doomed = 0) AS document, NULL AS workspace
-               FROM texts WHERE {WITHOUT_SUBINDEX}"""),
+               FROM texts WHERE {WITHOUT_SUBINDEX}""", is_restored=True),
     _Check("reference", "refs",
            """SELECT 'a doomed document, ' || hash || ', is referenced' AS detail, hash AS document, NULL AS workspace
               FROM documents WHERE doomed = 1 AND EXISTS (SELECT 1 FROM refs WHERE document_id = documents.id)""",
@@ -218,7 +220,8 @@ def correct(db: Database) -> list[Correction]:
         remaining = {each.detail for each in _integrity_problems(db)}
         corrections += [Correction(each, None, each.detail not in remaining) for each in broken]
     for problem, lost, check in _contradictions(db):
-        corrections.append(Correction(problem, lost, bool(check.corrections)))
+        if not check.is_restored:
+            corrections.append(Correction(problem, lost, bool(check.corrections)))
     corrections += [Correction(each, None, False) for each in _damaged_messages(db)]
     for check in _CHECKS:  # all of them, in their order: one correction may bring out the next contradiction
         for statement in check.corrections:

@@ -8,7 +8,7 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
@@ -35,32 +35,42 @@ from docstore.texts import SUFFIX, Text
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
 TOGETHER = 64  # texts that are embedded in one call
-_SAMPLE = 8  # files that may tell whose they are
-
+EMBEDDED = "It was embedded again."
+TEXT_IS_LOST = ("Its text is lost too, so it cannot be made again. Add the document again, to any workspace, to heal "
+                "it; or restore the file from a backup.")  # fmt: skip
+_INSERT_TEXT = "INSERT INTO texts (id, hash, characters, file_hash, file_size) VALUES (?, ?, ?, ?, ?)"
 _OF_NONE = "pipeline_id NOT IN (SELECT pipeline_id FROM subindexes AS s WHERE s.text_id = {}.text_id)"
 _RESTORED = "restored", ". It was extracted from its document again."
 _GONE = "unrepaired", (", and nothing gives it again. Remove the document from every workspace, collect, and add it "
                        "again.")  # fmt: skip
 
 
-def restore_rows(parts: Parts, dry_run: bool) -> list[Repair]:
-    """Restores what can be told, each kind from the kind before."""
-    if parts.readonly:
-        return []
+Statement = tuple[str, tuple[object, ...]]
+
+
+def restore_rows(parts: Parts, dry_run: bool) -> tuple[list[Repair], list[Statement]]:
+    """Restores rows of pipelines and texts that something tells.
+
+    Returns what it did, and the statements that a dry run did not execute: what else is to be corrected shows after
+    these.
+    """
+    repairs: list[Repair] = []
+    statements: list[Statement] = []
     with parts.database.read(tampered=True) as db:
-        if schema.is_tampered(db):
-            return []  # what a query would mean nobody knows
-    repairs = []
-    for restore in (_pipeline, _texts, _subindexes):
+        if parts.readonly or schema.is_tampered(db):
+            return repairs, statements  # what a query would mean nobody knows
+    for restore in (_pipeline, _texts):
         with suppress(IntegrityError):  # what is damaged so that it cannot be read is told of by the catalog's checks
-            repairs += restore(parts, dry_run)
-    return repairs
+            for repair, statement in restore(parts, dry_run):
+                repairs.append(repair)
+                statements.append(statement)
+    return repairs, statements if dry_run else []
 
 
 # -- a pipeline, from its files ---------------------------------------------------------------------------------------
 
 
-def _pipeline(parts: Parts, dry_run: bool) -> list[Repair]:
+def _pipeline(parts: Parts, dry_run: bool) -> Iterator[tuple[Repair, Statement]]:
     """Only the one that the store was opened with: of another nothing says what it was."""
     own = parts.pipeline
     with parts.database.read() as db:
@@ -69,45 +79,44 @@ def _pipeline(parts: Parts, dry_run: bool) -> list[Repair]:
         known = row(db, "SELECT id FROM pipelines WHERE fingerprint = ?", own.fingerprint)
         found = [] if known else [each["pipeline_id"] for each in lost if _made_by(parts, db, each["pipeline_id"])]
     if len(found) != 1:
-        return []
+        return
+    insert = f"INSERT INTO pipelines (id, fingerprint, description, created_at) VALUES (?, ?, ?, {NOW})"
+    statement = insert, (found[0], own.fingerprint, own.description)
     if not dry_run:
         with parts.database.write() as db:
-            db.execute(
-                f"INSERT INTO pipelines (id, fingerprint, description, created_at) VALUES (?, ?, ?, {NOW})",
-                (found[0], own.fingerprint, own.description),
-            )
+            db.execute(*statement)
     detail = f"pipeline {found[0]} was lost. It is the one that this store is opened with, as its files show."
-    return [Repair("restored", "pipelines", detail, ())]
+    yield Repair("restored", "pipelines", detail, ()), statement
 
 
 def _made_by(parts: Parts, db: Database, pipeline: int) -> bool:
     """Whether sub-indexes of a lost pipeline are files of the one that the store was opened with."""
     files = parts.embeddings(parts.pipeline.fingerprint)
     query = """SELECT t.hash, s.index_hash, s.index_size FROM subindexes s JOIN texts t ON t.id = s.text_id
-               WHERE s.pipeline_id = ? LIMIT ?"""
+               WHERE s.pipeline_id = ?"""
     return any(
         not fault(Expected.of(files, each["hash"], INDEX_SUFFIX, each["index_hash"], each["index_size"]), Pace())[0]
-        for each in rows(db, query, pipeline, _SAMPLE)
+        for each in rows(db, query, pipeline)
     )
 
 
 # -- a text, from a document that gives it ----------------------------------------------------------------------------
 
 
-def _texts(parts: Parts, dry_run: bool) -> list[Repair]:
+def _texts(parts: Parts, dry_run: bool) -> Iterator[tuple[Repair, Statement]]:
     query = """SELECT text_id, hash, media_type, size, doomed FROM documents
                WHERE NOT EXISTS (SELECT 1 FROM texts WHERE id = text_id) ORDER BY text_id, id"""
     with parts.database.read() as db:
         lacking = rows(db, query)
-    repairs = []
     for id, documents in groupby(lacking, itemgetter("text_id")):
         owners = list(documents)
         hashes = tuple(each["hash"] for each in owners)
         text = next(filter(None, (_extracted(parts, each) for each in owners)), None)
-        is_restored = text is not None if dry_run else _put_text(parts, id, hashes, text)
+        missing = blake3(f"the lost text of {hashes[0]}".encode()).hexdigest()
+        statement = _INSERT_TEXT, (id, missing if text is None else text.hash, 1, missing, 0)
+        is_restored = text is not None if dry_run else _put_text(parts, id, text, statement)
         action, what = _RESTORED if is_restored else _GONE
-        repairs.append(Repair(action, "texts", f"document {hashes[0]} had lost its text{what}", (), hashes))
-    return repairs
+        yield Repair(action, "texts", f"document {hashes[0]} had lost its text{what}", (), hashes), statement
 
 
 def _extracted(parts: Parts, document: dict[str, Any]) -> Text | None:
@@ -131,7 +140,7 @@ def extracted(parts: Parts, blob: Expected, media_type: str) -> Text | None:
         return None
 
 
-def _put_text(parts: Parts, id: int, documents: tuple[str, ...], text: Text | None) -> bool:
+def _put_text(parts: Parts, id: int, text: Text | None, missing: Statement) -> bool:
     """Puts a text back under its id, or one that is missing. Returns whether it is the text."""
     with Scratch(parts.tmp) as scratch, storage_errors("restoring a text"):
         staged = None if text is None else stage(scratch.file(), text_files.compress(text))
@@ -140,36 +149,37 @@ def _put_text(parts: Parts, id: int, documents: tuple[str, ...], text: Text | No
             if row(db, "SELECT id FROM texts WHERE id = ?", id) is not None:
                 return False  # somebody else was ahead
             if text is None or staged is None or contents.find_text(db, text.hash) is not None:
-                missing = blake3(f"the lost text of {documents[0]}".encode()).hexdigest()
-                _insert_text(db, (id, missing, 1, missing, 0))
+                statement, (_, _, characters, hash, size) = missing
+                db.execute(statement, (id, hash, characters, hash, size))
                 return False
             parts.texts.place(publication, staged.path, text.hash, SUFFIX)
             publication.sync()
-            _insert_text(db, (id, text.hash, len(text.content), staged.hash, staged.size))
+            db.execute(_INSERT_TEXT, (id, text.hash, len(text.content), staged.hash, staged.size))
             return True
-
-
-def _insert_text(db: Database, values: tuple[int, str, int, str, int]) -> None:
-    db.execute("INSERT INTO texts (id, hash, characters, file_hash, file_size) VALUES (?, ?, ?, ?, ?)", values)
 
 
 # -- a sub-index, from its text ---------------------------------------------------------------------------------------
 
 
-def _subindexes(parts: Parts, dry_run: bool) -> list[Repair]:
+def restore_subindexes(parts: Parts, dry_run: bool) -> list[Repair]:
+    """Embeds texts again whose sub-indexes were lost; last of all, when texts were restored that can be."""
+    with parts.database.read(tampered=True) as db:
+        if parts.readonly or schema.is_tampered(db):
+            return []
     repairs: list[Repair] = []
     last = 0
-    while some := _without_subindex(parts, last):
-        last = some[-1].id
-        texts = [(each, content) for each in some if (content := stored_text(parts, each)) is not None]
-        detail, action = "It was embedded again.", "restored"
-        if texts and not dry_run:
-            try:
-                embed_again(parts, texts)
-            except DocStoreError as error:
-                detail, action = str(error), "unrepaired"
-        repairs += [Repair(action, "subindexes", f"text {each.hash} had lost its vectors. {detail}", ())
-                    for each, _ in texts]  # fmt: skip
+    with suppress(IntegrityError):
+        while some := _without_subindex(parts, last):
+            last = some[-1].id
+            found = [(each, stored_text(parts, each)) for each in some]
+            sound = [(each, content) for each, content in found if content is not None]
+            errors = {each.hash: TEXT_IS_LOST for each, content in found if content is None}
+            errors |= {} if dry_run else embed_again(parts, sound)
+            repairs += [
+                Repair("unrepaired" if each.hash in errors else "restored", "subindexes",
+                       f"text {each.hash} had lost its vectors. {errors.get(each.hash, EMBEDDED)}", ())
+                for each in some
+            ]  # fmt: skip
     return repairs
 
 
@@ -191,11 +201,24 @@ def stored_text(parts: Parts, text: TextRow) -> Text | None:
         return None
 
 
-def embed_again(parts: Parts, texts: Sequence[tuple[TextRow, Text]]) -> None:
-    """Makes sub-indexes of texts anew, in one call of the embedder. Raises what `Pipeline.build` does."""
-    ignored: Callable[[int], None] = lambda _chunks: None  # noqa: E731
+def embed_again(parts: Parts, texts: Sequence[tuple[TextRow, Text]]) -> dict[str, str]:
+    """Makes sub-indexes of texts anew, in one call of the embedder; by halves, where it refuses one. Returns why not,
+    by the hashes of texts."""
+    if not texts:
+        return {}
+    try:
+        _embed(parts, texts)
+    except DocStoreError as error:
+        if len(texts) == 1:
+            return {texts[0][0].hash: str(error)}
+        half = len(texts) // 2
+        return embed_again(parts, texts[:half]) | embed_again(parts, texts[half:])
+    return {}
+
+
+def _embed(parts: Parts, texts: Sequence[tuple[TextRow, Text]]) -> None:
     with Scratch(parts.tmp) as scratch:
-        built = parts.pipeline.build([content.content for _, content in texts], scratch, ignored)
+        built = parts.pipeline.build([content.content for _, content in texts], scratch, lambda _chunks: None)
         staged: list[Staged] = [piece for each in built for piece in each.staged]
         with storage_errors("restoring vectors"):
             publication = Publication(staged, parts.archive)

@@ -9,7 +9,7 @@ the document again heals it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,18 @@ from docstore.errors import DocStoreError, IntegrityError, StoreReadOnly
 from docstore.ingest.pipeline import StagedSubindex
 from docstore.lifecycle import catalog
 from docstore.lifecycle.catalog import Correction
-from docstore.lifecycle.lost_rows import TOGETHER, embed_again, extracted, put_subindex, restore_rows, stored_text
+from docstore.lifecycle.lost_rows import (
+    EMBEDDED,
+    TEXT_IS_LOST,
+    TOGETHER,
+    Statement,
+    embed_again,
+    extracted,
+    put_subindex,
+    restore_rows,
+    restore_subindexes,
+    stored_text,
+)
 from docstore.lifecycle.pace import Pace
 from docstore.lifecycle.salvage import free, salvage
 from docstore.lifecycle.verify import Expected, Finding, Reading, damaged, expected_files, fault
@@ -31,7 +42,6 @@ from docstore.reports import Problem, Progress, Repair, RepairReport
 from docstore.scratch import Scratch
 from docstore.texts import SUFFIX, Text
 
-_EMBEDDED = "It was embedded again."
 _ADD_AGAIN = "Add the document again, to any workspace, to heal it; or restore the file from a backup."
 
 
@@ -57,24 +67,26 @@ def repair(parts: Parts, dry_run: bool, progress: Callable[[Progress], object] |
     """See `DocStore.repair`."""
     if parts.readonly and not dry_run:
         raise StoreReadOnly(f"{parts.folder} was opened with readonly=True. Open it without to repair it.")
-    repairs = [*restore_rows(parts, dry_run), *_repair_catalog(parts, dry_run)]
-    if repairs and not dry_run:  # of a lost pipeline, the sub-indexes that had to go
-        repairs += restore_rows(parts, dry_run)
+    repairs, restored = restore_rows(parts, dry_run)
+    repairs += _repair_catalog(parts, dry_run, restored)
     with parts.database.read(tampered=True) as db:
         if schema.is_tampered(db):
             return RepairReport(tuple(repairs))  # its rows mean nothing until that is corrected
     repairs += salvage(parts, dry_run)
     reading = Reading()
     findings = list(damaged(parts, reading, Pace(), note=not dry_run, progress=progress))
-    repairs += [_as_repair("unrepaired", each, "Restore catalog.db from a backup.") for each in reading.problems]
+    told = {hash for each in repairs if each.path == "texts" for hash in each.documents}  # still lost, in a dry run
+    repairs += [_as_repair("unrepaired", each, "Restore catalog.db from a backup.") for each in reading.problems
+                if not told.issuperset(each.documents or ("",))]  # fmt: skip
     groups = list(_by_text(findings))
     embedded = set() if dry_run else _embed_many(parts, groups)
     for group in groups:
         if group[0].document.text.hash in embedded:
-            repairs += [_as_repair("restored", each.problem, _EMBEDDED) for each in group]
+            repairs += [_as_repair("restored", each.problem, EMBEDDED) for each in group]
         else:
             repairs += _repair_files(parts, group, dry_run)
-    return RepairReport(tuple(repairs))
+    repairs += restore_subindexes(parts, dry_run)
+    return RepairReport(tuple(dict.fromkeys(repairs)))
 
 
 def _as_repair(action: str, problem: Problem, advice: str) -> Repair:
@@ -85,7 +97,7 @@ def _as_repair(action: str, problem: Problem, advice: str) -> Repair:
 # -- the catalog ------------------------------------------------------------------------------------------------------
 
 
-def _repair_catalog(parts: Parts, dry_run: bool) -> list[Repair]:
+def _repair_catalog(parts: Parts, dry_run: bool, restored: list[Statement]) -> list[Repair]:
     with parts.database.read(tampered=True) as db:
         found = catalog.problems(db)
     if not found:
@@ -95,6 +107,8 @@ def _repair_catalog(parts: Parts, dry_run: bool) -> list[Repair]:
     corrections: list[Correction] = []
     try:
         with parts.database.write(tampered=True) as db:
+            for statement in restored:
+                db.execute(*statement)
             corrections = catalog.correct(db)
             if dry_run:
                 raise _DryRun
@@ -141,9 +155,8 @@ def _embed_many(parts: Parts, groups: list[list[Finding]]) -> set[str]:
     for first in range(0, len(texts), TOGETHER):
         found = [(text, stored_text(parts, text)) for text in texts[first : first + TOGETHER]]
         sound = [(text, content) for text, content in found if content is not None]
-        with suppress(DocStoreError):
-            embed_again(parts, sound)
-            done.update(text.hash for text, _ in sound)
+        errors = embed_again(parts, sound)
+        done.update(text.hash for text, _ in sound if text.hash not in errors)
     return done
 
 
@@ -207,15 +220,14 @@ def _embed_again(
     parts: Parts, findings: list[Finding], content: Text | None, restored: _Restored, scratch: Scratch, dry_run: bool
 ) -> tuple[_Restored, list[Repair]]:
     if content is None:
-        advice = "Its text is lost too, so it cannot be made again. " + _ADD_AGAIN
-        return restored, [_as_repair("unrepaired", each.problem, advice) for each in findings]
+        return restored, [_as_repair("unrepaired", each.problem, TEXT_IS_LOST) for each in findings]
     if not dry_run:
         try:
             (subindex,) = parts.pipeline.build([content.content], scratch, lambda _chunks: None)
         except DocStoreError as error:
             return restored, [_as_repair("unrepaired", each.problem, str(error)) for each in findings]
         restored = _Restored(restored.text, restored.content, subindex)
-    return restored, [_as_repair("restored", each.problem, _EMBEDDED) for each in findings]
+    return restored, [_as_repair("restored", each.problem, EMBEDDED) for each in findings]
 
 
 def _publish(parts: Parts, document: DocumentRow, restored: _Restored) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from docstore.scratch import Scratch
 _PORTION = 1 << 24  # bytes a transaction writes: what is not committed is in memory
 _FEW = 4096  # rows that are asked for one by one behind a damaged page: as many as some hundred pages have
 _LAST_ROW = 1 << 40  # more than were ever in an archive
+_PIECES = "SELECT name, data FROM sqlar NOT INDEXED"
 
 
 def salvage(parts: Parts, dry_run: bool) -> list[Repair]:
@@ -77,6 +78,8 @@ def _save(parts: Parts, db: Database, folder: Path) -> int:
                 if lacking.get(name) == blake3(data).hexdigest():
                     saved.put(name, data)
                     del lacking[name]
+                if not lacking:
+                    break
     finally:
         new.close()
     return len(lacking)
@@ -105,14 +108,22 @@ def _in_order(path: Path) -> Iterator[tuple[str, bytes]]:
             archive.execute(f"PRAGMA {pragma}")
         if not sqlar.is_ours(archive.execute(sqlar.ENTRIES).fetchall(), sqlar.EXPECTED[:1]):
             return
+        # First in one go, which looks at no number of a row, so that one that is wrong hides no other; it ends at the
+        # first damage. Then number by number, past that.
+        with suppress(sqlite3.Error, UnicodeDecodeError):
+            yield from _pieces(archive.execute(f"{_PIECES} WHERE length(data) <= ?", (LARGEST_PACKED,)))
         row = _after(archive, 0)
         while row is not None:
-            query = "SELECT name, data FROM sqlar WHERE rowid = ? AND length(data) <= ?"
             with suppress(sqlite3.Error, UnicodeDecodeError):
-                for name, data in archive.execute(query, (row, LARGEST_PACKED)):
-                    if isinstance(name, str) and isinstance(data, bytes):
-                        yield name, data
+                sought = archive.execute(f"{_PIECES} WHERE rowid = ? AND length(data) <= ?", (row, LARGEST_PACKED))
+                yield from _pieces(sought)
             row = _after(archive, row)
+
+
+def _pieces(rows: Iterable[tuple[object, object]]) -> Iterator[tuple[str, bytes]]:
+    for name, data in rows:
+        if isinstance(name, str) and isinstance(data, bytes):
+            yield name, data
 
 
 def _after(archive: sqlite3.Connection, row: int) -> int | None:

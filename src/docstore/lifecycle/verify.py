@@ -142,7 +142,7 @@ def damaged(
     """
     checked: list[int] = []
     for document, expected in _documents(parts, reading):
-        if pace.is_over():
+        if pace.is_over() and reading.documents:  # one at least, or runs too short to begin would never come to an end
             reading.is_stopped = True
             break
         for each in expected:
@@ -280,7 +280,10 @@ def _strangers(parts: Parts) -> tuple[list[Problem], int]:
     with _listing(parts, parts.tmp, found):
         leftovers += scratch.count_dead(parts.tmp)
     with contextlib.suppress(IntegrityError):  # a damaged archive has no listing, and is reported
-        for files in content_stores(parts):
+        stores: list[ContentStore] = []
+        with _listing(parts, parts.folder / "embeddings", found):
+            stores = content_stores(parts)
+        for files in stores:
             shards: list[str] = []
             with _listing(parts, files.root, found):
                 found += [_foreign(parts, path) for path in files.strays()]
