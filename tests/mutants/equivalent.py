@@ -24,8 +24,6 @@ def _edit(name: str, file: str, old: str, new: str, suite: tuple[str, ...], reas
     return Equivalent(Mutant(name, file, old, new, "nothing", suite), reason)
 
 
-_ADDING = ("tests/test_forced_races.py", "tests/test_claims.py", "tests/test_collect.py", "tests/test_subindex.py",
-           "tests/test_demand_bytes.py", "tests/test_documents.py")  # fmt: skip
 _COLLECTING = ("tests/test_forced_races.py", "tests/test_collect.py", "tests/test_durability.py")
 
 _DURABILITY = ("tests/test_durability.py",)

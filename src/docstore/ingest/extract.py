@@ -42,6 +42,9 @@ _MARKDOWN = tuple(
 )
 _SAMPLE = 65_536  # characters that decide whether a text is Markdown
 _XML_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
+_SHORTEST_STREAM = 8  # bytes of a zlib stream of nothing
+_LARGEST_STREAM = 100_000_000  # bytes that one gives: more than pypdf's own limit
+_PORTION = 1 << 20  # bytes in memory while a stream is looked through
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -166,26 +169,23 @@ def _pdf(file: BinaryIO, limits: Limits) -> Extraction:
     import pypdf
     from pypdf.errors import LimitReachedError, PyPdfError
 
+    _require_whole_streams()
     try:
-        # What is left of a stream that zlib refuses would be a page without its text, and nobody told of it.
-        with pypdf.apply_configuration(zlib_maximum_recovery_input_length=0):
-            # The open file, not the path: pypdf reads the whole of a path into memory.
-            reader = pypdf.PdfReader(file)
-            if reader.is_encrypted and not reader.decrypt(""):
-                raise Unreadable("encrypted", "the PDF needs a password. Store a copy that was saved without one.")
-            count = len(reader.pages)
-            if count > limits.pages:
-                raise Unreadable("limit", f"it has {count:,} pages and Limits.pages is {limits.pages:,}. "
-                                          "Split it, or open the store with larger limits.")  # fmt: skip
-            pages = _pdf_pages([page.extract_text for page in reader.pages], limits)
+        # The open file, not the path: pypdf reads the whole of a path into memory.
+        reader = pypdf.PdfReader(file)
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise Unreadable("encrypted", "the PDF needs a password. Store a copy that was saved without one.")
+        count = len(reader.pages)
+        if count > limits.pages:
+            raise Unreadable("limit", f"it has {count:,} pages and Limits.pages is {limits.pages:,}. "
+                                      "Split it, or open the store with larger limits.")  # fmt: skip
+        pages = _pdf_pages([page.extract_text for page in reader.pages], limits)
     except LimitReachedError as error:
-        if isinstance(error.__cause__, zlib.error):
-            raise _corrupt_pdf(error.__cause__) from error
         raise Unreadable("limit", f"it decompresses to more than pypdf allows ({error}). It may be hostile.") from error
     except (MemoryError, Unreadable):
         raise
     except (PyPdfError, RecursionError) as error:
-        raise _corrupt_pdf(error) from error
+        raise Unreadable("corrupt", f"the PDF is damaged ({_brief(error)}). Repair it or export it again.") from error
     except Exception as error:
         # Broken PDFs make pypdf raise nearly anything: KeyError, TypeError, struct.error, zlib.error, …
         raise Unreadable(
@@ -197,8 +197,43 @@ def _pdf(file: BinaryIO, limits: Limits) -> Extraction:
     return Extraction(PAGE_BREAK.join(pages), "application/pdf", count)
 
 
-def _corrupt_pdf(error: Exception) -> Unreadable:
-    return Unreadable("corrupt", f"the PDF is damaged ({_brief(error)}). Repair it or export it again.")
+def _require_whole_streams() -> None:
+    """From here on pypdf refuses streams that end early or are not what their checksum says. It has no switch for that,
+    and reads what there is of them: a page without its text, or with another."""
+    from pypdf import filters
+    from pypdf.errors import PdfStreamError
+
+    decompress = filters.decompress
+    if hasattr(decompress, "is_strict"):
+        return
+
+    def strict(data: bytes) -> bytes:
+        if not is_whole(data):
+            raise PdfStreamError("a compressed stream is damaged")
+        return bytes(decompress(data))
+
+    strict.is_strict = True  # type: ignore[attr-defined]
+    filters.decompress = strict
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether a zlib stream goes on to its end, and is what its checksum says if it has one: some writers leave it
+    out, or put line ends behind it."""
+    if len(data) < _SHORTEST_STREAM:
+        return True  # of nothing nothing can be lost
+    inflate, rest, checksum, size = zlib.decompressobj(-zlib.MAX_WBITS), data[2:], 1, 0
+    while not inflate.eof:
+        try:
+            piece = inflate.decompress(rest, _PORTION)
+        except zlib.error:
+            return False
+        rest, checksum, size = inflate.unconsumed_tail, zlib.adler32(piece, checksum), size + len(piece)
+        if size > _LARGEST_STREAM:
+            return True  # pypdf has a limit, and refuses it
+        if not piece and not rest and not inflate.eof:
+            return False
+    stored = inflate.unused_data[:4]
+    return len(stored) < 4 or int.from_bytes(stored, "big") == checksum
 
 
 def _pdf_pages(extractors: list[Callable[[], str]], limits: Limits) -> list[str]:
