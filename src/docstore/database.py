@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import threading
@@ -179,10 +180,13 @@ class CatalogDatabase:
             self._writing.release()
 
     def _file_now(self) -> tuple[int, int] | None:
-        with contextlib.suppress(OSError):
+        """Which file is there. None: there is none."""
+        try:
             found = os.stat(self.path)  # noqa: PTH116  (of a Path: each search asks for it)
-            return found.st_dev, found.st_ino
-        return None
+        except OSError as error:
+            # Where it cannot be told, an operation of which a part is committed must not fail for it.
+            return None if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) else self._file
+        return found.st_dev, found.st_ino
 
     def _require_same_file(self) -> None:
         # A connection stays with its file, and all else goes by paths. In a folder that is another by now we would
