@@ -1,7 +1,7 @@
 """Found: the hits of the rows that a search ranked best.
 
 What a hit says of a chunk stays in memory for the next that finds it: to look its place up, and to cut its text out of
-a block, takes as long as to score a hundred others.
+a block, takes as long as to score some seventy others.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def hits_of(parts: Parts, scope: int, ranked: Sequence[Ranked]) -> list[Hit]:
     if not ranked:
         return []
     ranks, keys, numbers, positions, rows, owners = zip(*ranked)
-    # By the row: a text that is stored again may be cut otherwise, and its chunks of the same numbers be others.
+    # By the row of a segment, which belongs to one scope. Not by the chunk: a text that is stored again may be cut
+    # otherwise, and its chunks of the same numbers be others.
     places = list(zip(map(_SERIAL, owners), rows))
     chunks: list[_Chunk | None] = parts.memory.get_all(places)
     if None in chunks:
@@ -84,11 +85,10 @@ def _read(parts: Parts, scope: int, ranked: Sequence[Ranked]) -> Iterator[_Chunk
 _SETTERS = [getattr(Hit, each.name).__set__ for each in fields(Hit)]
 
 
-def _made(*columns: Iterable[object]) -> list[Hit]:
+def _made(texts: Sequence[str], *others: Iterable[object]) -> list[Hit]:
     """The same as calling `Hit` for each, in half the time: the constructor of what is frozen asks for every field by
     its name. Field by field, no function of Python is called for any of them."""
-    texts, *_ = columns
-    hits: list[Hit] = [*map(object.__new__, repeat(Hit, len(texts)))]  # type: ignore[arg-type]
-    for set_field, values in zip(_SETTERS, columns, strict=True):
+    hits: list[Hit] = list(map(object.__new__, repeat(Hit, len(texts))))
+    for set_field, values in zip(_SETTERS, (texts, *others), strict=True):
         deque(map(set_field, hits, values), maxlen=0)
     return hits

@@ -33,6 +33,7 @@ class Memory:
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
+        """Bytes that all values may take together."""
         self._used = 0
         self._values: OrderedDict[Hashable, Weighed] = OrderedDict()
         self._shares: dict[int, _Share] = {}

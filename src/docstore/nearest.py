@@ -246,6 +246,7 @@ class _Found:
 
     def rows(self) -> tuple[Rows, Rows]:
         """The number of the query, rising, and the row: of each that may be among its k best."""
+        # Of one block and twice as many as are wanted: to score all takes less time than to rank them first.
         if len(self._some) > 1 or self._count > 2 * self._k * len(self._floor):
             self._settle()
         queries, rows, _ = self._some[0]

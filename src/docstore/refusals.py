@@ -32,17 +32,20 @@ _UNEXPECTED = (IntegrityError, "It is damaged or was changed by others: run `doc
 class sqlite_errors:  # noqa: N801  (used as a function is; as a generator each piece that is read would pay for it)
     """A context that turns SQLite's errors into ours, naming the file."""
 
-    __slots__ = ("_damaged", "_path", "_unwritable", "_what")
+    __slots__ = ("_damaged", "_locked", "_path", "_unwritable", "_what")
 
     def __init__(
-        self, path: Path, what: str = "catalog", damaged: str | None = None, unwritable: str | None = None
-    ) -> None:
+        self, path: Path, what: str = "catalog", damaged: str | None = None, unwritable: str | None = None,
+        locked: str | None = None,
+    ) -> None:  # fmt: skip
         """
         Args:
             damaged: what to do about a file that is, instead of what one does about a catalog.
+            locked: who may hold a lock, likewise.
             unwritable: what to do where SQLite would have to write, instead of checking permissions.
         """
         self._path, self._what, self._damaged, self._unwritable = path, what, damaged, unwritable
+        self._locked = locked
 
     def __enter__(self) -> None:
         pass
@@ -62,8 +65,8 @@ class sqlite_errors:  # noqa: N801  (used as a function is; as a generator each 
         kind, advice = _TRANSLATION.get(code, _UNEXPECTED)
         if kind is IntegrityError:
             advice = self._damaged or advice
-        elif kind is StoreLocked and self._what == "archive":
-            advice = "Another process writes to it, or was stopped while it read it. Try again, or raise `timeout`."
+        elif kind is StoreLocked:
+            advice = self._locked or advice
         elif code == sqlite3.SQLITE_READONLY:
             advice = self._unwritable or advice
         return kind(f"The {self._what} {self._path} refused: {error}. {advice}")

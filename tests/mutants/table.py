@@ -11,6 +11,7 @@ from tests.mutants import (
     table_reading,
     table_repair,
     table_schema,
+    table_searching,
     table_sessions,
     table_versions,
 )
@@ -19,6 +20,7 @@ from tests.mutants.mutant import Mutant
 MUTANTS: tuple[Mutant, ...] = (
     *table_files.MUTANTS,
     *table_reading.MUTANTS,
+    *table_searching.MUTANTS,
     *table_catalog.MUTANTS,
     *table_schema.MUTANTS,
     *table_adding.MUTANTS,

@@ -65,7 +65,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "one-refused-text-costs-others", "lifecycle/lost_rows.py",
-        "        return embed_again(parts, texts[:half]) | embed_again(parts, texts[half:])",
+        "        return _embed_or_halve(parts, texts[:half]) | _embed_or_halve(parts, texts[half:])",
         "        return {text.hash: str(error) for text, _ in texts}",
         "one text that the embedder refuses keeps others from being restored",
         ("tests/test_lost_rows.py::test_one_text_that_the_embedder_refuses_keeps_no_other_from_coming_back",),
@@ -133,8 +133,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "restored-without-sync", "lifecycle/repair.py",
-        "                put_subindex(parts, db, publication, text, restored.subindex)\n            publication.sync()",
-        "                put_subindex(parts, db, publication, text, restored.subindex)",
+        "            contents.correct_text(db, text, new.hash, new.size)\n            publication.sync()",
+        "            contents.correct_text(db, text, new.hash, new.size)",
         "restored files may be lost again",
         (f"{_DURABILITY}::test_what_a_repair_places_is_durable_before_its_commit",),
     ),

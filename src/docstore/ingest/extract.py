@@ -12,6 +12,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -197,6 +198,7 @@ def _pdf(file: BinaryIO, limits: Limits) -> Extraction:
     return Extraction(PAGE_BREAK.join(pages), "application/pdf", count)
 
 
+@cache
 def _require_whole_streams() -> None:
     """From here on pypdf refuses streams that end early or are not what their checksum says. It has no switch for that,
     and reads what there is of them: a page without its text, or with another."""
@@ -204,15 +206,12 @@ def _require_whole_streams() -> None:
     from pypdf.errors import PdfStreamError
 
     decompress = filters.decompress
-    if hasattr(decompress, "is_strict"):
-        return
 
     def strict(data: bytes) -> bytes:
         if not is_whole(data):
             raise PdfStreamError("a compressed stream is damaged")
         return bytes(decompress(data))
 
-    strict.is_strict = True  # type: ignore[attr-defined]
     filters.decompress = strict
 
 

@@ -34,11 +34,10 @@ from docstore.scratch import Scratch
 from docstore.texts import SUFFIX, Text
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
-TOGETHER = 64  # texts that are embedded in one call
+_TOGETHER = 64  # texts that are embedded in one call
 EMBEDDED = "It was embedded again."
-TEXT_IS_LOST = ("Its text is lost too, so it cannot be made again. Add the document again, to any workspace, to heal "
-                "it; or restore the file from a backup.")  # fmt: skip
-_INSERT_TEXT = "INSERT INTO texts (id, hash, characters, file_hash, file_size) VALUES (?, ?, ?, ?, ?)"
+_TEXT_IS_LOST = ("Its text is lost too, so it cannot be made again. Add the document again, to any workspace, to heal "
+                 "it; or restore the file from a backup.")  # fmt: skip
 _OF_NONE = "pipeline_id NOT IN (SELECT pipeline_id FROM subindexes AS s WHERE s.text_id = {}.text_id)"
 _RESTORED = "restored", ". It was extracted from its document again."
 _GONE = "unrepaired", (", and nothing gives it again. Remove the document from every workspace, collect, and add it "
@@ -112,11 +111,16 @@ def _texts(parts: Parts, dry_run: bool) -> Iterator[tuple[Repair, Statement]]:
         owners = list(documents)
         hashes = tuple(each["hash"] for each in owners)
         text = next(filter(None, (_extracted(parts, each) for each in owners)), None)
-        missing = blake3(f"the lost text of {hashes[0]}".encode()).hexdigest()
-        statement = _INSERT_TEXT, (id, missing if text is None else text.hash, 1, missing, 0)
-        is_restored = text is not None if dry_run else _put_text(parts, id, text, statement)
+        gone = blake3(f"the lost text of {hashes[0]}".encode()).hexdigest()
+        statement = _text_row(id, gone if text is None else text.hash, 1, gone, 0)
+        is_restored = text is not None if dry_run else _put_text(parts, id, text, gone)
         action, what = _RESTORED if is_restored else _GONE
         yield Repair(action, "texts", f"document {hashes[0]} had lost its text{what}", (), hashes), statement
+
+
+def _text_row(id: int, hash: str, characters: int, file_hash: str, file_size: int) -> Statement:
+    insert = "INSERT INTO texts (id, hash, characters, file_hash, file_size) VALUES (?, ?, ?, ?, ?)"
+    return insert, (id, hash, characters, file_hash, file_size)
 
 
 def _extracted(parts: Parts, document: dict[str, Any]) -> Text | None:
@@ -140,21 +144,21 @@ def extracted(parts: Parts, blob: Expected, media_type: str) -> Text | None:
         return None
 
 
-def _put_text(parts: Parts, id: int, text: Text | None, missing: Statement) -> bool:
-    """Puts a text back under its id, or one that is missing. Returns whether it is the text."""
+def _put_text(parts: Parts, id: int, text: Text | None, gone: str) -> bool:
+    """Puts a text back under its id, or else one that is missing, of the hash `gone`. Returns which it was."""
     with Scratch(parts.tmp) as scratch, storage_errors("restoring a text"):
-        staged = None if text is None else stage(scratch.file(), text_files.compress(text))
-        publication = Publication([staged] if staged else [])
+        staged = [] if text is None else [stage(scratch.file(), text_files.compress(text))]
+        publication = Publication(staged)
         with parts.write() as db:
             if row(db, "SELECT id FROM texts WHERE id = ?", id) is not None:
-                return False  # somebody else was ahead
-            if text is None or staged is None or contents.find_text(db, text.hash) is not None:
-                statement, (_, _, characters, hash, size) = missing
-                db.execute(statement, (id, hash, characters, hash, size))
+                return text is not None  # somebody else was ahead, and found what we did
+            if text is None or contents.find_text(db, text.hash) is not None:
+                db.execute(*_text_row(id, gone, 1, gone, 0))
                 return False
-            parts.texts.place(publication, staged.path, text.hash, SUFFIX)
+            (file,) = staged
+            parts.texts.place(publication, file.path, text.hash, SUFFIX)
             publication.sync()
-            db.execute(_INSERT_TEXT, (id, text.hash, len(text.content), staged.hash, staged.size))
+            db.execute(*_text_row(id, text.hash, len(text.content), file.hash, file.size))
             return True
 
 
@@ -166,32 +170,19 @@ def restore_subindexes(parts: Parts, dry_run: bool) -> list[Repair]:
     with parts.database.read(tampered=True) as db:
         if parts.readonly or schema.is_tampered(db):
             return []
-    repairs: list[Repair] = []
-    last = 0
     with suppress(IntegrityError):
-        while some := _without_subindex(parts, last):
-            last = some[-1].id
-            found = [(each, stored_text(parts, each)) for each in some]
-            sound = [(each, content) for each, content in found if content is not None]
-            errors = {each.hash: TEXT_IS_LOST for each, content in found if content is None}
-            errors |= {} if dry_run else embed_again(parts, sound)
-            repairs += [
-                Repair("unrepaired" if each.hash in errors else "restored", "subindexes",
-                       f"text {each.hash} had lost its vectors. {errors.get(each.hash, EMBEDDED)}", ())
-                for each in some
-            ]  # fmt: skip
-    return repairs
+        with parts.database.read() as db:
+            lacking = [str(each["hash"]) for each in rows(db, f"SELECT hash FROM texts WHERE {WITHOUT_SUBINDEX}")]
+        errors = embed_again(parts, lacking, dry_run)
+        return [
+            Repair("unrepaired" if hash in errors else "restored", "subindexes",
+                   f"text {hash} had lost its vectors. {errors.get(hash, EMBEDDED)}", ())
+            for hash in lacking
+        ]  # fmt: skip
+    return []
 
 
-def _without_subindex(parts: Parts, last: int) -> list[TextRow]:
-    with parts.database.read() as db:
-        found = rows(db, f"SELECT hash FROM texts WHERE id > ? AND {WITHOUT_SUBINDEX} ORDER BY id LIMIT ?",
-                     last, TOGETHER)  # fmt: skip
-        texts = contents.find_texts(db, [each["hash"] for each in found])
-    return sorted(texts.values())
-
-
-def stored_text(parts: Parts, text: TextRow) -> Text | None:
+def _stored(parts: Parts, text: TextRow) -> Text | None:
     """A stored text, if it is sound."""
     try:
         with storage_errors("reading a stored text"):
@@ -201,9 +192,21 @@ def stored_text(parts: Parts, text: TextRow) -> Text | None:
         return None
 
 
-def embed_again(parts: Parts, texts: Sequence[tuple[TextRow, Text]]) -> dict[str, str]:
-    """Makes sub-indexes of texts anew, in one call of the embedder; by halves, where it refuses one. Returns why not,
-    by the hashes of texts."""
+def embed_again(parts: Parts, texts: Sequence[str], dry_run: bool) -> dict[str, str]:
+    """Makes sub-indexes of stored texts anew, some in one call of the embedder. Returns why not, by their hashes."""
+    errors: dict[str, str] = {}
+    for first in range(0, len(texts), _TOGETHER):
+        with parts.database.read() as db:
+            some = contents.find_texts(db, texts[first : first + _TOGETHER])
+        found = [(each, _stored(parts, each)) for each in some.values()]
+        errors |= {each.hash: _TEXT_IS_LOST for each, content in found if content is None}
+        if not dry_run:
+            errors |= _embed_or_halve(parts, [(each, content) for each, content in found if content is not None])
+    return errors
+
+
+def _embed_or_halve(parts: Parts, texts: Sequence[tuple[TextRow, Text]]) -> dict[str, str]:
+    """By halves, where the embedder refuses one."""
     if not texts:
         return {}
     try:
@@ -212,7 +215,7 @@ def embed_again(parts: Parts, texts: Sequence[tuple[TextRow, Text]]) -> dict[str
         if len(texts) == 1:
             return {texts[0][0].hash: str(error)}
         half = len(texts) // 2
-        return embed_again(parts, texts[:half]) | embed_again(parts, texts[half:])
+        return _embed_or_halve(parts, texts[:half]) | _embed_or_halve(parts, texts[half:])
     return {}
 
 
@@ -227,11 +230,11 @@ def _embed(parts: Parts, texts: Sequence[tuple[TextRow, Text]]) -> None:
                     if (now := contents.find_text(db, text.hash)) is not None:
                         for table in ("chunks", "copies"):  # of the row that was lost
                             db.execute(f"DELETE FROM {table} WHERE text_id = ? AND {_OF_NONE.format(table)}", (now.id,))
-                        put_subindex(parts, db, publication, now, subindex)
+                        _put_subindex(parts, db, publication, now, subindex)
                 publication.sync()
 
 
-def put_subindex(parts: Parts, db: Database, publication: Publication, text: TextRow, new: StagedSubindex) -> None:
+def _put_subindex(parts: Parts, db: Database, publication: Publication, text: TextRow, new: StagedSubindex) -> None:
     """Puts a sub-index that was made again in the place of one that was lost."""
     fingerprint = parts.pipeline.fingerprint
     files = parts.embeddings(fingerprint)

@@ -8,31 +8,23 @@ the document again heals it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from docstore import contents, schema
 from docstore import texts as text_files
 from docstore.contents import DocumentRow
-from docstore.durable import Publication, Staged, stage, storage_errors
-from docstore.errors import DocStoreError, IntegrityError, StoreReadOnly
-from docstore.ingest.pipeline import StagedSubindex
+from docstore.durable import Publication, stage, storage_errors
+from docstore.errors import IntegrityError, StoreReadOnly
 from docstore.lifecycle import catalog
 from docstore.lifecycle.catalog import Correction
 from docstore.lifecycle.lost_rows import (
     EMBEDDED,
-    TEXT_IS_LOST,
-    TOGETHER,
     Statement,
     embed_again,
     extracted,
-    put_subindex,
     restore_rows,
     restore_subindexes,
-    stored_text,
 )
 from docstore.lifecycle.pace import Pace
 from docstore.lifecycle.salvage import free, salvage
@@ -47,20 +39,6 @@ _ADD_AGAIN = "Add the document again, to any workspace, to heal it; or restore t
 
 class _DryRun(Exception):
     """Rolls back what was only tried."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Restored:
-    """What a repair made, ready to be published."""
-
-    text: Staged | None = None
-    content: Text | None = None
-    subindex: StagedSubindex | None = None
-
-    @property
-    def staged(self) -> list[Staged]:
-        """The pieces."""
-        return [*([self.text] if self.text else ()), *(self.subindex.staged if self.subindex else ())]
 
 
 def repair(parts: Parts, dry_run: bool, progress: Callable[[Progress], object] | None) -> RepairReport:
@@ -78,13 +56,10 @@ def repair(parts: Parts, dry_run: bool, progress: Callable[[Progress], object] |
     told = {hash for each in repairs if each.path == "texts" for hash in each.documents}  # still lost, in a dry run
     repairs += [_as_repair("unrepaired", each, "Restore catalog.db from a backup.") for each in reading.problems
                 if not told.issuperset(each.documents or ("",))]  # fmt: skip
-    groups = list(_by_text(findings))
-    embedded = set() if dry_run else _embed_many(parts, groups)
-    for group in groups:
-        if group[0].document.text.hash in embedded:
-            repairs += [_as_repair("restored", each.problem, EMBEDDED) for each in group]
-        else:
-            repairs += _repair_files(parts, group, dry_run)
+    given: set[str] = set()
+    for group in _by_text(findings):
+        repairs += _repair_files(parts, group, given, dry_run)
+    repairs += _repair_vectors(parts, findings, given if dry_run else set(), dry_run)
     repairs += restore_subindexes(parts, dry_run)
     return RepairReport(tuple(dict.fromkeys(repairs)))
 
@@ -145,64 +120,49 @@ def _by_text(findings: list[Finding]) -> Iterable[list[Finding]]:
     return groups.values()
 
 
-def _embed_many(parts: Parts, groups: list[list[Finding]]) -> set[str]:
-    """Makes sub-indexes anew of which nothing else is damaged, some in one call of the embedder. Returns the hashes of
-    their texts: others are repaired one by one, each with its own error."""
-    fingerprint = parts.pipeline.fingerprint
-    ours = [group for group in groups if all(each.expected.fingerprint == fingerprint for each in group)]
-    texts = [group[0].document.text for group in ours]
-    done: set[str] = set()
-    for first in range(0, len(texts), TOGETHER):
-        found = [(text, stored_text(parts, text)) for text in texts[first : first + TOGETHER]]
-        sound = [(text, content) for text, content in found if content is not None]
-        errors = embed_again(parts, sound)
-        done.update(text.hash for text, _ in sound if text.hash not in errors)
-    return done
+def _repair_files(parts: Parts, findings: list[Finding], given: set[str], dry_run: bool) -> list[Repair]:
+    """Repairs the files of one text and of the documents that have it, but for its vectors.
 
-
-def _repair_files(parts: Parts, findings: list[Finding], dry_run: bool) -> list[Repair]:
-    """Repairs the files of one text and of the documents that have it."""
-    with _workplace(parts, dry_run) as tmp, Scratch(tmp) as scratch:
-        blobs = [each for each in findings if each.expected.is_blob]
-        text = [each for each in findings if not each.expected.is_blob and not each.expected.fingerprint]
-        ours = [each for each in findings if each.expected.fingerprint == parts.pipeline.fingerprint]
-        others = [each for each in findings if each.expected.fingerprint not in ("", parts.pipeline.fingerprint)]
-        repairs = [_set_aside(parts, each, dry_run, _ADD_AGAIN) for each in blobs]
-        restored = _Restored()
-        if text:
-            content = _extract_again(parts, text[0].document, scratch)
-            if content is not None and not dry_run:
-                restored = _Restored(stage(scratch.file(), text_files.compress(content)), content)
-            repairs += [
-                _as_repair("restored", each.problem, "It was extracted from its document again.")
-                if content is not None
-                else _set_aside(parts, each, dry_run, "No intact document gives this text again. " + _ADD_AGAIN)
-                for each in text
-            ]
-        else:
-            content = None
-        if ours:
-            content = content or stored_text(parts, ours[0].document.text)
-            restored, done = _embed_again(parts, ours, content, restored, scratch, dry_run)
-            repairs += done
-        advice = "Open the store with the embedder, codec and chunk sizes of that pipeline, and repair again."
-        repairs += [_as_repair("unrepaired", each.problem, advice) for each in others]
+    Args:
+        given: gets the text's hash where a document gives it again.
+    """
+    blobs = [each for each in findings if each.expected.is_blob]
+    text = [each for each in findings if not each.expected.is_blob and not each.expected.fingerprint]
+    others = [each for each in findings if each.expected.fingerprint not in ("", parts.pipeline.fingerprint)]
+    repairs = [_set_aside(parts, each, dry_run, _ADD_AGAIN) for each in blobs]
+    content = _extract_again(parts, text[0].document) if text else None
+    if content is not None:
+        given.add(content.hash)
         if not dry_run:
-            _publish(parts, findings[0].document, restored)
-        return repairs
+            _publish(parts, content)
+    repairs += [
+        _as_repair("restored", each.problem, "It was extracted from its document again.")
+        if content is not None
+        else _set_aside(parts, each, dry_run, "No intact document gives this text again. " + _ADD_AGAIN)
+        for each in text
+    ]
+    advice = "Open the store with the embedder, codec and chunk sizes of that pipeline, and repair again."
+    return repairs + [_as_repair("unrepaired", each.problem, advice) for each in others]
 
 
-@contextmanager
-def _workplace(parts: Parts, dry_run: bool) -> Iterator[Path]:
-    """Where temporary files go: a dry run writes nothing to the store's folder, which may be read-only."""
-    if not dry_run:
-        yield parts.tmp
-        return
-    with storage_errors("making a temporary folder"), TemporaryDirectory(prefix="docstore-") as folder:
-        yield Path(folder)
+def _repair_vectors(parts: Parts, findings: list[Finding], given: set[str], dry_run: bool) -> list[Repair]:
+    """Embeds again what is damaged of the pipeline that the store was opened with, many texts in one call.
+
+    Args:
+        given: texts that would have been restored by now.
+    """
+    ours = [each for each in findings if each.expected.fingerprint == parts.pipeline.fingerprint]
+    errors = embed_again(parts, list(dict.fromkeys(each.document.text.hash for each in ours)), dry_run)
+    for hash in given:
+        errors.pop(hash, None)
+    return [
+        _as_repair("unrepaired" if hash in errors else "restored", each.problem, errors.get(hash, EMBEDDED))
+        for each in ours
+        for hash in (each.document.text.hash,)
+    ]
 
 
-def _extract_again(parts: Parts, document: DocumentRow, scratch: Scratch) -> Text | None:
+def _extract_again(parts: Parts, document: DocumentRow) -> Text | None:
     """The text, from the first document that has it, is intact, and gives it."""
     with parts.database.read() as db:
         owners = contents.documents_of_text(db, document.text)
@@ -216,36 +176,17 @@ def _extract_again(parts: Parts, document: DocumentRow, scratch: Scratch) -> Tex
     return None
 
 
-def _embed_again(
-    parts: Parts, findings: list[Finding], content: Text | None, restored: _Restored, scratch: Scratch, dry_run: bool
-) -> tuple[_Restored, list[Repair]]:
-    if content is None:
-        return restored, [_as_repair("unrepaired", each.problem, TEXT_IS_LOST) for each in findings]
-    if not dry_run:
-        try:
-            (subindex,) = parts.pipeline.build([content.content], scratch, lambda _chunks: None)
-        except DocStoreError as error:
-            return restored, [_as_repair("unrepaired", each.problem, str(error)) for each in findings]
-        restored = _Restored(restored.text, restored.content, subindex)
-    return restored, [_as_repair("restored", each.problem, EMBEDDED) for each in findings]
-
-
-def _publish(parts: Parts, document: DocumentRow, restored: _Restored) -> None:
-    """Puts restored files in their places, over the damaged ones, under the rules that adding keeps."""
-    if not (staged := restored.staged):
-        return
-    with storage_errors("restoring a file"):
-        publication = Publication(staged, parts.archive)
-    with parts.write() as db:
-        text = contents.find_text(db, document.text.hash)
-        if text is None:
-            return  # collected meanwhile: nothing needs it
-        with storage_errors("restoring a file"):
-            if (new := restored.text) is not None:
-                parts.texts.place(publication, new.path, text.hash, SUFFIX)
-                text = contents.correct_text(db, text, new.hash, new.size)
-            if restored.subindex is not None:
-                put_subindex(parts, db, publication, text, restored.subindex)
+def _publish(parts: Parts, content: Text) -> None:
+    """Puts a text in its place, over the damaged one, under the rules that adding keeps."""
+    with Scratch(parts.tmp) as scratch, storage_errors("restoring a file"):
+        new = stage(scratch.file(), text_files.compress(content))
+        publication = Publication([new], parts.archive)
+        with parts.write() as db:
+            text = contents.find_text(db, content.hash)
+            if text is None:
+                return  # collected meanwhile: nothing needs it
+            parts.texts.place(publication, new.path, text.hash, SUFFIX)
+            contents.correct_text(db, text, new.hash, new.size)
             publication.sync()
 
 

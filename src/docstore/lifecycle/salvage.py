@@ -102,7 +102,7 @@ class _Portions:
 
 def _in_order(path: Path) -> Iterator[tuple[str, bytes]]:
     """The pieces of a damaged archive that can be read without its index of names, and though the file was cut off."""
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as archive, suppress(sqlite3.Error):
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as archive:
         # With a writable schema, and told so first, SQLite reads a file that is shorter than its first page says.
         for pragma in ("writable_schema = ON", *sqlar.PRAGMAS_OF_READERS):
             archive.execute(f"PRAGMA {pragma}")
@@ -145,7 +145,7 @@ def _after(archive: sqlite3.Connection, row: int) -> int | None:
 
     # Where a page is damaged nothing says how many rows it has.
     for first in range(row, row + _FEW):
-        if is_readable(first):
+        with suppress(sqlite3.Error):
             return seek(first)
     step = _FEW
     while not is_readable(row + step):
