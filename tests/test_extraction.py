@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from docstore import DocStore, Limits, UnreadableDocument, Workspace
-from docstore.ingest.extract import is_whole
+from docstore.ingest.extract import extract, is_whole
 from docstore.ingest.extraction import Extraction, Unreadable
 from docstore.ingest.extractor import Extractor
 from docstore.testing import HashEmbedder
@@ -72,6 +72,12 @@ def test_types_are_decided_by_content(alice: Workspace, data: bytes, name: str, 
     assert document.media_type == media_type
     assert alice.search("x", k=1)[0].text.strip() == expected.strip()
     assert (document.pages is None) == (media_type != "application/pdf")
+
+
+def test_text_of_which_puremagic_knows_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As puremagic 2 answers, which Python has from 3.12 on. Of 1, which 3.11 has, an answer is never empty.
+    monkeypatch.setattr("puremagic.magic_string", lambda head: [])
+    assert extract(GERMAN.encode("cp1252"), Limits()).text == GERMAN
 
 
 @pytest.mark.parametrize(

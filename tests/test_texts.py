@@ -17,6 +17,7 @@ from docstore.testing import HashEmbedder
 from docstore.texts import Text, blocks_of, compress, cut, decompress, read_blocks
 from tests.folders import files
 from tests.samples import pdf, with_title
+from tests.zstandard import zstd
 
 
 def test_a_reexport_shares_text_and_vectors(
@@ -91,8 +92,6 @@ def test_a_piece_costs_a_frame_not_the_text(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_any_zstd_reads_the_stored_file() -> None:
-    from backports import zstd
-
     text = Text.of("readable by others " * 10_000)
     assert zstd.decompress(compress(text)) == text.content.encode()
 

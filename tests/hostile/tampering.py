@@ -11,9 +11,9 @@ from functools import partial
 
 import faiss
 import numpy as np
-from backports import zstd
 
 from tests.hostile.stored import Victim
+from tests.zstandard import zstd
 
 A64 = "a" * 64
 UP = "../" * 4 + "outside/x" + "a" * 43  # 64 characters, as the schema demands

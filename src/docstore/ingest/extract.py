@@ -119,11 +119,12 @@ def _refuse_binary(head: bytes) -> None:
     except UnicodeDecodeError:
         pass
     try:
-        kind = puremagic.magic_string(head)[0]
-    except (puremagic.PureError, ValueError):
+        kinds = puremagic.magic_string(head)
+    except (puremagic.PureError, ValueError):  # puremagic 1, the newest for Python 3.11, has no empty answer
         return
-    if kind.mime_type and not kind.mime_type.startswith("text/") and kind.confidence >= 0.4 and kind.byte_match:
-        raise _unsupported(f"its content is {kind.name or kind.mime_type}")
+    for kind in kinds[:1]:
+        if kind.mime_type and not kind.mime_type.startswith("text/") and kind.confidence >= 0.4 and kind.byte_match:
+            raise _unsupported(f"its content is {kind.name or kind.mime_type}")
 
 
 def _unsupported(what: str) -> Unreadable:
