@@ -15,7 +15,7 @@ import pytest
 from docstore import DocStore, InvalidArgument, Progress, Workspace, durable, scratch
 from docstore.lifecycle import collect as collect_module
 from docstore.testing import HashEmbedder
-from tests.folders import apparent_bytes, files, problems, query
+from tests.folders import apparent_bytes, execute, files, problems, query
 
 NOTE = b"A note that will go."
 
@@ -49,6 +49,15 @@ def test_the_grace_period(store: DocStore, alice: Workspace) -> None:
     assert store.collect().documents == 1
     with pytest.raises(InvalidArgument, match="negative"):
         store.collect(timedelta(seconds=-1))
+
+
+def test_a_time_that_a_clock_noted_when_it_was_ahead_keeps_nothing(
+    store: DocStore, alice: Workspace, folder: Path
+) -> None:
+    alice.remove(alice.add(b"one thing").hash)
+    execute(folder, "UPDATE documents SET unreferenced_at = '2999-01-01T00:00:00.000Z'")
+    assert store.collect(grace=timedelta(days=1)).documents == 0
+    assert store.collect().documents == 1
 
 
 def test_the_catalog_gives_its_pages_back(store: DocStore, alice: Workspace, folder: Path) -> None:

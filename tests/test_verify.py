@@ -224,6 +224,36 @@ def test_a_second_run_at_once_reads_everything_again(store: DocStore, alice: Wor
         assert store.verify().files == 4
 
 
+def test_a_time_that_a_clock_noted_when_it_was_ahead_keeps_nothing_unread(
+    store: DocStore, alice: Workspace, folder: Path
+) -> None:
+    alice.add(b"one thing")
+    execute(folder, "UPDATE checks SET checked_at = '2999-01-01T00:00:00.000Z'")
+    assert store.verify().files == 4
+
+
+@pytest.mark.parametrize("what", ["verify", "repair"])
+def test_what_another_reads_meanwhile_is_read_all_the_same(
+    store: DocStore, alice: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Which may have found damage, and noted that it looked."""
+    monkeypatch.setattr(verify_module, "_PAGE", 4)
+    alice.add_many([f"thing {number}".encode() for number in range(6)])
+    last = alice.add(b"the last").hash
+    ((text,),) = query(folder, "SELECT t.hash FROM texts t JOIN documents d ON text_id = t.id WHERE d.hash = ?", last)
+    (folder / "texts" / text[:2] / f"{text}.zst").write_bytes(b"damaged")
+
+    def meanwhile(progress: Progress) -> None:
+        if progress.done == 1:
+            assert not store.verify().ok
+
+    if what == "verify":
+        (problem,) = store.verify(progress=meanwhile).problems
+        assert problem.documents == (last,)
+    else:
+        assert [each.action for each in store.repair(progress=meanwhile).repairs] == ["restored"]
+
+
 def test_a_document_that_is_gone_is_nothing_to_come_back_for(
     store: DocStore, alice: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,8 @@ from docstore.errors import IntegrityError, InvalidArgument
 NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
 """The present, in SQL."""
 
+_LAST = "9999-12-31T23:59:59.999Z"
+
 
 def now() -> datetime:
     """The present. Whatever compares times with it calls it through this module, so that tests can move it."""
@@ -16,7 +18,8 @@ def now() -> datetime:
 
 
 def ago(grace: timedelta) -> str:
-    """The moment a grace period before now, as the catalog spells it.
+    """The moment a grace period before now, as the catalog spells it. Without grace, one after all that it may hold: a
+    clock that was ahead once must not keep anything.
 
     Raises:
         InvalidArgument: it is no duration, or negative.
@@ -25,6 +28,8 @@ def ago(grace: timedelta) -> str:
         raise InvalidArgument(f"grace is a {type(grace).__name__}; it must be a datetime.timedelta")
     if grace < timedelta(0):
         raise InvalidArgument(f"grace is {grace}; it cannot be negative")
+    if not grace:
+        return _LAST
     try:
         return spelled(now() - grace)
     except OverflowError:  # before the year 1: nothing is that old

@@ -39,10 +39,18 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "folders-are-not-looked-at-beside-others", "lifecycle/verify.py",
-        "max(1, reading.total - reading.documents) if reading.is_stopped else 0",
-        "max(0, reading.total - reading.documents)",
+        "reading.total - reading.documents if reading.is_stopped else 0",
+        "reading.total - reading.documents",
         "a damaged archive is not reported where documents are collected meanwhile",
         ("tests/test_verify.py::test_a_document_that_is_gone_is_nothing_to_come_back_for",),
+    ),
+    Mutant(
+        "passed-over-what-others-looked-at", "lifecycle/verify.py",
+        "            found = row(db, \"SELECT hash FROM documents WHERE id = ? AND doomed = 0\", id)",
+        "            found = row(db, f\"\"\"SELECT hash FROM documents JOIN checks ON document_id = id\n"
+        "                                 WHERE id = ? AND doomed = 0 AND checked_at <= {NOW}\"\"\", id)",
+        "after a clock was ahead verify reads nothing and says ok",
+        (f"{_VERIFY}::test_a_time_that_a_clock_noted_when_it_was_ahead_keeps_nothing_unread",),
     ),
     Mutant(
         "salvaged-by-name-alone", "lifecycle/salvage.py",

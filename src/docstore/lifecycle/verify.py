@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,7 +22,7 @@ from docstore import claims, contents, refcount, scratch
 from docstore.archive import ARCHIVE
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow
-from docstore.database import Database, row, rows
+from docstore.database import Database, checked, row
 from docstore.durable import SourceError, hash_stream
 from docstore.errors import IntegrityError, InvalidArgument, StorageError, StoreLocked
 from docstore.lifecycle import catalog
@@ -33,7 +34,7 @@ from docstore.reports import Problem, Progress, VerifyReport
 from docstore.texts import SUFFIX
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
-_PAGE = 256  # documents read from the catalog, and noted as checked, at a time
+_PAGE = 256  # documents listed, and noted as checked, at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,7 @@ def verify(
     reading = Reading()
     findings = damaged(parts, reading, pace, note=not (parts.readonly or dry_run), read=not dry_run, progress=progress)
     problems += [each.problem for each in findings] + reading.problems
-    # Of what was counted at the start others may have read some, and some may be gone: nothing to come back for.
-    remaining = max(1, reading.total - reading.documents) if reading.is_stopped else 0
+    remaining = reading.total - reading.documents if reading.is_stopped else 0
     leftovers = 0
     if not remaining:
         foreign, leftovers = _strangers(parts)
@@ -140,7 +140,7 @@ def damaged(
         note: whether to note in the catalog what was checked.
         read: False to count only what would be read.
     """
-    checked: list[int] = []
+    done: list[int] = []
     for document, expected in _documents(parts, reading):
         if pace.is_over() and reading.documents:  # one at least, or runs too short to begin would never come to an end
             reading.is_stopped = True
@@ -151,14 +151,14 @@ def damaged(
             if read and (problem := _check(parts, document, each, pace)) is not None:
                 yield Finding(problem, document, each)
         reading.documents += 1
-        checked.append(document.id)
-        if note and len(checked) >= _PAGE:
-            _note(parts, checked)
-            checked = []
+        done.append(document.id)
+        if note and len(done) >= _PAGE:
+            _note(parts, done)
+            done = []
         if progress is not None:
             progress(Progress(reading.documents, reading.total, 0, document.hash))
-    if note and checked:
-        _note(parts, checked)
+    if note and done:
+        _note(parts, done)
 
 
 def _note(parts: Parts, documents: list[int]) -> None:
@@ -170,43 +170,42 @@ def _note(parts: Parts, documents: list[int]) -> None:
 def _documents(parts: Parts, reading: Reading) -> Iterator[tuple[DocumentRow, list[Expected]]]:
     """Every live document with its files; a text's files come with the first of its documents."""
     try:
-        with parts.database.read() as db:
-            found = row(db, f"SELECT count(*) AS total, {NOW} AS now FROM documents WHERE doomed = 0")
-        assert found is not None
-        reading.total = found["total"]
-        last: tuple[str, int] = ("", 0)
-        # What is checked meanwhile, by us or by others, has a later time than the start, and is not met again. Equal it
-        # may be when the last run has just ended: then it is read again, rather than passed over.
-        while page := _page(parts, last, found["now"]):
-            for _, _, hash in page:
-                if (work := _work(parts, hash, reading)) is not None:
-                    yield work
-            last = page[-1][:2]
+        ids = _ids(parts)
     except IntegrityError as error:
         reading.problems.append(Problem("catalog", "catalog.db", str(error), ()))
+        return
+    reading.total = len(ids)
+    for id in ids:
+        if (work := _work(parts, id, reading)) is not None:
+            yield work
 
 
-def _page(parts: Parts, last: tuple[str, int], started: str) -> list[tuple[str, int, str]]:
+def _ids(parts: Parts) -> array[int]:
+    """All that this run is to look at. Settled at its start, and not page by page from the times: those that others
+    note meanwhile, who may have found damage, or that a clock noted when it was ahead, say nothing of this run."""
+    ids = array("q")
     with parts.database.read() as db:
-        found = rows(
-            db,
-            """SELECT checked_at, document_id AS id, hash FROM checks JOIN documents ON id = document_id
-               WHERE (checked_at, document_id) > (?, ?) AND checked_at <= ? AND doomed = 0
-               ORDER BY checked_at, document_id LIMIT ?""",
-            *last, started, _PAGE,
-        )  # fmt: skip
-    return [(each["checked_at"], each["id"], each["hash"]) for each in found]
+        found = db.execute(
+            """SELECT document_id FROM checks JOIN documents ON id = document_id WHERE doomed = 0
+               ORDER BY checked_at, document_id"""
+        )
+        while some := checked(("document_id",), found.fetchmany(_PAGE)):
+            ids.extend(id for (id,) in some)
+    return ids
 
 
-def _work(parts: Parts, hash: str, reading: Reading) -> tuple[DocumentRow, list[Expected]] | None:
+def _work(parts: Parts, id: int, reading: Reading) -> tuple[DocumentRow, list[Expected]] | None:
+    hash = ""
     try:
         with parts.database.read() as db:
-            document = contents.find_document(db, hash)
-            if document is None or document.doomed:
+            found = row(db, "SELECT hash FROM documents WHERE id = ? AND doomed = 0", id)
+            if found is None:
                 return None
-            return document, expected_files(parts, db, document)
+            hash = found["hash"]
+            document = contents.find_document(db, hash)
+            return None if document is None else (document, expected_files(parts, db, document))
     except IntegrityError as error:
-        reading.problems.append(Problem("catalog", "documents", str(error), (), (hash,)))
+        reading.problems.append(Problem("catalog", "documents", str(error), (), (hash,) if hash else ()))
         return None
 
 
