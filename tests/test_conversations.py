@@ -25,6 +25,7 @@ from docstore import (
     StoreReadOnly,
     Workspace,
     WorkspaceNotFound,
+    conversations,
     passages,
 )
 from docstore.testing import HashEmbedder
@@ -52,6 +53,22 @@ def test_what_was_said_is_read_again(folder: Path, store: DocStore, alice: Works
     store.close()
     with DocStore(folder, embedder=HashEmbedder()) as again:
         assert again.workspace("alice").conversation("chat").messages() == [question, answer]
+
+
+def test_whoever_asks_second_for_a_new_one_uses_up_no_id(
+    store: DocStore, alice: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite counts the ids that it gives out, and the catalog the rows: what differs is damage to `verify`."""
+    find, looks = conversations.find, []
+
+    def too_early(db: sqlite3.Connection, workspace: int, name: str) -> int | None:
+        looks.append(name)
+        return None if len(looks) == 1 else find(db, workspace, name)
+
+    alice.conversation("talk").append("user", "Hello.")
+    monkeypatch.setattr(conversations, "find", too_early)
+    assert len(alice.conversation("talk").messages()) == 1
+    assert store.verify().ok
 
 
 def test_pages(chat: Conversation) -> None:

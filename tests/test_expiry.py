@@ -20,6 +20,7 @@ from docstore import (
     WorkspaceExists,
     WorkspaceInfo,
     WorkspaceNotFound,
+    lifetimes,
 )
 from docstore.lifecycle import expire
 from docstore.testing import HashEmbedder
@@ -63,6 +64,26 @@ def test_every_use_begins_a_sliding_time_anew(store: DocStore, chat: Workspace, 
     assert expire_now(store) == ((), ())
     clock.advance(LATE)
     assert expire_now(store) == (("chat",), ())
+
+
+def test_every_other_change_is_a_use_too(store: DocStore, alice: Workspace, chat: Workspace, clock: Clock) -> None:
+    for change in (
+        partial(chat.include, alice),
+        partial(chat.exclude, alice),
+        partial(chat.limit, documents=9),
+        partial(chat.conversation, "talk"),
+    ):
+        clock.advance(HOUR)
+        change()
+        assert expire_now(store) == ((), ())
+
+
+def test_whoever_asks_for_a_set_uses_it(store: DocStore, clock: Clock) -> None:
+    store.workspace_for([NOTE]).expire_after(HOUR)
+    clock.advance(HOUR)
+    assert len(store.workspace_for([NOTE])) == 1
+    clock.advance(HOUR)
+    assert expire_now(store) == ((), ())
 
 
 def test_a_fixed_time_does_not_care_for_uses(store: DocStore, clock: Clock) -> None:
@@ -243,6 +264,12 @@ def test_more_than_fit_one_transaction(store: DocStore, clock: Clock, monkeypatc
     assert expire_now(store, grace=timedelta(0)) == (names, names)
 
 
+def test_only_those_that_are_over_are_looked_at(folder: Path, chat: Workspace) -> None:
+    due = lifetimes._DUE.replace(":now", "''").replace(":merciful", "''")
+    plan = query(folder, f"EXPLAIN QUERY PLAN {due}")
+    assert [detail for *_, detail in plan] == ["SEARCH workspaces USING INDEX workspaces_expiring (expires_at<?)"]
+
+
 def test_names_of_expired_workspaces_cannot_be_asked_for(store: DocStore, chat: Workspace, clock: Clock) -> None:
     clock.advance(HOUR + LATE)
     store.expire()
@@ -341,6 +368,18 @@ def test_what_an_expired_workspace_lent_is_not_covered_until_it_is_back(
     store.undelete("chat")
     assert alice.includes() == ["chat"]
     assert alice.search("key")[0].name == "note.txt"
+
+
+def test_a_handle_of_an_expired_workspace_says_so(
+    store: DocStore, alice: Workspace, chat: Workspace, clock: Clock
+) -> None:
+    chat.conversation("talk")
+    chat.include(alice)
+    clock.advance(HOUR + LATE)
+    assert expire_now(store) == (("chat",), ())
+    for call in (partial(chat.conversation, "talk"), partial(chat.exclude, alice)):
+        with pytest.raises(WorkspaceNotFound, match="expired"):
+            call()
 
 
 def test_what_was_said_in_an_expired_workspace_comes_back_with_it(

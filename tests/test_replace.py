@@ -111,6 +111,32 @@ def test_a_workspace_with_both_keeps_the_new_one_and_rollback_gives_the_old_one_
     assert state(store) == before
 
 
+def test_rollback_leaves_a_reference_that_was_made_anew(store: DocStore, alice: Workspace, bob: Workspace) -> None:
+    alice.add(OLD)
+    bob.add(OLD)
+    store.replace(A, NEW)
+    alice.remove(B)
+    alice.add(NEW, name="my own")
+    back = store.rollback(B)
+    assert (back.moved, back.stayed) == (("bob",), ())
+    assert [(each.hash, each.name) for each in alice.documents()] == [(B, "my own")]
+
+
+def test_there_and_back_and_there_again_is_rolled_back_one_at_a_time(
+    store: DocStore, alice: Workspace, bob: Workspace
+) -> None:
+    alice.add(OLD)
+    bob.add(OLD)
+    store.replace(A, NEW)
+    bob.pin(B)
+    store.replace(B, OLD)
+    store.replace(A, NEW)
+    bob.unpin(B)
+    moved = [store.rollback(hash).moved for hash in (B, A, B)]
+    assert moved == [("alice",), ("alice",), ("alice", "bob")]
+    assert [each.hash for each in alice.documents() + bob.documents()] == [A, A]
+
+
 def test_rollback_leaves_what_changed_since(store: DocStore, alice: Workspace, bob: Workspace) -> None:
     names = ["alice", "bob", "carol", "dave", "erin"]
     for name in names:

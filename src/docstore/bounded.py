@@ -44,7 +44,7 @@ class Bounded:
 
         most = quotas.amount("documents", documents), quotas.amount("logical_bytes", logical_bytes)
         share = quotas.thousandths("warn_at", warn_at, 1, 1000)
-        with self._parts.database.write() as db:
+        with self._parts.accesses.change(self._id) as db:
             refcount.require_workspace(db, self._id)
             quotas.limit_workspace(db, self._id, *most, share)
 

@@ -242,16 +242,17 @@ def open_conversation(parts: Parts, workspace: int, name: str) -> Conversation:
     """As `Workspace.conversation`."""
     name = check_name(name, "The conversation's name")
     with parts.database.read() as db:
+        refcount.require_workspace(db, workspace)
         id = find(db, workspace, name)
     if id is None and parts.readonly:
         raise ConversationNotFound(f"There is no conversation {name!r}, and a read-only store cannot create one.")
     if id is None:
-        with parts.database.write() as db:
+        with parts.accesses.change(workspace) as db:
             refcount.require_workspace(db, workspace)
-            insert = f"INSERT INTO conversations (workspace_id, name, created_at) VALUES (?, ?, {NOW})"
-            db.execute(f"{insert} ON CONFLICT DO NOTHING", (workspace, name))
             id = find(db, workspace, name)
-    assert id is not None
+            if id is None:  # not ON CONFLICT: SQLite gives ids out to rows that a conflict keeps out, too
+                insert = f"INSERT INTO conversations (workspace_id, name, created_at) VALUES (?, ?, {NOW}) RETURNING id"
+                ((id,),) = records(db, ("id",), insert, workspace, name)
     return Conversation(parts, workspace, id, name)
 
 

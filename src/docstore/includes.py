@@ -23,7 +23,12 @@ def grant(db: Database, workspace: int, included: int) -> None:
 
 
 def revoke(db: Database, workspace: int, included: int) -> bool:
-    """Ends a grant. False when there was none."""
+    """Ends a grant. False when there was none.
+
+    Raises:
+        WorkspaceNotFound: the one that it was given to was deleted.
+    """
+    refcount.require_workspace(db, workspace)
     cursor = db.execute("DELETE FROM includes WHERE workspace_id = ? AND included_id = ?", (workspace, included))
     return cursor.rowcount > 0
 

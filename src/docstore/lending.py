@@ -31,7 +31,7 @@ class Lending:
         included = self._other(other)
         if included == self._id:
             raise InvalidArgument(f"The workspace {self.name!r} cannot include itself: its searches cover it already")
-        with self._parts.database.write() as db:
+        with self._parts.accesses.change(self._id) as db:
             includes.grant(db, self._id, included)
 
     def exclude(self, other: Lending) -> None:
@@ -40,8 +40,9 @@ class Lending:
         Raises:
             WorkspaceNotFound: this workspace does not include it, or one of the two was deleted.
         """
-        with self._parts.database.write() as db:
-            if not includes.revoke(db, self._id, self._other(other)):
+        included = self._other(other)
+        with self._parts.accesses.change(self._id) as db:
+            if not includes.revoke(db, self._id, included):
                 raise WorkspaceNotFound(f"The workspace {self.name!r} does not include {other.name!r}. "
                                         "workspace.includes() lists what it does.")  # fmt: skip
 

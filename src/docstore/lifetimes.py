@@ -80,8 +80,9 @@ def gone(db: Database, workspace: int) -> WorkspaceNotFound:
 
 # -- expiring -----------------------------------------------------------------------------------------------------
 
-_DUE = """SELECT id FROM workspaces WHERE ttl IS NOT NULL AND expired_at IS NULL
-          AND expires_at <= iif(sliding, :merciful, :now) ORDER BY expires_at"""
+# The index is searched for what is over; whether there is mercy, a row says.
+_DUE = """SELECT id FROM workspaces WHERE ttl IS NOT NULL AND expired_at IS NULL AND expires_at <= :now
+          AND (NOT sliding OR expires_at <= :merciful) ORDER BY expires_at"""
 
 
 def expire(db: Database, mercy: timedelta, limit: int) -> list[tuple[int, str]]:

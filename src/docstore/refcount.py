@@ -134,7 +134,14 @@ def refer(
            VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING""",
         (workspace, document.id, *own),
     )
-    if not made.rowcount:
+    if made.rowcount:
+        # One that was dropped, and is made anew, is not what a replacement moved: no rollback takes it away.
+        db.execute(
+            """DELETE FROM moved WHERE workspace_id = ?
+               AND replacement_id IN (SELECT id FROM replacements WHERE new_hash = ?)""",
+            (workspace, document.hash),
+        )
+    else:
         _update(db, workspace, document, name, metadata)
         query = f"SELECT {_OWN} FROM refs WHERE workspace_id = ? AND document_id = ?"
         (own,) = records(db, _OWN_NAMES, query, workspace, document.id)

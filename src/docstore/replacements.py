@@ -52,7 +52,8 @@ class Rollback:
     moved: tuple[str, ...]
     """Names of the workspaces that reference the old one again."""
     stayed: tuple[str, ...]
-    """Names of those that the replacement had moved, and that have pinned or dropped the new one since."""
+    """Names of those that the replacement had moved, and that have pinned or dropped the new one since. Not of one that
+    has dropped it and made its own reference to it: that is no matter of the replacement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +154,14 @@ def move_back(db: Database, hash: str) -> Rollback:
                                f"file, replace {hash} by that file.")  # fmt: skip
     if new is None or new.doomed:
         raise DocumentNotFound(f"The store has no document {hash}.")
+    # Those who were moved one after the other, as after a pin, go back together; not those from before it was itself
+    # replaced, which is to be rolled back first.
     same = rows(
         db,
-        "SELECT id FROM replacements WHERE old_hash = ? AND new_hash = ? AND rolled_back_at = '' ORDER BY id DESC",
-        old.hash, hash,
+        """SELECT id FROM replacements WHERE old_hash = ?1 AND new_hash = ?2 AND rolled_back_at = '' AND id > (
+               SELECT coalesce(max(id), 0) FROM replacements WHERE old_hash = ?2 AND rolled_back_at = '' AND id < ?3)
+           ORDER BY id DESC""",
+        old.hash, hash, last["id"],
     )  # fmt: skip
     before = {name for each in same for name in _names(db, _MOVED, each["id"])}
     moved = {name for each in same for name in _undo(db, each["id"], old, new)}

@@ -136,7 +136,7 @@ def _groups(sources: Iterable[Source]) -> Iterator[list[Source]]:
 def _pinned(parts: Parts, id: int, members: Collection[str]) -> bool:
     """Keeps new versions out of the set, which is made of these documents. False when it lacks one by now, as one does
     that was deleted meanwhile, and may have been made again."""
-    with parts.database.write() as db:
+    with parts.accesses.change(id) as db:  # whoever asks for a set is about to use it
         if refcount.workspace_state(db, id) is None:
             return False
         replacements.pin_all(db, id)

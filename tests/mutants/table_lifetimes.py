@@ -13,8 +13,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "expired-without-mercy",
         "lifetimes.py",
-        "expires_at <= iif(sliding, :merciful, :now)",
-        "expires_at <= iif(sliding, :now, :now)",
+        "(NOT sliding OR expires_at <= :merciful)",
+        "(NOT sliding OR expires_at <= :now)",
         "who searched in another process within the last minute loses the workspace",
         (f"{_ACCESSES}::test_what_another_process_searched_a_minute_ago_stays",),
     ),

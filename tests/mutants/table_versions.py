@@ -68,6 +68,18 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_REPLACE}::test_rollback_leaves_what_changed_since",),
     ),
     Mutant(
+        "what-was-made-anew-goes-back", "refcount.py",
+        "    if made.rowcount:\n", "    if made.rowcount and False:\n",
+        "a rollback takes away a reference that its workspace made itself",
+        (f"{_REPLACE}::test_rollback_leaves_a_reference_that_was_made_anew",),
+    ),
+    Mutant(
+        "two-go-back-at-once", "replacements.py",
+        "rolled_back_at = '' AND id < ?3)", "rolled_back_at = '' AND id < ?3 AND 0)",
+        "after A to B, to A, and to B, one rollback undoes both, and the third cannot be made",
+        (f"{_REPLACE}::test_there_and_back_and_there_again_is_rolled_back_one_at_a_time",),
+    ),
+    Mutant(
         "moved-before-it-is-published", "ingest/target.py",
         "        moved, stayed = replacements.move(db, self._find(db), document)\n",
         "        moved, stayed = replacements.move(db, self._find(db), document)\n"
