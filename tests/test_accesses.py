@@ -5,18 +5,20 @@ from __future__ import annotations
 import io
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from docstore import DocStore, DocumentNotFound, Workspace, accesses
+from docstore import DocStore, DocumentNotFound, Workspace, accesses, lifetimes
 from docstore.database import CatalogDatabase, Database
 from docstore.testing import HashEmbedder
+from tests.children import child
 from tests.clock import DAY, HOUR, LATE, NOTE, Clock, expire_now
 from tests.folders import hash_of, query
 
@@ -93,17 +95,86 @@ def test_a_change_that_fails_is_no_access(store: DocStore, alice: Workspace, fol
 
 
 def test_a_search_does_not_wait_to_write_its_access(
-    folder: Path, store: DocStore, alice: Workspace, clock: Clock
+    folder: Path,
+    store: DocStore,
+    alice: Workspace,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    commits: list[object],
 ) -> None:
+    monkeypatch.setattr(accesses.Accesses, "_write_later", lambda *_: None)
     clock.advance(HOUR)
     with closing(sqlite3.connect(folder / "catalog.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
+        commits.clear()
         assert alice.search("key") == []
         assert written(folder) == [None]
         other.execute("ROLLBACK")
     assert alice.search("key") == []
-    assert written(folder) == [None], "not with every search"
+    assert (written(folder), len(commits)) == ([None], 1), "not with every search"
     store.close()
+    assert written(folder) != [None]
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_an_access_that_met_a_lock_is_written_soon(folder: Path, store: DocStore, clock: Clock) -> None:
+    """By no other access: there may be none for long, and another process takes the workspace away."""
+    chat = store.workspace("chat", ttl=2 * HOUR)
+    clock.advance(2 * HOUR)
+    with closing(sqlite3.connect(folder / "catalog.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        chat.search("key")
+        other.execute("ROLLBACK")
+    wait_for(lambda: written(folder) != [None])
+    clock.advance(HOUR)
+    with DocStore(folder, embedder=HashEmbedder()) as another:
+        assert expire_now(another) == ((), ())
+    wait_for(lambda: not any(each.name == "docstore accesses" for each in threading.enumerate()))
+
+
+def test_the_thread_ends_with_the_store(folder: Path, clock: Clock) -> None:
+    store = DocStore(folder, embedder=HashEmbedder())
+    alice = store.workspace("alice")
+    clock.advance(HOUR)
+    with closing(sqlite3.connect(folder / "catalog.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        alice.search("key")
+        store.close()
+        wait_for(lambda: not any(each.name == "docstore accesses" for each in threading.enumerate()))
+
+
+def test_a_fork_waits_for_the_thread_and_not_the_other_way_round(
+    folder: Path, store: DocStore, alice: Workspace, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child would inherit a connection that is in use."""
+    clock.advance(HOUR)
+    is_writing = threading.Event()
+    note = lifetimes.note
+
+    def slowly(db: Database, noted: dict[int, datetime]) -> None:
+        is_writing.set()
+        time.sleep(0.2)
+        note(db, noted)
+
+    with closing(sqlite3.connect(folder / "catalog.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        alice.search("key")
+        monkeypatch.setattr(lifetimes, "note", slowly)
+        other.execute("ROLLBACK")
+    assert is_writing.wait(20)
+    with child(lambda: store.workspaces() == ["alice"]):
+        assert written(folder) != [None]
+
+
+def test_a_clock_that_went_back_delays_no_access(folder: Path, store: DocStore, alice: Workspace, clock: Clock) -> None:
+    clock.advance(-DAY)
+    alice.search("key")
     assert written(folder) != [None]
 
 

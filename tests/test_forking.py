@@ -5,34 +5,16 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import faiss
 import pytest
 
+from tests.children import child
 from tests.packing import open_store
 
 NOTE = b"A note."
-
-
-@contextlib.contextmanager
-def child(run: Callable[[], bool]) -> Iterator[None]:
-    """Forks, runs something in the child while the block runs here, and expects it to return True within 10 s."""
-    pid = os.fork()
-    if pid == 0:  # pragma: no cover
-        code = 1
-        try:
-            signal.alarm(10)
-            code = 0 if run() else 2
-        finally:
-            os._exit(code)
-    try:
-        yield
-    finally:
-        assert os.waitpid(pid, 0)[1] == 0
 
 
 def open_catalogs() -> list[str]:

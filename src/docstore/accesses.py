@@ -1,11 +1,14 @@
 """Accesses: when each workspace was last used, kept in memory and written now and then, since a search must not write.
 
 A note of the same workspace is written at most once a minute, and when the store is closed. Where the catalog is locked
-it is not waited for: what is written is late then, which `expire` allows for. A crash loses what is not written.
+no search waits: a thread tries again until it is free. So what is written is late, which `expire` allows for. A crash
+loses what is not written.
 """
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -13,9 +16,11 @@ from datetime import datetime, timedelta
 from docstore import lifetimes, moments
 from docstore.database import CatalogDatabase, Database
 from docstore.errors import DocStoreError
+from docstore.forking import around_fork, in_child
 
 _EVERY = timedelta(minutes=1)
 _RETRY = timedelta(seconds=1)  # after the catalog was locked; every search would try otherwise
+_LATE_SECONDS = 0.05  # between two tries of the thread
 _PATIENCE_SECONDS = 1.0
 _SOME_DUE = 1000  # workspaces, before those are forgotten that nobody used lately
 
@@ -36,6 +41,22 @@ class Accesses:
         self._noted: dict[int, datetime] = {}
         self._due: dict[int, datetime] = {}  # when each workspace's next note is written at once
         self._most_due = _SOME_DUE
+        self._late: set[int] = set()  # whose note could not be written
+        self._begin_anew()
+        in_child(self._begin_anew)
+        around_fork(self._pause, self._resume)
+
+    def _begin_anew(self) -> None:
+        self._guard = threading.Lock()
+        self._trying = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._late.clear()  # the parent's thread writes them
+
+    def _pause(self) -> None:
+        self._trying.acquire()  # or the child would inherit a connection in use: see `pool`
+
+    def _resume(self) -> None:
+        self._trying.release()
 
     def note(self, *workspaces: int) -> None:
         """The workspaces are used now: one, and what it includes."""
@@ -47,6 +68,33 @@ class Accesses:
         if due := {each: now for each in noted if self._is_due(each, now)}:
             written = self._write(due, timeout=0)
             self._postpone(due, now, _EVERY if written else _RETRY)
+            if not written:
+                self._write_later(due)
+
+    def _write_later(self, noted: Iterable[int]) -> None:
+        """A thread, and not whoever comes next: perhaps nobody does for long. And those of other workspaces would take
+        longer for it."""
+        with self._guard:
+            self._late.update(noted)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_late, name="docstore accesses", daemon=True)
+                self._thread.start()
+
+    def _write_late(self) -> None:
+        end = time.monotonic() + MERCY.total_seconds()  # later it would be in vain
+        while True:
+            time.sleep(_LATE_SECONDS)
+            with self._guard:
+                # Others may have written some, or deleted the workspace.
+                late = {each: moment for each in self._late if (moment := self._noted.get(each)) is not None}
+                if not late or time.monotonic() > end:
+                    self._late.clear()
+                    self._thread = None
+                    return
+            with self._trying:
+                if self._write(late, timeout=0):
+                    with self._guard:
+                        self._late.difference_update(late)
 
     def _postpone(self, noted: Iterable[int], now: datetime, delay: timedelta) -> None:
         if len(self._due) > self._most_due:  # what is past says nothing
@@ -85,12 +133,17 @@ class Accesses:
 
     def _is_due(self, workspace: int, now: datetime) -> bool:
         due = self._due.get(workspace)
-        return due is None or due <= now
+        return due is None or not due - _EVERY <= now < due  # before that, the clock has gone back since
 
     def flush(self) -> None:
         """Writes what is noted, with some patience."""
         if noted := dict(self._noted):
             self._write(noted, _PATIENCE_SECONDS)
+
+    def close(self) -> None:
+        """Writes what is noted. What cannot be written now is lost."""
+        self.flush()
+        self._noted.clear()
 
     def _write(self, noted: dict[int, datetime], timeout: float) -> bool:
         # Whoever searches must not fail for a note.

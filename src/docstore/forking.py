@@ -25,7 +25,8 @@ _pauses: weakref.WeakKeyDictionary[object, tuple[str, str]] = weakref.WeakKeyDic
 
 def around_fork(pause: Callable[[], None], resume: Callable[[], None]) -> None:
     """Calls a bound method before every fork while its object lives, and another of the same object after it, in the
-    parent. One pair an object."""
+    parent. One pair an object. The objects that were registered last are paused first: what they wait for may need the
+    others."""
     assert isinstance(pause, MethodType) and isinstance(resume, MethodType) and pause.__self__ is resume.__self__
     _pauses[pause.__self__] = pause.__name__, resume.__name__
 
@@ -34,7 +35,7 @@ _paused: list[tuple[object, str]] = []  # held, so that none of them goes before
 
 
 def _pause_all() -> None:
-    for each, (pause, resume) in list(_pauses.items()):
+    for each, (pause, resume) in reversed(list(_pauses.items())):
         getattr(each, pause)()
         _paused.append((each, resume))
 

@@ -142,7 +142,7 @@ class DocStore(Maintained, Versioned):
     def close(self) -> None:
         """Closes files and stops worker processes. Later use raises StoreClosed. May be called twice."""
         self._parts.extractor.close()
-        self._parts.accesses.flush()
+        self._parts.accesses.close()
         self._parts.archive.close()
         self._parts.database.close()
 
