@@ -140,6 +140,64 @@ def test_a_folder_that_cannot_be_read_is_a_failure(folder: Path, monkeypatch: py
 # -- search -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
+def test_what_cannot_be_looked_at_stops_no_other(folder: Path) -> None:
+    (folder / "listed").mkdir()
+    (folder / "listed" / "a.txt").write_text(TAX)
+    (folder / "fox.txt").write_text(FOX)
+    (folder / "listed").chmod(0o444)
+    try:
+        run = Run("add", "alice", "fox.txt", "listed", "listed/a.txt", "n" * 300, "--json")
+    finally:
+        (folder / "listed").chmod(0o755)
+    assert run.code == ExitCode.INCOMPLETE
+    assert (len(run.json["added"]), len(run.json["failed"])) == (1, 3)
+
+
+def test_a_name_that_is_too_long_stops_no_other(folder: Path) -> None:
+    (folder / "fox.txt").write_text(FOX)
+    run = Run("add", "alice", "fox.txt", "n" * 300, "--json")
+    assert run.code == ExitCode.INCOMPLETE
+    assert (len(run.json["added"]), len(run.json["failed"])) == (1, 1)
+
+
+def test_a_current_folder_that_is_gone_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "gone").mkdir()
+    monkeypatch.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+    run = Run("add", "alice", sys.executable)
+    assert (run.code, run.err[:7]) == (ExitCode.STORE, "error: ")
+
+
+@pytest.mark.usefixtures("filled")
+def test_nobody_is_asked_where_standard_input_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InvalidArgument, match="Nobody can be asked"):
+        cli_output.confirmed("Delete it?", False)
+
+
+def test_help_that_cannot_be_written_is_an_error() -> None:
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([SCRIPT, "--help"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (run.returncode, run.stderr) == (
+        ExitCode.STORE,
+        "error: The help cannot be written to standard output: No space left on device.\n",
+    )
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_exit_code_stays_where_the_error_cannot_be_written() -> None:
+    with open("/dev/full", "w") as full:
+        assert subprocess.run([SCRIPT, "ls", "nobody"], stderr=full, check=False).returncode == ExitCode.NOT_FOUND
+
+
+def test_an_interrupt_before_the_command_begins_exits_130() -> None:
+    program = "import sys; sys.modules['docstore.cli'] = type('Slow', (), {'__getattr__': lambda *_: stop()})()\n"
+    program += "def stop():\n    raise KeyboardInterrupt\nfrom docstore.__main__ import main\nmain()"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (ExitCode.INTERRUPTED, "error: Interrupted.\n")
+
+
 @pytest.mark.usefixtures("filled")
 def test_search_prints_a_table_and_whole_texts_as_json() -> None:
     assert FOX in Run("search", "alice", "red fox").out

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from docstore import StorageError
+from docstore import DocStore, StorageError, Workspace
 from docstore.durable import storage_errors
 from docstore.reserve import RESERVE, SIZE, Reserve
 
@@ -48,3 +51,32 @@ def test_a_reserve_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not (tmp_path / RESERVE).exists()
+
+
+def test_where_opening_took_the_reserve_what_is_left_is_for_what_frees_space(
+    store: DocStore, alice: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hash = alice.add(b"A note.").hash
+    (folder / RESERVE).unlink()
+    real = os.statvfs
+
+    def nearly_full(path: Path) -> SimpleNamespace:
+        return SimpleNamespace(f_bavail=SIZE // real(path).f_frsize, f_frsize=real(path).f_frsize)
+
+    monkeypatch.setattr(os, "statvfs", nearly_full)
+    growing: list[Callable[[], object]] = [
+        lambda: alice.add(b"Another."),
+        lambda: alice.conversation("talk"),
+        lambda: store.workspace("bob"),
+        lambda: alice.link(hash, name="renamed"),
+    ]
+    for grow in growing:
+        with pytest.raises(StorageError, match=r"disk is full.*make room for 4,194,304 bytes"):
+            grow()
+    assert not (folder / RESERVE).exists()
+    monkeypatch.setattr(Reserve, "fill", lambda _: None)  # it would fail, on a disk that is full
+    alice.remove(hash)
+    assert store.collect().documents == 1
+    monkeypatch.undo()
+    alice.add(b"Another.")
+    assert (folder / RESERVE).stat().st_size == SIZE

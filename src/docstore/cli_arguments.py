@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import stat
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from docstore.documents import Document
+from docstore.durable import storage_errors
 from docstore.errors import DocumentNotFound, InvalidArgument, UnreadableDocument
 from docstore.reports import Failure
 
@@ -27,6 +30,7 @@ MINIMUM_PREFIX = 4
 
 _PREFIX = re.compile(rf"[0-9a-f]{{{MINIMUM_PREFIX},64}}")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # a link that leads nowhere is no document
 _LONGEST_DAYS = 36_500  # a time so long before now must still be a date
 
 
@@ -38,29 +42,38 @@ def path(word: str) -> Path:
 
 
 def files_under(paths: Sequence[Path], store: Path) -> tuple[list[Path], list[Failure]]:
-    """The files that paths stand for, folders walked, and the folders that could not be read.
+    """The files that paths stand for, folders walked, and what could not be looked at.
 
     The store's own folder is left out: where it is among the documents, as `data` in `.` is, its files are copies.
     """
     files: list[Path] = []
     failed: list[Failure] = []
-    own = store.resolve()
+    with storage_errors("finding the store's folder"):
+        own = os.path.realpath(store)
 
     def note(error: OSError) -> None:
-        detail = f"the folder cannot be read ({error.strerror}). Check its permissions."
+        detail = f"it cannot be looked at ({error.strerror}). Check its permissions."
         failed.append(Failure(str(error.filename), UnreadableDocument(str(error.filename), "missing", detail)))
 
+    def is_file(path: str) -> bool:
+        try:
+            return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116  (of a Path: some Pythons' `is_file` keeps errors)
+        except OSError as error:
+            if error.errno not in _NOTHING:
+                note(error)
+            return False
+
     for path in paths:
-        if not path.is_dir():
+        if not os.path.isdir(path):  # noqa: PTH112  (a Path's raises where it may not look; the library says why)
             files.append(path)
             continue
-        for folder, folders, names in os.walk(path.resolve(), onerror=note):
-            here = Path(folder)
-            if here == own:
+        for folder, folders, names in os.walk(os.path.realpath(path), onerror=note):
+            if folder == own:
                 folders.clear()
                 continue
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            files += [here / name for name in sorted(names) if not name.startswith(".") and (here / name).is_file()]
+            shown = [f"{folder}/{name}" for name in sorted(names) if not name.startswith(".")]
+            files += [Path(each) for each in shown if is_file(each)]
     return files, failed
 
 

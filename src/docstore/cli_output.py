@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -86,7 +86,8 @@ def errors_shown(as_json: bool) -> Iterator[None]:
 def show_error(as_json: bool, kind: str, message: str) -> None:
     """One error on standard error."""
     line = json.dumps({"error": kind, "message": message}) if as_json else f"error: {one_line(message)}"
-    typer.echo(line, err=True)
+    with suppress(OSError):  # where nobody can be told, the exit code says it still
+        typer.echo(line, err=True)
 
 
 def _show_warning(
@@ -149,7 +150,7 @@ def fields_of(report: DataclassInstance) -> dict[str, Any]:
 
 def confirmed(question: str, as_json: bool) -> bool:
     """Asks on a terminal, and ends the command unless the answer is yes."""
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():  # None: the caller closed it
         raise errors.InvalidArgument(
             "Nobody can be asked, since standard input is no terminal. Give --yes to delete it."
         )

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +66,7 @@ class CatalogDatabase:
         self._readonly = readonly
         self._timeout = timeout
         self._frugal = False
+        self._require_room: Callable[[], object] | None = None
         self._schema_version: int | None = None
         self._file: tuple[int, int] | None = None  # device and inode, once it is open
         self._pool = Pool(path.parent)
@@ -161,6 +162,8 @@ class CatalogDatabase:
         timeout = self._timeout if timeout is None else timeout
         if self._readonly:
             raise StoreReadOnly(f"{self.path.parent} was opened with readonly=True. Open it without to change it.")
+        if self._require_room is not None and not self._frugal:
+            self._require_room()
         if not self._writing.acquire(timeout=timeout):
             raise StoreLocked(f"A thread of this process has held {self.path} for {timeout:.0f} s. Try again.")
         try:
@@ -221,6 +224,11 @@ class CatalogDatabase:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
             time.sleep(_RETRY_SECONDS)
+
+    def grow_only_after(self, require_room: Callable[[], object]) -> None:
+        """From now on asks for room before every transaction that writes, but for what is done frugally. Not before:
+        opening a store must work on a full disk."""
+        self._require_room = require_room
 
     @property
     def is_frugal(self) -> bool:

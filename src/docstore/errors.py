@@ -48,6 +48,10 @@ class UnreadableDocument(DocStoreError):
         self.reason: UnreadableReason = reason
         self.detail = detail
 
+    def __reduce__(self) -> tuple[type[UnreadableDocument], tuple[str, UnreadableReason, str], dict[str, object]]:
+        # An exception is copied, and crosses from process to process, by calling its class with the message alone.
+        return type(self), (self.name, self.reason, self.detail), self.__dict__
+
 
 class EmbeddingError(DocStoreError):
     """The embedder failed, could not be loaded, or returned something other than its contract says."""

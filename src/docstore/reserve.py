@@ -22,6 +22,8 @@ RESERVE = "reserve"
 SIZE = 1 << 20
 """Bytes. Dooming or reaping a batch of documents writes some 100 pages of 4 KiB to SQLite's log."""
 
+_AMPLE = 4 * SIZE  # bytes that are free: with fewer, they may be what was lent to somebody else
+
 _T = TypeVar("_T")
 
 
@@ -51,6 +53,23 @@ class Reserve:
             return self._path.stat().st_size
         except OSError:
             return 0
+
+    def require(self) -> None:
+        """For what makes the store larger. It may use up the disk only while the reserve is whole: opening a store on a
+        full disk may have taken it, and then what is left is for what frees space.
+
+        Raises:
+            StorageError: that is so.
+        """
+        if self._readonly or self.size() == SIZE:
+            return
+        found = os.statvfs(self._path.parent)
+        free = found.f_bavail * found.f_frsize
+        if free < _AMPLE:
+            raise StorageError(f"The disk is full: of {self._path.parent} {free:,} bytes are free, which are kept for "
+                               "what frees space. Remove documents and collect, or make room for "
+                               f"{_AMPLE:,} bytes.")  # fmt: skip
+        self.fill()
 
     def lend(
         self, operation: Callable[[], _T], frugally: Callable[[], AbstractContextManager[object]] = nullcontext

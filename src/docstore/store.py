@@ -100,7 +100,8 @@ class DocStore(Maintained, Versioned):
         if limits is not None and not isinstance(limits, docstore.Limits):
             raise InvalidArgument(f"limits is a {type(limits).__name__}; it must be docstore.Limits")
         self._lifetime = Lifetime.of(default_ttl, default_sliding)
-        root = Path(folder).absolute()
+        with storage_errors("finding the store's folder"):  # there is none where the current one was deleted
+            root = Path(folder).absolute()
         if (length := len(os.fsencode(root))) > _LONGEST:
             raise InvalidArgument(f"The path of the folder has {length} bytes, and SQLite opens files below one of at "
                                   f"most {_LONGEST}. Choose a shorter one.")  # fmt: skip
@@ -111,6 +112,7 @@ class DocStore(Maintained, Versioned):
         reserve = Reserve(root, readonly=readonly)
         database = reserve.lend(lambda: CatalogDatabase(root / CATALOG, readonly=readonly, timeout=timeout))
         reserve.fill()
+        database.grow_only_after(reserve.require)
         memory = Memory(cache_bytes)
         archive = Archive(root, readonly=readonly, timeout=timeout)
         self._parts = Parts(

@@ -102,6 +102,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_VERIFY}::test_what_was_not_read_is_not_noted",),
     ),
     Mutant(
+        "leftovers-believed-at-once", "lifecycle/verify.py",
+        "                found &= look(db)", "                pass",
+        "what is being added is reported as left by a crash, and the next collection reads the whole store",
+        (f"{_VERIFY}::test_what_is_being_published_is_no_leftover",),
+    ),
+    Mutant(
         "leftovers-found-but-not-asked-for", "lifecycle/verify.py",
         "            claims.request_sweep(db)",
         "            pass",

@@ -178,8 +178,7 @@ def content_stores(parts: Parts) -> list[ContentStore]:
 def orphans(parts: Parts, db: Database, files: ContentStore, shard: str) -> list[Path]:
     """Files of one shard that are named like ours and have no row.
 
-    Lists first and asks the catalog after: asked first, a file published in between would look like an orphan. Under
-    the write lock neither could happen, but `verify` calls this without.
+    Only under the write lock are they all: without it, what somebody is publishing looks the same.
     """
     listed = [(hash, suffix, path) for hash, suffix, path in files.files(shard) if hash]
     return [path for hash, suffix, path in listed if not _has_row(parts, db, files, hash, suffix)]
