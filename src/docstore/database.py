@@ -162,14 +162,14 @@ class CatalogDatabase:
         timeout = self._timeout if timeout is None else timeout
         if self._readonly:
             raise StoreReadOnly(f"{self.path.parent} was opened with readonly=True. Open it without to change it.")
-        if self._require_room is not None and not self._frugal:
-            self._require_room()
         if not self._writing.acquire(timeout=timeout):
             raise StoreLocked(f"A thread of this process has held {self.path} for {timeout:.0f} s. Try again.")
         try:
             with self._connection() as connection:
                 self._patiently(connection, "BEGIN IMMEDIATE", timeout)
                 self._begun(connection, timeout, tampered)
+                if self._require_room is not None and not self._frugal:
+                    self._require_room()
                 yield connection
                 if grows:
                     connection.execute(f"PRAGMA wal_autocheckpoint = {_SHORT_LOG_PAGES}")
@@ -226,8 +226,8 @@ class CatalogDatabase:
             time.sleep(_RETRY_SECONDS)
 
     def grow_only_after(self, require_room: Callable[[], object]) -> None:
-        """From now on asks for room before every transaction that writes, but for what is done frugally. Not before:
-        opening a store must work on a full disk."""
+        """From now on asks for room in every transaction that writes, but for what is done frugally. Not before: stores
+        must open on a full disk too."""
         self._require_room = require_room
 
     @property

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
+from docstore.durable import storage_errors
 from docstore.errors import StorageError
 
 RESERVE = "reserve"
@@ -63,7 +64,8 @@ class Reserve:
         """
         if self._readonly or self.size() == SIZE:
             return
-        found = os.statvfs(self._path.parent)
+        with storage_errors("looking how full the disk is"):
+            found = os.statvfs(self._path.parent)
         free = found.f_bavail * found.f_frsize
         if free < _AMPLE:
             raise StorageError(f"The disk is full: of {self._path.parent} {free:,} bytes are free, which are kept for "
