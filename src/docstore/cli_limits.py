@@ -101,7 +101,8 @@ def _amount(option: str, text: str | None, old: int | None) -> int | None:
         return old if text is None else None
     found = re.fullmatch(r"([0-9]{1,15})([kMGT]B)?", text)
     if found is None:
-        raise InvalidArgument(f"{option} is {text!r}; write a whole number, with kB, MB, GB or TB for bytes, or none")
+        raise InvalidArgument(f"{option} is {text!r}; write a whole number of at most 15 digits, with kB, MB, GB or TB "
+                              "for bytes, or none")  # fmt: skip
     return int(found[1]) * _UNITS[found[2] or ""]
 
 

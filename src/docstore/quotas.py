@@ -248,10 +248,10 @@ def amount(name: str, value: Any) -> int | None:
     """A number of documents or bytes, from what a caller passed.
 
     Raises:
-        InvalidArgument: it is neither None nor a whole number that is not negative.
+        InvalidArgument: it is neither None nor such a number.
     """
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST):
-        raise InvalidArgument(f"{name} is {value!r}; it must be a whole number that is not negative, or None for no "
+        raise InvalidArgument(f"{name} is {value!r}; it must be a whole number from 0 to {_MOST:,}, or None for no "
                               "limit")  # fmt: skip
     return value
 
