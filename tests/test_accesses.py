@@ -138,6 +138,38 @@ def test_an_access_that_met_a_lock_is_written_soon(folder: Path, store: DocStore
     wait_for(lambda: not any(each.name == "docstore accesses" for each in threading.enumerate()))
 
 
+def test_a_search_does_not_fail_for_a_thread(
+    folder: Path, store: DocStore, alice: Workspace, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    clock.advance(HOUR)
+    with closing(sqlite3.connect(folder / "catalog.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", none_left)
+            alice.search("key")
+        clock.advance(timedelta(seconds=2))
+        alice.search("key")
+        other.execute("ROLLBACK")
+    wait_for(lambda: written(folder) != [None])
+
+
+def test_a_late_note_is_tried_for_as_long_as_it_is_not_in_vain(
+    folder: Path, store: DocStore, alice: Workspace, clock: Clock
+) -> None:
+    with closing(sqlite3.connect(folder / "catalog.db", isolation_level=None)) as other:
+        clock.advance(HOUR)
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(3):
+            alice.search("key")
+            clock.advance(LATE - timedelta(seconds=20))
+            time.sleep(0.2)  # the thread looks
+        other.execute("ROLLBACK")
+    wait_for(lambda: written(folder) != [None])
+
+
 def test_the_thread_ends_with_the_store(folder: Path, clock: Clock) -> None:
     store = DocStore(folder, embedder=HashEmbedder())
     alice = store.workspace("alice")

@@ -122,6 +122,22 @@ def test_rollback_leaves_a_reference_that_was_made_anew(store: DocStore, alice: 
     assert [(each.hash, each.name) for each in alice.documents()] == [(B, "my own")]
 
 
+def test_rollback_leaves_a_reference_that_another_replacement_made(
+    store: DocStore, alice: Workspace, bob: Workspace
+) -> None:
+    alice.add(OLD)
+    store.replace(A, NEW)
+    alice.remove(B)
+    alice.add(LATER, name="mine")
+    store.replace(C, NEW)
+    bob.add(OLD)
+    store.replace(A, NEW)
+    assert store.rollback(B).moved == ("bob",)
+    assert [(each.hash, each.name) for each in alice.documents()] == [(B, "mine")]
+    assert store.rollback(B).moved == ("alice",)
+    assert [(each.hash, each.name) for each in alice.documents()] == [(C, "mine")]
+
+
 def test_there_and_back_and_there_again_is_rolled_back_one_at_a_time(
     store: DocStore, alice: Workspace, bob: Workspace
 ) -> None:

@@ -75,8 +75,22 @@ def test_where_opening_took_the_reserve_what_is_left_is_for_what_frees_space(
             grow()
     assert not (folder / RESERVE).exists()
     monkeypatch.setattr(Reserve, "fill", lambda _: None)  # it would fail, on a disk that is full
+    reserve = Reserve(folder, readonly=False)
+    reserve.lend(lambda: reserve.lend(reserve.require))  # whoever is lent it is not asked, however it went meanwhile
+    with pytest.raises(StorageError, match="disk is full"):
+        reserve.require()
     alice.remove(hash)
     assert store.collect().documents == 1
     monkeypatch.undo()
     alice.add(b"Another.")
     assert (folder / RESERVE).stat().st_size == SIZE
+
+
+def test_frugality_lasts_until_the_last_that_wants_it(store: DocStore) -> None:
+    """Else a removal that ends lets a collection beside it grow the log."""
+    database = store._parts.database
+    with database.frugal():
+        with database.frugal():
+            pass
+        assert database.is_frugal
+    assert not database.is_frugal

@@ -77,18 +77,21 @@ class Accesses:
         with self._guard:
             self._late.update(noted)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._write_late, name="docstore accesses", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._write_late, name="docstore accesses", daemon=True)
+                with suppress(RuntimeError):  # there are as many as there may be: then the next search tries again
+                    thread.start()
+                    self._thread = thread
 
     def _write_late(self) -> None:
-        end = time.monotonic() + MERCY.total_seconds()  # later it would be in vain
         while True:
             time.sleep(_LATE_SECONDS)
+            oldest = moments.now() - MERCY  # those before it would be written in vain
             with self._guard:
                 # Others may have written some, or deleted the workspace.
-                late = {each: moment for each in self._late if (moment := self._noted.get(each)) is not None}
-                if not late or time.monotonic() > end:
-                    self._late.clear()
+                noted = {each: moment for each in self._late if (moment := self._noted.get(each)) is not None}
+                late = {each: moment for each, moment in noted.items() if moment > oldest}
+                self._late = set(late)
+                if not late:
                     self._thread = None
                     return
             with self._trying:

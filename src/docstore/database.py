@@ -65,7 +65,7 @@ class CatalogDatabase:
         self.path = path
         self._readonly = readonly
         self._timeout = timeout
-        self._frugal = False
+        self._frugal = 0  # operations that want it now
         self._require_room: Callable[[], object] | None = None
         self._schema_version: int | None = None
         self._file: tuple[int, int] | None = None  # device and inode, once it is open
@@ -86,6 +86,7 @@ class CatalogDatabase:
     def _make_lock(self) -> None:
         # SQLite lets waiters sleep and retry, which starves some. Threads of one process queue here instead.
         self._writing = threading.Lock()
+        self._counting = threading.Lock()
 
     def _create(self) -> None:
         if sqlite3.sqlite_version_info < _MINIMUM_SQLITE:
@@ -168,7 +169,7 @@ class CatalogDatabase:
             with self._connection() as connection:
                 self._patiently(connection, "BEGIN IMMEDIATE", timeout)
                 self._begun(connection, timeout, tampered)
-                if self._require_room is not None and not self._frugal:
+                if self._require_room is not None:
                     self._require_room()
                 yield connection
                 if grows:
@@ -226,14 +227,13 @@ class CatalogDatabase:
             time.sleep(_RETRY_SECONDS)
 
     def grow_only_after(self, require_room: Callable[[], object]) -> None:
-        """From now on asks for room in every transaction that writes, but for what is done frugally. Not before: stores
-        must open on a full disk too."""
+        """From now on asks for room in every transaction that writes. Not before: stores must open on a full disk."""
         self._require_room = require_room
 
     @property
     def is_frugal(self) -> bool:
         """Whether transactions must be small; see `frugal`."""
-        return self._frugal
+        return self._frugal > 0
 
     @contextlib.contextmanager
     def frugal(self) -> Iterator[None]:
@@ -243,11 +243,13 @@ class CatalogDatabase:
         """
         with contextlib.suppress(StorageError), self._connection() as connection:
             self._empty_log(connection)
-        self._frugal = True
+        with self._counting:
+            self._frugal += 1
         try:
             yield
         finally:
-            self._frugal = False
+            with self._counting:
+                self._frugal -= 1
 
     @contextlib.contextmanager
     def _waiting(self, connection: sqlite3.Connection) -> Iterator[None]:

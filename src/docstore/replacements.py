@@ -87,6 +87,16 @@ _DROP = """
     DELETE FROM refs WHERE document_id = :from
     AND workspace_id IN (SELECT workspace_id FROM moved WHERE replacement_id = :id AND had_new <= :had_new)"""
 
+# Whoever was on the new document before, by a replacement, and did not leave it by another, dropped it: what brings it
+# there now is not undone by going back on the first.
+_OUTDATE = """
+    DELETE FROM moved WHERE replacement_id < :id
+    AND workspace_id IN (SELECT workspace_id FROM moved WHERE replacement_id = :id AND had_new = 0)
+    AND EXISTS (SELECT 1 FROM replacements r WHERE r.id = moved.replacement_id AND r.new_hash = :hash)
+    AND NOT EXISTS (SELECT 1 FROM moved m JOIN replacements r ON r.id = m.replacement_id
+                    WHERE m.workspace_id = moved.workspace_id AND m.replacement_id > moved.replacement_id
+                    AND r.old_hash = :hash)"""
+
 _LINE = """
     WITH RECURSIVE line(hash) AS (
         VALUES (?) UNION SELECT new_hash FROM line JOIN replacements ON old_hash = line.hash
@@ -121,6 +131,7 @@ def move(db: Database, old: DocumentRow, new: DocumentRow) -> tuple[list[str], l
     with quotas.lifted(db):
         db.execute(_CARRY, ids)
         db.execute(_DROP, ids)
+    db.execute(_OUTDATE, ids | {"hash": new.hash})
     moved = _names(db, _MOVED, noted["id"])
     if not moved:
         # Whoever asks again, not knowing that it was done, must not see it twice in the history.

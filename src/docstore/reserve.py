@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -34,6 +35,7 @@ class Reserve:
     def __init__(self, folder: Path, *, readonly: bool) -> None:
         self._path = folder / RESERVE
         self._readonly = readonly
+        self._lent = threading.local()
 
     def fill(self) -> None:
         """Makes the file, unless it is there or the disk has no room for it: then the next opening tries again."""
@@ -62,7 +64,7 @@ class Reserve:
         Raises:
             StorageError: that is so.
         """
-        if self._readonly or self.size() == SIZE:
+        if self._readonly or self.size() == SIZE or getattr(self._lent, "is_mine", False):
             return
         with storage_errors("looking how full the disk is"):
             found = os.statvfs(self._path.parent)
@@ -76,12 +78,19 @@ class Reserve:
     def lend(
         self, operation: Callable[[], _T], frugally: Callable[[], AbstractContextManager[object]] = nullcontext
     ) -> _T:
-        """Runs what frees space; where the disk is full, again with the reserve's space free.
+        """Runs what frees space, in this thread; where the disk is full, again with the reserve's space free.
 
         Args:
             frugally: a context in which SQLite's log is emptied after every transaction, so that the reserve need
                 only be as large as one.
         """
+        before, self._lent.is_mine = getattr(self._lent, "is_mine", False), True
+        try:
+            return self._lend(operation, frugally)
+        finally:
+            self._lent.is_mine = before
+
+    def _lend(self, operation: Callable[[], _T], frugally: Callable[[], AbstractContextManager[object]]) -> _T:
         self.fill()
         if self._readonly or self.size() == SIZE:
             try:

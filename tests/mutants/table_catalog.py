@@ -302,15 +302,15 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "log-kept-on-a-full-disk", "database.py",
         "        with contextlib.suppress(StorageError), self._connection() as connection:\n"
-        "            self._empty_log(connection)\n        self._frugal = True\n",
-        "        self._frugal = True\n",
+        "            self._empty_log(connection)\n        with self._counting:\n            self._frugal += 1\n",
+        "            pass\n        with self._counting:\n            self._frugal += 1\n",
         "the log that has grown keeps the room that deleting needs",
         _FULL,
     ),
     Mutant(
         "frugal-for-ever", "database.py",
-        "            self._frugal = False\n\n    @contextlib",
-        "            pass\n\n    @contextlib",
+        "                self._frugal -= 1\n",
+        "                pass\n",
         "every commit waits for a checkpoint",
         _FULL,
     ),

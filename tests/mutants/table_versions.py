@@ -74,6 +74,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_REPLACE}::test_rollback_leaves_a_reference_that_was_made_anew",),
     ),
     Mutant(
+        "what-another-moved-goes-back", "replacements.py",
+        '    db.execute(_OUTDATE, ids | {"hash": new.hash})\n', "",
+        "a rollback gives a workspace a document that it had dropped long before",
+        (f"{_REPLACE}::test_rollback_leaves_a_reference_that_another_replacement_made",),
+    ),
+    Mutant(
         "two-go-back-at-once", "replacements.py",
         "rolled_back_at = '' AND id < ?3)", "rolled_back_at = '' AND id < ?3 AND 0)",
         "after A to B, to A, and to B, one rollback undoes both, and the third cannot be made",
