@@ -303,7 +303,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "log-kept-on-a-full-disk", "database.py",
         "        with contextlib.suppress(StorageError), self._connection() as connection:\n"
         "            self._empty_log(connection)\n        with self._counting:\n            self._frugal += 1\n",
-        "            pass\n        with self._counting:\n            self._frugal += 1\n",
+        "        with self._counting:\n            self._frugal += 1\n",
         "the log that has grown keeps the room that deleting needs",
         _FULL,
     ),
