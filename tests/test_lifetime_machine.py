@@ -104,6 +104,7 @@ class Lifetimes(RuleBasedStateMachine):
         model, handle = self._open(name)
         model.max_documents, model.max_bytes = documents, None if size is None else size * 50
         handle.limit(documents=documents, logical_bytes=model.max_bytes)
+        self._use(model)
 
     @rule(more=st.none() | st.integers(0, 3000))
     def limit_store(self, more: int | None) -> None:
