@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+_STORE, _INTERRUPTED = 5, 130  # as in `cli_output.ExitCode`, whose import may be what is interrupted
+
 
 def main() -> None:
     """Runs one command, and leaves with its exit code."""
-    # As numbers: importing their names may be what is interrupted, or what standard output stands in the way of.
     try:
         from docstore.cli import app
 
-        app()
+        try:
+            app()
+        except OSError as error:  # commands catch all of theirs: what remains is help that cannot be written
+            _leave(f"The help cannot be written to standard output: {error.strerror}.", _STORE)
     except KeyboardInterrupt:
-        _leave("Interrupted.", 130)
-    except OSError as error:  # of commands all are caught: what remains is help that cannot be written
-        _leave(f"The help cannot be written to standard output: {error.strerror}.", 5)
+        _leave("Interrupted.", _INTERRUPTED)
 
 
 def _leave(message: str, code: int) -> None:

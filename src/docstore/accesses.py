@@ -88,8 +88,7 @@ class Accesses:
             oldest = moments.now() - MERCY  # those before it would be written in vain
             with self._guard:
                 # Others may have written some, or deleted the workspace.
-                noted = {each: moment for each in self._late if (moment := self._noted.get(each)) is not None}
-                late = {each: moment for each, moment in noted.items() if moment > oldest}
+                late = {each: moment for each in self._late if (moment := self._noted.get(each, oldest)) > oldest}
                 self._late = set(late)
                 if not late:
                     self._thread = None

@@ -1,0 +1,95 @@
+"""The installed program: what it prints and returns where its output, or its input, is not what it hopes for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from docstore import cli_output
+from docstore.cli_output import ExitCode
+from docstore.errors import InvalidArgument
+from tests.test_cli import SCRIPT, filled, folder
+
+__all__ = ["filled", "folder"]
+
+
+def script(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([SCRIPT, *words], stderr=subprocess.PIPE, text=True, check=False, timeout=60, **more)
+
+
+def test_the_installed_script(filled: dict[str, str]) -> None:
+    shown = script("--help", stdout=subprocess.PIPE)
+    assert shown.returncode == 0 and "collect" in shown.stdout
+    missing = script("-s", "nowhere", "stats", stdout=subprocess.PIPE)
+    assert (missing.returncode, missing.stdout) == (5, "") and missing.stderr.startswith("error: nowhere is no store.")
+    assert script("ls", "nobody", stdout=subprocess.PIPE).returncode == 3
+    assert script("bogus", stdout=subprocess.PIPE).returncode == 2
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("words", [["ls"], ["ls", "--json"]], ids=" ".join)
+def test_a_closed_pipe_is_quiet(words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = script(*words, stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (ExitCode.CLOSED_PIPE, "")
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("words", [["ls"], ["ls", "--json"], ["stats"]], ids=" ".join)
+def test_a_full_disk_behind_standard_output_is_one_line(words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = script(*words, stdout=full)
+    assert done.returncode == ExitCode.STORE
+    assert "The result cannot be written to standard output: No space left on device." in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_closed_standard_output_is_nobody_who_reads() -> None:
+    done = subprocess.run(["sh", "-c", f"{SCRIPT} ls >&-"], stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_that_cannot_be_written_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = script("--help", stdout=full)
+    assert done.returncode == ExitCode.STORE
+    assert done.stderr == "error: The help cannot be written to standard output: No space left on device.\n"
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_exit_code_stays_where_the_error_cannot_be_written() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([SCRIPT, "ls", "nobody"], stderr=full, check=False, timeout=60)
+    assert done.returncode == ExitCode.NOT_FOUND
+
+
+@pytest.mark.usefixtures("filled")
+def test_nobody_is_asked_where_standard_input_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InvalidArgument, match="Nobody can be asked"):
+        cli_output.confirmed("Delete it?", False)
+
+
+INTERRUPTED = """
+import sys
+
+class Slow:
+    def __getattr__(self, name):
+        raise KeyboardInterrupt
+
+sys.modules["docstore.cli"] = Slow()
+from docstore.__main__ import main
+main()
+"""
+
+
+def test_an_interrupt_before_the_command_begins_exits_130() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "error: Interrupted.\n")
