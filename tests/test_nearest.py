@@ -229,6 +229,35 @@ def test_two_stages_pass_over_what_is_gone_or_came_later(monkeypatch: pytest.Mon
     assert found == one_by_one(before, queries, 10, alive)
 
 
+@pytest.mark.parametrize("place", ["anywhere", "first", "last"])
+def test_the_best_estimates_are_found_wherever_they_lie(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sketches, "_AT_ONCE", 320)
+    monkeypatch.setattr(sketches, "_FEWER", 3)
+    vectors, query = clustered(10_000), clustered(10_001)[10_000:]
+    if place != "anywhere":
+        order = np.argsort(vectors @ query[0])
+        vectors = vectors[order if place == "last" else order[::-1]]
+    snapshot = sketched(segment_of(vectors).snapshot())
+    pieces, rotated = snapshot.sketcher.pieces(snapshot.codes), sketches.rotate(query)
+    assert pieces is not None and len(pieces) > 2
+    every = sorted(zip(*(np.concatenate(each).tolist() for each in zip(*(p.best(rotated, 10_000) for p in pieces)))))
+    asked: list[int] = []
+    best = sketches.Piece.best
+
+    def counted(piece: sketches.Piece, rotated: Vectors, count: int) -> Any:
+        asked.append(count)
+        return best(piece, rotated, count)
+
+    monkeypatch.setattr(sketches.Piece, "best", counted)
+    for count in (5, 100, 1000):
+        asked.clear()
+        found = nearest._best_estimates(pieces, rotated, count)
+        assert sorted(zip(*(each.tolist() for each in found))) == every[-count:]
+        if place == "anywhere":
+            assert len(asked) == len(pieces), "no piece is scanned twice"
+            assert count < 100 or sum(asked) < 2 * count, "and of a small one few are asked for"
+
+
 @pytest.mark.parametrize("rows", [100_000, 1_000_000, 10**8])
 def test_candidates_grow_with_rows_and_k(rows: int) -> None:
     assert nearest.candidates_for(rows, 10) == max(rows // 350, 400)

@@ -40,6 +40,7 @@ _NEAR = 64  # nearest of rounded rows that are scored: some 10 may be among the 
 _DEVIATIONS = 4  # between the k-th score and the best estimate not looked at: what is missed is then 1 in 30,000
 _DOUBLINGS = 3  # of candidates, when they were too few: where it would take more, all are scanned in less time
 _MOST_CANDIDATES = 16  # one of so many rows, likewise
+_SPREAD = 4  # standard deviations of how many of them lie in a part of the rows
 
 
 def candidates_for(rows: int, k: int) -> int:
@@ -327,13 +328,34 @@ def _estimated_best(
 ) -> tuple[Rows, float, float]:
     """Selected rows by their estimated scores; the worst estimate among all that were looked at; and how much worse it
     is than that of half as many."""
-    found = [piece.best(rotated, count) for piece in pieces]
-    estimates, rows = np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found])
-    if len(estimates) > count:
-        best = np.argpartition(estimates, -count)[-count:]
-        estimates, rows = estimates[best], rows[best]
+    estimates, rows = _best_estimates(pieces, rotated, count)
     middle = len(estimates) // 2
     worst, half = np.partition(estimates, (0, middle))[[0, middle]].tolist()
     rows = rows[rows < len(snapshot.codes)]  # the segment may have grown since
     rows = np.concatenate([rows, np.arange(covered(pieces), len(snapshot.codes))])  # and the last have no sketches
     return (rows if selection is None else rows[selection.has(rows)]), worst, half - worst
+
+
+def _best_estimates(pieces: tuple[Piece, ...], rotated: Vectors, count: int) -> Best:
+    """The best estimates of all pieces, and their rows, in any order."""
+    largest = pieces[0]
+    best = largest.best(rotated, count)
+    for piece in pieces[1:]:
+        # At first as many as there are if what is near lies anywhere, and some to spare: FAISS keeps as many as it is
+        # asked for in order while it scans, which for all of them takes longer than to scan a small piece.
+        expected = count * (piece.last - piece.first) // (largest.last - largest.first) + 1
+        asked = min(expected + _SPREAD * math.isqrt(expected), count)
+        some = piece.best(rotated, asked)
+        together = _best_of_both(best, some, count)
+        if asked < count and some[0][-1] >= together[0].min():  # then what comes next there may be too
+            together = _best_of_both(best, piece.best(rotated, count), count)
+        best = together
+    return best
+
+
+def _best_of_both(one: Best, other: Best, count: int) -> Best:
+    estimates, rows = np.concatenate([one[0], other[0]]), np.concatenate([one[1], other[1]])
+    if len(estimates) <= count:
+        return estimates, rows
+    best = np.argpartition(estimates, -count)[-count:]
+    return estimates[best], rows[best]

@@ -99,6 +99,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_NEAREST}::test_a_product_gives_the_rows_and_scores_of_single_queries",),
     ),
     Mutant(
+        "what-is-near-and-lies-together-is-cut-short", "nearest.py",
+        "        if asked < count and some[0][-1] >= together[0].min():", "        if False:",
+        "a large workspace does not find what came last, where much of that is near",
+        (f"{_NEAREST}::test_the_best_estimates_are_found_wherever_they_lie",),
+    ),
+    Mutant(
         "gone-and-found-by-two-stages", "nearest.py",
         "    return (rows if selection is None else rows[selection.has(rows)]), worst",
         "    return rows, worst",
