@@ -37,9 +37,8 @@ class Admission:
         self._workspace = 0
         self._own: WorkspaceQuota | None = None
         self._store: StoreQuota | None = None
-        # Of what is being worked on, by hash.
-        self._ahead: dict[str, _Weight] = {}
-        self._embedded: dict[str, _Weight] = {}  # those of them that are embedded, or will be next
+        self._ahead = _Begun({})  # what is being worked on
+        self._embedded = _Begun({})  # of that, what is embedded, or will be next
         self.has_waiting = False
         """Whether any that was asked for since this was last set had to wait until others are published, or fail."""
         self._crossed: list[str] = []  # in the transaction that is open
@@ -58,11 +57,9 @@ class Admission:
         self._workspace = workspace
         self._crossed = []
         self._own, self._store = quotas.of_adder(db, workspace, self._parts.folder)
-        self._ahead, self._embedded = {}, {}
-        if self._is_limited:
-            begun = [item for item in items if item.held and item.outcome is None]
-            self._ahead = {item.hash: _weight(item) for item in begun}
-            self._embedded = {item.hash: _weight(item) for item in begun if item.subindex is not None}
+        begun = [item for item in items if item.held and item.outcome is None] if self._is_limited else []
+        self._ahead = _Begun({item.hash: _weight(item) for item in begun})
+        self._embedded = _Begun({item.hash: _weight(item) for item in begun if item.subindex is not None})
 
     @property
     def _is_limited(self) -> bool:
@@ -86,15 +83,15 @@ class Admission:
         new = self._new_bytes(known, item, stored) + vectors
         return self._verdict(db, item, _Weight(weight.logical, new, _unwritten(item) + vectors), self._embedded)
 
-    def _verdict(self, db: Database, item: Incoming, weight: _Weight, ahead: dict[str, _Weight]) -> Verdict:
+    def _verdict(self, db: Database, item: Incoming, weight: _Weight, ahead: _Begun) -> Verdict:
         item.outcome = self._refusal(db, item, weight)
         if item.outcome is not None:
             return Verdict.REFUSED
-        together = _Weight._make(map(sum, zip(weight, *ahead.values())))
-        if item.hash not in ahead and self._refusal(db, item, together, len(ahead)):
-            self.has_waiting = True
-            return Verdict.WAIT
-        ahead.setdefault(item.hash, weight)
+        if item.hash not in ahead:
+            if self._refusal(db, item, ahead.total.plus(weight), len(ahead)):
+                self.has_waiting = True
+                return Verdict.WAIT
+            ahead.begin(item.hash, weight)
         return Verdict.GO
 
     def reference(self, db: Database, item: Incoming, size: int) -> QuotaExceeded | None:
@@ -105,8 +102,8 @@ class Admission:
         if refusal is None:
             before, self._own = self._own, self._own.plus(1, size)
             self._crossed += self._own.crossed(before, refcount.workspace_name(db, self._workspace))
-            self._ahead.pop(item.hash, None)
-            self._embedded.pop(item.hash, None)
+            self._ahead.end(item.hash)
+            self._embedded.end(item.hash)
         return refusal
 
     def publication(
@@ -172,6 +169,31 @@ class _Weight(NamedTuple):
     """Of the store, once it is published."""
     unwritten: int
     """Of that, what is not on the disk yet."""
+
+    def plus(self, other: _Weight, times: int = 1) -> _Weight:
+        return _Weight._make(a + times * b for a, b in zip(self, other))
+
+
+class _Begun:
+    """Documents by hash, and what they come to: kept, since each of a group asks for it."""
+
+    def __init__(self, weights: dict[str, _Weight]) -> None:
+        self._weights = weights
+        self.total = _Weight(*(sum(each) for each in zip(*weights.values()))) if weights else _Weight(0, 0, 0)
+
+    def __contains__(self, hash: str) -> bool:
+        return hash in self._weights
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def begin(self, hash: str, weight: _Weight) -> None:
+        self._weights[hash] = weight
+        self.total = self.total.plus(weight)
+
+    def end(self, hash: str) -> None:
+        if (weight := self._weights.pop(hash, None)) is not None:
+            self.total = self.total.plus(weight, -1)
 
 
 def _weight(item: Incoming) -> _Weight:
