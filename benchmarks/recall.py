@@ -30,7 +30,7 @@ from docstore.ingest.embed import SentenceTransformerEmbedder
 from docstore.ingest.extraction import Unreadable
 from docstore.ingest.extractor import Extractor
 from docstore.ingest.limits import Limits
-from docstore.segments import Addition, Segment, Snapshot
+from docstore.segments import Addition, Entry, Segment, Snapshot
 from docstore.vectors import SPAN, empty_index
 
 _RESULTS = Path(__file__).parent / "results"
@@ -70,7 +70,7 @@ def snapshot_of(vectors: Vectors) -> Snapshot:
     codes = empty_index(vectors.shape[1], "float16").sa_encode(vectors)
     segment = Segment(0, vectors.shape[1], "float16", len(codes))
     spans = np.zeros(len(codes), SPAN)
-    segment.append(Addition(("document", "text"), len(codes), lambda: codes, spans, False))
+    segment.append(Addition([Entry(("document", "text"), len(codes), spans, False)], lambda: [codes]))
     snapshot = segment.snapshot()
     while snapshot.sketcher.pieces(snapshot.codes) is None:
         pass

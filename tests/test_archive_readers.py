@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 from docstore import IntegrityError, StoreLocked, covered, found, subindexes, texts, views
 from docstore import archive as archive_module
 from docstore.archive import ARCHIVE, Archive
-from docstore.segments import Addition, Codes, Segment
+from docstore.segments import Addition, Codes, Entry, Segment
 from docstore.vectors import SPAN, SPANS_SUFFIX
 from tests.folders import packed, problems
 from tests.packing import MANY, Killed, change, notes, open_store
@@ -171,16 +172,16 @@ def test_who_looks_waits_for_nobody_who_looks_too(filled: Path) -> None:
         archive, segment = store._parts.archive, Segment(0, 1, "float32", 8)
         began, looked = threading.Event(), threading.Event()
 
-        def look() -> Codes:
+        def look() -> list[Codes]:
             began.set()
             assert looked.wait(3)
             time.sleep(0.3)  # the commit waits by now
             archive.size("documents/00/x")
-            return np.zeros((1, 4), np.uint8)
+            return [np.zeros((1, 4), np.uint8)]
 
         def second() -> None:
             with archive.reading():
-                segment.append(Addition(("second", ""), 1, look, np.zeros(1, SPAN), False))
+                segment.append(Addition([Entry(("second", ""), 1, np.zeros(1, SPAN), False)], look))
 
         def commit() -> None:
             assert looked.wait(3)
@@ -192,7 +193,8 @@ def test_who_looks_waits_for_nobody_who_looks_too(filled: Path) -> None:
             archive.size("documents/00/x")
             assert began.wait(3)
             looked.set()
-            segment.append(Addition(("first", ""), 1, lambda: np.zeros((1, 4), np.uint8), np.zeros(1, SPAN), False))
+            first = Entry(("first", ""), 1, np.zeros(1, SPAN), False)
+            segment.append(Addition([first], lambda: [np.zeros((1, 4), np.uint8)]))
             time.sleep(0.5)
         for each in running:
             each.result()
@@ -276,21 +278,28 @@ def test_no_more_codes_are_in_memory_together_than_so_many_bytes(filled: Path, m
             assert [len(names) for names in asked if names[0].endswith(".faiss")] == expected
 
 
-def test_of_indexes_that_are_read_together_some_may_not_be_asked_for(
-    filled: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # As when another thread has appended the first of them meanwhile.
+def test_of_documents_that_are_appended_together_some_may_be_there(filled: Path) -> None:
+    # As when another thread has appended them meanwhile.
     with open_store(filled) as store:
         parts, alice = store._parts, store.workspace("alice")
         with parts.database.read() as db:
             rows, _ = covered.all_rows(db, covered.owners_of(db, alice._id), parts.pipeline.fingerprint)
-        every = [read() for read in subindexes.codes_of(parts, rows)]
-        assert len({codes.tobytes() for codes in every}) == MANY
-        monkeypatch.setattr(subindexes, "_INDEXES_TOGETHER", 2)
-        for asked in ((2, 3), (1, MANY - 1), (0, 2, 4)):
-            ahead = subindexes._Ahead(parts, rows)
-            assert all(np.array_equal(ahead.codes(number), every[number]) for number in asked)
-            assert len(ahead._read) <= 1, "what was not asked for is dropped"
+        (every,) = subindexes.additions_of(parts, rows)
+        codes = {entry.key: each for entry, each in zip(every.entries, every.codes(), strict=True)}
+        assert len({each.tobytes() for each in codes.values()}) == MANY
+        for before in ((), (0,), (1, 3), (MANY - 1,), range(MANY)):
+            segment = Segment(0, parts.pipeline.dimension, parts.pipeline.codec, 1)
+            for number in before:
+                one = rows[number].document, rows[number].text
+                segment.append(Addition([every.entries[number]], partial(list, [codes[one]])))
+            segment.append(every)
+            snapshot = segment.snapshot()
+            assert sorted(snapshot.keys) == sorted(codes)
+            for key, expected in codes.items():
+                found = snapshot.addition(key)
+                assert found is not None
+                assert np.array_equal(found.codes()[0], expected)
+                assert found.entries[0] in every.entries
 
 
 def test_of_documents_of_one_text_the_index_is_read_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -252,7 +252,7 @@ def test_an_unknown_document_is_an_error_wherever_others_are(small: DocStore, te
 def test_a_document_that_was_stored_with_two_texts_is_found_with_the_one_it_has() -> None:
     vectors = np.eye(32, dtype=np.float32)
     segment = segment_named({"a": vectors[:2]}, "float16")
-    segment.append(rows_of("b", vectors[2:4])._replace(key=("b", "old text")))
+    segment.append(rows_of("b", vectors[2:4], text="old text"))
 
     def view_with(text: str) -> View:
         return View(((1, 1),), (Part.of(segment, {("a", "text"): "a", ("b", text): "b"}),), 32, "float16")

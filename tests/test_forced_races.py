@@ -325,7 +325,7 @@ def test_a_document_added_while_a_view_is_built_is_found_by_the_next_search(
     alice: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice.add(b"red fox")
-    done = first(monkeypatch, subindexes._Ahead, "_read_from", lambda: alice.add(b"red bird"))
+    done = first(monkeypatch, subindexes, "_codes", lambda: alice.add(b"red bird"))
     alice.search("red")
     assert done
     assert {hit.text for hit in alice.search("red")} == {"red fox", "red bird"}

@@ -53,18 +53,18 @@ def test_what_is_collected_while_it_is_read_is_not_missed(
 ) -> None:
     going = alice.add(b"red fox", name="fox").hash
     alice.add(b"red dog", name="dog")
-    real = subindexes._Ahead._read_from
+    real = subindexes._codes
     calls = 0
 
-    def collects_first(ahead: Any, number: int) -> None:
+    def collects_first(*arguments: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 1:
             alice.remove(going)
             store.collect()
-        real(ahead, number)
+        return real(*arguments)
 
-    monkeypatch.setattr(subindexes._Ahead, "_read_from", collects_first)
+    monkeypatch.setattr(subindexes, "_codes", collects_first)
     assert names(alice.search("red")) == {"dog"}
     assert calls > 1
 

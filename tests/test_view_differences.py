@@ -278,7 +278,8 @@ def test_what_base_and_tail_both_have_comes_back_once() -> None:
     old = View(((1, 1),), parts, 32, "float16", coverage=Coverage((), ids))
     step = Step.of(old, np.array([99]), {("x", "text"): (99, "x")}, (), {})
     assert step is not None
-    (best,) = step.build(((1, 2),), [], 32, "float16").nearest(np.eye(32, dtype=np.float32)[:1], 100, None, None)
+    view = step.build(((1, 2),), lambda _: [], 32, "float16")
+    (best,) = view.nearest(np.eye(32, dtype=np.float32)[:1], 100, None, None)
     assert sorted(document for _, (document, _), *_ in best) == sorted("abcdefghijklmnopxyzw")
 
 

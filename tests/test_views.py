@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docstore import DocStore, rounded, search, sketches, subindexes
+from docstore.covered import CoveredRow
 from docstore.filtered import Chosen
 from docstore.memory import Memory
+from docstore.parts import Parts
 from docstore.segments import Segment
 from docstore.testing import HashEmbedder
 from docstore.views import Part, View
@@ -328,13 +330,13 @@ def test_threads_that_begin_at_once_read_a_document_once(
 
     monkeypatch.setattr(search, "_look", look_with_the_others)
     read: list[str] = []
-    codes = subindexes._Ahead.codes
+    codes = subindexes._codes
 
-    def read_codes(ahead: Any, number: int) -> Any:
-        read.append(ahead._references[number].text)
-        return codes(ahead, number)
+    def read_codes(parts: Parts, references: list[CoveredRow]) -> Any:
+        read.extend(each.text for each in references)
+        return codes(parts, references)
 
-    monkeypatch.setattr(subindexes._Ahead, "codes", read_codes)
+    monkeypatch.setattr(subindexes, "_codes", read_codes)
     with _store(folder) as store, ThreadPoolExecutor(len(names)) as pool:
         found = list(pool.map(lambda name: store.workspace(name).search("text", k=30), names))
         assert len(read) == len(set(read)) == 30

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from docstore.segments import Addition, Key, Segment, Snapshot
+from docstore.segments import Addition, Additions, Key, Segment, Snapshot
 from docstore.selections import Rows
 from docstore.vectors import Codec
 from docstore.views import COVERED, Called, Coverage, Part, Versions, View
@@ -78,9 +78,9 @@ class Step(NamedTuple):
         """How many the view will cover."""
         return self.base.documents + len(self.lacking) + (0 if self.tail is None else self.tail.documents)
 
-    def build(self, versions: Versions, additions: Sequence[Addition], dimension: int, codec: Codec) -> View:
-        """The view, with what was lacking, in its order."""
-        lent, own = additions[: len(self.lent)], additions[len(self.lent) :]
+    def build(self, versions: Versions, additions_of: Additions, dimension: int, codec: Codec) -> View:
+        """The view, with what was lacking."""
+        lent, own = additions_of(list(self.lent)), additions_of(list(self.called))
         halves = [_extended(self.base, lent, self.lent)]
         if self.tail is not None:
             halves.append(_extended(self.tail, own, self.called))

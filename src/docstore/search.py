@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar
@@ -338,8 +338,8 @@ def _require_vectors(read: Iterable[CoveredRow], documents: int) -> None:
 def _view(parts: Parts, workspace: int, moment: _Moment) -> View:
     view = moment.old
     if moment.plan is not None:
-        additions = list(_additions(parts, moment, moment.plan.lacking))
         dimension, codec = parts.pipeline.dimension, parts.pipeline.codec
+        additions = partial(_additions, parts, moment)
         with parts.archive.reading():
             if isinstance(moment.plan, Step):
                 view = moment.plan.build(moment.versions, additions, dimension, codec)
@@ -356,14 +356,13 @@ def _view(parts: Parts, workspace: int, moment: _Moment) -> View:
     return view
 
 
-def _additions(parts: Parts, moment: _Moment, keys: list[Key]) -> Iterator[Addition]:
-    codes = iter(subindexes.codes_of(parts, [moment.unread[key] for key in keys if key in moment.unread]))
+def _additions(parts: Parts, moment: _Moment, keys: Sequence[Key]) -> list[Addition]:
+    """What appends some documents: those that are to be read, and those that the old view has."""
+    unread = [moment.unread[key] for key in keys if key in moment.unread]
+    additions = subindexes.additions_of(parts, unread)
     for key in keys:
-        reference = moment.unread.get(key)
-        if reference is not None:
-            spans, is_paged = subindexes.spans_file(reference), reference.pages is not None
-            yield Addition(key, reference.chunks or 0, next(codes), spans, is_paged)
-        else:
+        if key not in moment.unread:
             addition = moment.old.addition(key) if moment.old is not None else None
             assert addition is not None
-            yield addition
+            additions.append(addition)
+    return additions

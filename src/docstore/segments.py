@@ -7,9 +7,9 @@ that gains a document costs that document, and workspaces that hold the same doc
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import accumulate, count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,17 +45,32 @@ class SpansFile(NamedTuple):
     chunks: int
 
 
-class Addition(NamedTuple):
-    """A document's rows, whose codes are read when they are appended."""
+class Entry(NamedTuple):
+    """A document, as a segment has it beside its codes."""
 
     key: Key
     rows: int
-    codes: Callable[[], Codes]
-    """Shape (rows, bytes a code)."""
     spans: Spans | SpansFile
     """Shape (rows,)."""
     paged: bool
     """Whether the document is of a type that has pages."""
+
+
+class Addition(NamedTuple):
+    """Some documents' rows, whose codes are read together when they are appended."""
+
+    entries: Sequence[Entry]
+    codes: Callable[[], Sequence[Codes]]
+    """Of each, shape (rows, bytes a code)."""
+
+    @property
+    def rows(self) -> int:
+        """Of all of them."""
+        return sum(entry.rows for entry in self.entries)
+
+
+Additions = Callable[[Sequence[Key]], Sequence[Addition]]
+"""Gives the rows of some documents."""
 
 
 @dataclass(slots=True, eq=False, repr=False)  # what else it could have is compiled when this is imported
@@ -103,7 +118,7 @@ class Snapshot:
             return None
         first, last = self.bounds[position : position + 2].tolist()
         codes = self.codes[first:last]
-        return Addition(key, len(codes), lambda: codes, self.spans[position], self.paged[position])
+        return Addition([Entry(key, len(codes), self.spans[position], self.paged[position])], lambda: [codes])
 
     def selection(self, positions: npt.NDArray[np.int64]) -> Selection:
         """The rows of some documents, whose positions are ascending, each once."""
@@ -173,29 +188,40 @@ class Segment:
         return self._used + rows <= len(self._codes) or len(self._buffer) <= _COPIED
 
     def append(self, addition: Addition) -> None:
-        """Appends a document's rows, unless it has them. Raises what reading them does."""
-        if self.has(addition.key):
+        """Appends documents' rows, but of those that it has. Raises what reading them does."""
+        if not self.lacking(entry.key for entry in addition.entries):
             return
-        codes = addition.codes()  # not under the guard: reading may have to wait, and for who waits for the guard
+        read = addition.codes()  # not under the guard: reading may have to wait, and for who waits for the guard
         with self._guard:
-            if addition.key in self._positions:
+            added = [
+                (entry, codes)
+                for entry, codes in zip(addition.entries, read, strict=True)
+                if entry.key not in self._positions
+            ]
+            if not added:
                 return
-            last = self._used + len(codes)
-            if last > len(self._codes):
-                self._grow(last)
-            self._codes[self._used : last] = codes
-            # The key last: whoever finds it finds its rows.
-            self._used = last
-            self._bounds.append(last)
-            self._paged.append(addition.paged)
-            self._spans.append(addition.spans)
-            self._keys.append(addition.key)
-            position = len(self._keys) - 1
-            if (earlier := self._latest.get(addition.key[0])) is not None:
-                self._earlier[position] = earlier
-            self._latest[addition.key[0]] = position
-            self._positions[addition.key] = position
+            entries, parts = zip(*added)
+            bounds = list(accumulate(map(len, parts), initial=self._used))
+            if bounds[-1] > len(self._codes):
+                self._grow(bounds[-1])
+            np.concatenate(parts, out=self._codes[self._used : bounds[-1]])
+            self._used = bounds[-1]
+            self._bounds += bounds[1:]
+            self._note(entries)
             self._snapshot = None
+
+    def _note(self, entries: Sequence[Entry]) -> None:
+        keys, _, spans, paged = zip(*entries)
+        first = len(self._keys)
+        self._paged += paged
+        self._spans += spans
+        self._keys += keys
+        for position, (document, _) in enumerate(keys, first):
+            if (earlier := self._latest.get(document)) is not None:
+                self._earlier[position] = earlier
+            self._latest[document] = position
+        # The keys last: whoever finds one finds its rows.
+        self._positions.update(zip(keys, range(first, len(self._keys))))
 
     def snapshot(self) -> Snapshot:
         """All rows of now."""

@@ -6,15 +6,14 @@ are read several in one statement of the archive: of small ones the statement ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import islice
 
 from docstore.cas import Checked
 from docstore.covered import CoveredRow
 from docstore.errors import IntegrityError
 from docstore.parts import Parts
-from docstore.segments import Codes, Spans, SpansFile
+from docstore.segments import Addition, Codes, Entry, Spans, SpansFile
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX, decode_index, decode_spans
 
 _CODES_TOGETHER = 5 << 16  # bytes of indexes in one statement: they stay in the processor's cache until they are copied
@@ -42,45 +41,44 @@ def read_spans(parts: Parts, wanted: list[SpansFile]) -> list[Spans]:
     return read
 
 
-def codes_of(parts: Parts, references: Sequence[CoveredRow]) -> list[Callable[[], Codes]]:
-    """What reads each reference's codes when it is called; to be called in this order, each once. They have vectors.
+def additions_of(parts: Parts, references: Sequence[CoveredRow]) -> list[Addition]:
+    """What appends the rows of some references to a segment. They have vectors.
 
-    Raises, when called:
+    Raises, when it is appended:
         FileNotFoundError: there is no such index.
         IntegrityError: it is damaged.
     """
-    ahead = _Ahead(parts, references)
-    return [partial(ahead.codes, number) for number in range(len(references))]
+    return [Addition(list(map(_entry, some)), partial(_codes, parts, some)) for some in _together(references)]
 
 
-class _Ahead:
-    """Indexes that are read some at a time, when the first of them is asked for."""
+def _entry(reference: CoveredRow) -> Entry:
+    spans = spans_file(reference)
+    return Entry((reference.document, reference.text), spans.chunks, spans, reference.pages is not None)
 
-    def __init__(self, parts: Parts, references: Sequence[CoveredRow]) -> None:
-        self._parts = parts
-        self._references = references
-        self._read: dict[int, bytes] = {}
 
-    def codes(self, number: int) -> Codes:
-        if number not in self._read:
-            self._read_from(number)
-        reference, pipeline = self._references[number], self._parts.pipeline
-        codes = decode_index(self._read.pop(number), pipeline.dimension, pipeline.codec)
-        _require_count(reference.text, "vectors", len(codes), reference.chunks)
-        return codes
+def _together(references: Sequence[CoveredRow]) -> Iterator[Sequence[CoveredRow]]:
+    first = size = 0
+    for number, each in enumerate(references):
+        assert each.index_size is not None
+        size += each.index_size
+        if number > first and (size > _CODES_TOGETHER or number - first == _INDEXES_TOGETHER):
+            yield references[first:number]
+            first, size = number, each.index_size
+    if references:
+        yield references[first:]
 
-    def _read_from(self, number: int) -> None:
-        wanted: list[Checked] = []
-        size = 0
-        for each in islice(self._references, number, number + _INDEXES_TOGETHER):
-            assert each.index_hash is not None and each.index_size is not None
-            size += each.index_size
-            if wanted and size > _CODES_TOGETHER:
-                break
-            wanted.append((each.text, each.index_hash, each.index_size))
-        files = self._parts.embeddings(self._parts.pipeline.fingerprint)
-        # In place of what is left of those before: another thread was ahead with it.
-        self._read = dict(enumerate(files.read_all_checked(INDEX_SUFFIX, wanted), number))
+
+def _codes(parts: Parts, references: Sequence[CoveredRow]) -> list[Codes]:
+    pipeline = parts.pipeline
+    wanted: list[Checked] = []
+    for each in references:
+        assert each.index_hash is not None and each.index_size is not None
+        wanted.append((each.text, each.index_hash, each.index_size))
+    read = parts.embeddings(pipeline.fingerprint).read_all_checked(INDEX_SUFFIX, wanted)
+    every = [decode_index(data, pipeline.dimension, pipeline.codec) for data in read]
+    for each, codes in zip(references, every, strict=True):
+        _require_count(each.text, "vectors", len(codes), each.chunks)
+    return every
 
 
 def _require_count(text: str, what: str, count: int, expected: int | None) -> None:

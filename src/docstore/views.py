@@ -22,7 +22,7 @@ from docstore.filtered import Before, Chosen, Filtered
 from docstore.forking import in_child
 from docstore.memory import Memory
 from docstore.nearest import Best, nearest
-from docstore.segments import Addition, Key, Segment, Snapshot
+from docstore.segments import Addition, Additions, Key, Segment, Snapshot
 from docstore.selections import Rows, Selection
 from docstore.vectors import Codec, Vectors, decode
 
@@ -340,12 +340,11 @@ class Views:
                 return segment
         return None
 
-    def build(
-        self, plan: Plan, versions: Versions, additions: Sequence[Addition], dimension: int, codec: Codec
-    ) -> View:
+    def build(self, plan: Plan, versions: Versions, additions_of: Additions, dimension: int, codec: Codec) -> View:
         """The view that a plan leads to, with what was lacking."""
         segments = [segment for segment in (plan.base, plan.tail) if segment is not None]
-        if additions:
+        if plan.lacking:
+            additions = additions_of(plan.lacking)
             if plan.tail is None:
                 segments.append(Segment(plan.scope, dimension, codec, sum(each.rows for each in additions)))
             for addition in additions:

@@ -138,7 +138,7 @@ LINES: dict[str, tuple[Line, ...]] = {
     ),
     "search: look": (Line("search.py", "_look", "owners = covered.owners_of(db, workspace)"),),
     "search: read a file": (
-        Line("subindexes.py", "_Ahead._read_from", "files.read_all_checked(INDEX_SUFFIX, wanted)"),
+        Line("subindexes.py", "_codes", "read_all_checked(INDEX_SUFFIX, wanted)"),
         Line("passages.py", "_blocks", "with files.open_all(lacking, texts.SUFFIX) as opened:"),
     ),
     "search: answer": (Line("search.py", "_with_view", "return use("),),
