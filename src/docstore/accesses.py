@@ -114,14 +114,14 @@ class Accesses:
         self._due.pop(workspace, None)
 
     @contextmanager
-    def change(self, workspace: int, *, grows: bool = False) -> Iterator[Database]:
+    def change(self, workspace: int) -> Iterator[Database]:
         """A write transaction for a change of the workspace, which is an access too: where its note is due, it is
         written in the same commit.
 
         Args:
             workspace: 0 where no workspace is changed by its own users: nobody's access is noted.
         """
-        with self._database.write(grows=grows) as db:
+        with self._database.write() as db:
             now = moments.now()
             is_due = workspace != 0 and self._is_due(workspace, now)
             if is_due:

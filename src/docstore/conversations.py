@@ -125,7 +125,7 @@ class Conversation:
         if sources:
             sources = _located(self._parts, self._workspace, sources)
         stored = messages.encode_sources(sources)
-        with self._parts.accesses.change(self._workspace, grows=True) as db:
+        with self._parts.accesses.change(self._workspace) as db:
             self._require(db)
             number = messages.last_number(db, self._id) + 1
             now = spelled(moments.now())

@@ -25,6 +25,7 @@ from docstore.errors import (
     StoreVersionError,
 )
 from docstore.forking import in_child
+from docstore.ownfiles import protect
 from docstore.pool import Pool
 from docstore.refusals import sqlite_errors
 
@@ -43,7 +44,8 @@ Database = sqlite3.Connection
 _RETRY_SECONDS = 0.002
 _VACUUM_PAGES = 1000  # 4 MB a transaction
 _LOG_PAGES = 1000  # SQLite's own default: 4 MB
-_SHORT_LOG_PAGES = 128  # half of the reserve
+_PAGE = 4096  # bytes
+_MOST_UNMOVED = 1 << 18  # bytes, a quarter of the reserve: most transactions write less than another half
 
 _COLUMNS = tuple(map(itemgetter, range(32)))
 _PRAGMAS = (
@@ -54,6 +56,7 @@ _PRAGMAS = (
     # Nothing of a deleted row stays in a page that is used; what is free, a collection gives back. ON would also write
     # every page that a deletion frees, on a full disk too.
     "secure_delete = FAST",
+    "temp_store = MEMORY",  # there may be no folder to write to but the store's, and none is to hold documents' rows
     "trusted_schema = OFF",  # a catalog that was tampered with cannot make us call functions
 )
 
@@ -66,13 +69,14 @@ class CatalogDatabase:
         self._readonly = readonly
         self._timeout = timeout
         self._frugal = 0  # operations that want it now
-        self._require_room: Callable[[], object] | None = None
+        self._require_room: Callable[[int], object] | None = None
         self._schema_version: int | None = None
         self._file: tuple[int, int] | None = None  # device and inode, once it is open
         self._pool = Pool(path.parent)
         self._frozen = _freeze(path, timeout) if readonly else None
         self._make_lock()
         in_child(self._make_lock)
+        protect(self)
         try:
             if not readonly:
                 self._create()
@@ -85,7 +89,7 @@ class CatalogDatabase:
 
     def _make_lock(self) -> None:
         # SQLite lets waiters sleep and retry, which starves some. Threads of one process queue here instead.
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()  # not that anybody takes it twice: see `write`
         self._counting = threading.Lock()
 
     def _create(self) -> None:
@@ -148,7 +152,7 @@ class CatalogDatabase:
                     connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
-    def write(self, *, tampered: bool = False, grows: bool = False, timeout: float | None = None) -> Iterator[Database]:
+    def write(self, *, tampered: bool = False, timeout: float | None = None) -> Iterator[Database]:
         """The catalog's write lock, and a transaction that is durable when the block has ended.
 
         `BEGIN IMMEDIATE`: the lock is taken before the first look, so what is checked inside stays true until the
@@ -156,32 +160,50 @@ class CatalogDatabase:
 
         Args:
             tampered: as for `read`.
-            grows: the catalog becomes larger by what is written. The log is then moved into it early: on a full disk
-                the reserve must have room for what is not, or nothing can be deleted.
             timeout: seconds to wait for the lock, if not as long as the store's.
         """
         timeout = self._timeout if timeout is None else timeout
         if self._readonly:
             raise StoreReadOnly(f"{self.path.parent} was opened with readonly=True. Open it without to change it.")
-        if not self._writing.acquire(timeout=timeout):
-            raise StoreLocked(f"A thread of this process has held {self.path} for {timeout:.0f} s. Try again.")
         try:
+            if not self._writing.acquire(timeout=timeout):
+                raise StoreLocked(f"A thread of this process has held {self.path} for {timeout:.0f} s. Try again.")
             with self._connection() as connection:
                 self._patiently(connection, "BEGIN IMMEDIATE", timeout)
                 self._begun(connection, timeout, tampered)
                 if self._require_room is not None:
-                    self._require_room()
+                    self._require_room(0)
                 yield connection
-                if grows:
-                    connection.execute(f"PRAGMA wal_autocheckpoint = {_SHORT_LOG_PAGES}")
+                is_early = self._is_early(connection)
+                if is_early:
+                    connection.execute("PRAGMA wal_autocheckpoint = 1")
                 connection.execute("COMMIT")
-                if grows:
+                if is_early:
                     connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
                 if self._frugal:
                     with contextlib.suppress(sqlite3.Error):  # it is committed, and must not seem to have failed
                         self._empty_log(connection)
         finally:
-            self._writing.release()
+            # An interrupt, Ctrl-C for example, may have come between the lock and its answer. So who holds it says the
+            # lock, and that in the call that lets go: between two calls another may come.
+            try:  # noqa: SIM105
+                self._writing.release()
+            except RuntimeError:  # somebody else, or nobody
+                pass
+
+    def _is_early(self, connection: sqlite3.Connection) -> bool:
+        """Whether the log is to be moved into the file early: on a full disk the reserve must have room for what the
+        file grows by then, or nothing can be deleted any more."""
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        try:
+            unmoved = pages * _PAGE - os.stat(self.path).st_size  # noqa: PTH116  (see `_file_now`)
+        except OSError:
+            return False  # for a look that fails no change may fail
+        if unmoved <= _MOST_UNMOVED:
+            return False
+        if self._require_room is not None:
+            self._require_room(unmoved)
+        return True
 
     def _file_now(self) -> tuple[int, int] | None:
         """Which file is there. None: there is none."""
@@ -226,8 +248,9 @@ class CatalogDatabase:
                     raise
             time.sleep(_RETRY_SECONDS)
 
-    def grow_only_after(self, require_room: Callable[[], object]) -> None:
-        """From now on asks for room in every transaction that writes. Not before: stores must open on a full disk."""
+    def grow_only_after(self, require_room: Callable[[int], object]) -> None:
+        """From now on asks for room in every transaction that writes, at its start, and at its end for the bytes that
+        the file is to grow by. Not before: stores must open on a full disk."""
         self._require_room = require_room
 
     @property

@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import random
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -25,6 +27,8 @@ SIZE = 1 << 20
 """Bytes. Dooming or reaping a batch of documents writes some 100 pages of 4 KiB to SQLite's log."""
 
 _AMPLE = 4 * SIZE  # bytes that are free: with fewer, they may be what was lent to somebody else
+
+_WAITS = (0.05, 0.1, 0.2, 0.4)  # seconds at most, before each further try
 
 _T = TypeVar("_T")
 
@@ -57,22 +61,29 @@ class Reserve:
         except OSError:
             return 0
 
-    def require(self) -> None:
+    def require(self, growth: int) -> None:
         """For what makes the store larger. It may use up the disk only while the reserve is whole: opening a store on a
         full disk may have taken it, and then what is left is for what frees space.
 
+        Args:
+            growth: bytes that the catalog grows by, once its log is moved into it. Much must find room at once: the
+                reserve might be too small for it.
+
         Raises:
-            StorageError: that is so.
+            StorageError: there is too little room.
         """
-        if self._readonly or self.size() == SIZE or getattr(self._lent, "is_mine", False):
+        is_whole = self.size() == SIZE
+        if self._readonly or (is_whole and growth <= SIZE // 2) or getattr(self._lent, "is_mine", False):
             return
+        needed = 2 * growth if is_whole else max(2 * growth, _AMPLE)  # the log has the same pages until then
         with storage_errors("looking how full the disk is"):
             found = os.statvfs(self._path.parent)
         free = found.f_bavail * found.f_frsize
-        if free < _AMPLE:
-            raise StorageError(f"The disk is full: of {self._path.parent} {free:,} bytes are free, which are kept for "
-                               "what frees space. Remove documents and collect, or make room for "
-                               f"{_AMPLE:,} bytes.")  # fmt: skip
+        if free < needed:
+            raise StorageError(
+                f"The disk is full: of {self._path.parent} {free:,} bytes are free, which are kept for "
+                f"what frees space. Remove documents and collect, or free space: {needed:,} bytes."
+            )
         self.fill()
 
     def lend(
@@ -102,8 +113,18 @@ class Reserve:
                 self._path.unlink()
         # Where there is no room for the reserve, what is left of it must last for many such operations.
         try:
-            with frugally():
-                return operation()
+            for wait in (*_WAITS, 0.0):
+                try:
+                    with frugally():
+                        return operation()
+                except StorageError as error:
+                    # Another process may have made the reserve anew, or has what it gave: it will not for long.
+                    if not wait or not _is_full(error):
+                        raise
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
+                time.sleep(wait * random.random())
+            raise AssertionError("the last wait is none")
         finally:
             self.fill()
 

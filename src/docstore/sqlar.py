@@ -18,6 +18,7 @@ ADVICE = "Run `docstore repair`, which saves what can still be read."
 PRAGMAS_OF_READERS = (
     "trusted_schema = OFF",  # an archive that was tampered with cannot make us call functions
     "cell_size_check = ON",
+    "temp_store = MEMORY",  # as in the catalog
     "cache_size = -768",  # KiB: pieces are read once, and stream through it; 2 MB are memory to ask for, and leave L2
 )
 """What a connection is told that never writes."""

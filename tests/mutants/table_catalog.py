@@ -78,16 +78,10 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "threads-do-not-queue", "database.py",
-        "        if not self._writing.acquire(timeout=timeout):",
-        "        if not self._writing.acquire(blocking=False) and False:",
+        "            if not self._writing.acquire(timeout=timeout):",
+        "            if not self._writing.acquire(blocking=False) and False:",
         "threads of one process starve each other",
         (f"{_CATALOG_LOCKS}::test_threads_of_one_store_queue_before_sqlite",),
-        (
-            (
-                "        finally:\n            self._writing.release()",
-                "        finally:\n            pass",
-            ),
-        ),
     ),
     Mutant(
         "failed-connections-are-reused", "pool.py",
@@ -291,6 +285,18 @@ MUTANTS: tuple[Mutant, ...] = (
         "    # The dead owner may have renamed",
         "two take one claim",
         (f"{_DURABILITY}::test_checks_share_a_transaction_with_what_rests_on_them",),
+    ),
+    Mutant(
+        "bulk-additions-stay-in-the-log", "database.py",
+        "        if unmoved <= _MOST_UNMOVED:\n", "        if unmoved >= 0:\n",
+        "a disk that an addition has filled lets nothing be deleted",
+        ("tests/test_reserve.py::test_the_reserve_has_room_for_what_the_log_makes_the_catalog_grow_by",),
+    ),
+    Mutant(
+        "reserve-lent-once", "reserve.py",
+        "                    if not wait or not _is_full(error):", "                    if True:",
+        "of processes that free space on a full disk one fails, because another was done",
+        ("tests/test_reserve.py::test_where_somebody_else_took_what_was_lent_it_is_tried_again",),
     ),
     Mutant(
         "log-grows-on-a-full-disk", "database.py",
