@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import faiss
@@ -68,11 +69,12 @@ def test_a_child_forked_while_locks_are_held_can_use_the_store(folder: Path) -> 
         frozen = reader._parts.database._frozen
         assert frozen is not None
         database = store._parts.database
-        for lock in (database._writing, store._parts.memory._guard, frozen._guard):
-            with lock:
-                pid = child(lambda: bool(store.workspace("bob").name and alice.search("note") and reader.workspaces()))
-                with pid:
+        with ThreadPoolExecutor(1) as another:  # thread: it would not wait for its own
+            for lock in (database._writing, store._parts.memory._guard, frozen._guard):
+                assert another.submit(lock.acquire).result()
+                with child(lambda: bool(store.workspace("bob").name and alice.search("note") and reader.workspaces())):
                     pass
+                another.submit(lock.release).result()
 
 
 def test_a_child_works_where_its_parent_had_several_threads_of_faiss(folder: Path) -> None:

@@ -26,6 +26,7 @@ from docstore import sqlar
 from docstore.durable import storage_errors, sync_directory
 from docstore.errors import IntegrityError
 from docstore.forking import in_child
+from docstore.ownfiles import protect
 from docstore.pool import Pool
 from docstore.refusals import sqlite_errors
 
@@ -84,6 +85,7 @@ class Archive:
         self.deleted_bytes = 0
         """Of pieces, in the transaction so far."""
         in_child(self._leave_parent)
+        protect(self)
 
     def _leave_parent(self) -> None:
         if self._writer is not None:
@@ -269,8 +271,9 @@ class Archive:
             yield
             self.commit()
         finally:
-            self._waiting.clear()
-            writer, self._writer, self._owner = self._writer, None, None
+            # At once: between calls an interrupt may come, Ctrl-C for example, and a transaction that nobody ends any
+            # more would lock everybody out.
+            writer, self._writer, self._owner, self._waiting = self._writer, None, None, []
             if writer is not None:
                 writer.close()
 
@@ -311,18 +314,14 @@ class Archive:
         """After this returns, every change survives a power cut. The rows may be committed."""
         with self._errors():
             self._put_waiting()
-        writer, self._writer = self._writer, None
-        if writer is None:
-            return
-        with self._errors():
-            try:
-                # To commit, all readers are waited for, and one that was stopped for ever: not for nothing, as where
-                # what was to be deleted is a file.
-                is_changed = self._is_new or writer.total_changes != self._changes
-                writer.execute("COMMIT" if is_changed else "ROLLBACK")
-            except BaseException:
-                writer.close()
-                raise
+            writer = self._writer
+            if writer is None:
+                return
+            # To commit, all readers are waited for, and one that was stopped for ever: not for nothing, as where what
+            # was to be deleted is a file.
+            is_changed = self._is_new or writer.total_changes != self._changes
+            writer.execute("COMMIT" if is_changed else "ROLLBACK")
+        self._writer = None  # until then `writing` closes it
         if self._is_new:
             with storage_errors("making the archive"):
                 sync_directory(self.path.parent)

@@ -8,6 +8,7 @@ import os
 import weakref
 from collections.abc import Callable
 from types import MethodType
+from typing import TypeVar
 
 # Names of methods by their objects. One assignment registers: a list would have to be pruned, and of two threads that
 # prune and append at once, one would lose the other's.
@@ -31,11 +32,20 @@ def around_fork(pause: Callable[[], None], resume: Callable[[], None]) -> None:
     _pauses[pause.__self__] = pause.__name__, resume.__name__
 
 
+_T = TypeVar("_T")
+
+
+def _registered(registry: weakref.WeakKeyDictionary[object, _T]) -> list[tuple[object, _T]]:
+    # The references are copied in one step: to go through the dictionary fails when another thread registers something.
+    living = [each for reference in registry.keyrefs() if (each := reference()) is not None]
+    return [(each, registry[each]) for each in living]
+
+
 _paused: list[tuple[object, str]] = []  # held, so that none of them goes before it is resumed
 
 
 def _pause_all() -> None:
-    for each, (pause, resume) in reversed(list(_pauses.items())):
+    for each, (pause, resume) in reversed(_registered(_pauses)):
         getattr(each, pause)()
         _paused.append((each, resume))
 
@@ -48,7 +58,7 @@ def _resume_all() -> None:
 
 def _reset_all() -> None:
     _paused.clear()
-    for each, name in list(_resets.items()):
+    for each, name in _registered(_resets):
         getattr(each, name)()
 
 

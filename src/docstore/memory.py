@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from docstore.forking import in_child
@@ -37,6 +38,7 @@ class Memory:
         self._used = 0
         self._values: OrderedDict[Hashable, Weighed] = OrderedDict()
         self._shares: dict[int, _Share] = {}
+        self._is_counted = True
         self._make_lock()
         in_child(self._make_lock)
 
@@ -62,7 +64,7 @@ class Memory:
     def put(self, key: Hashable, value: Weighed) -> bool:
         """Keeps a value in place of any other under this key. Returns whether it was small enough."""
         parts: tuple[Weighed, ...] = getattr(value, "shared", ())
-        with self._guard:
+        with self._changing():
             self._forget(key)
             if value.nbytes + sum(part.nbytes for part in parts) > self.budget:
                 return False  # not put and taken out again: all others would have gone before it
@@ -76,8 +78,25 @@ class Memory:
 
     def drop(self, key: Hashable) -> None:
         """Forgets a value that will not be asked for again."""
-        with self._guard:
+        with self._changing():
             self._forget(key)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One change. What is counted may be wrong after one that an interrupt cut short, Ctrl-C for example: the next
+        counts anew."""
+        with self._guard:
+            if not self._is_counted:
+                self._count()
+            self._is_counted = False
+            yield
+            self._is_counted = True
+
+    def _count(self) -> None:
+        self._shares, self._used = {}, sum(value.nbytes for value in self._values.values())
+        for value in self._values.values():
+            for part in getattr(value, "shared", ()):
+                self._hold(part)
 
     def _forget(self, key: Hashable) -> None:
         if (value := self._values.pop(key, None)) is None:

@@ -41,7 +41,7 @@ class Pool:
         around_fork(self._pause, self._resume)
 
     def _make_lock(self) -> None:
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # a signal's handler may close the store: in the thread that holds it
 
     def _pause(self) -> None:
         # Held until the fork is over: no other thread may give a connection back between this and the fork.

@@ -139,7 +139,9 @@ class Segment:
         """No other segment of the process has or had it."""
         self._dimension = dimension
         self._codec: Codec = codec
-        self._used = 0
+        # Who appends may be interrupted anywhere, by Ctrl-C for example. So what counts is as far as the bounds go, and
+        # they grow last; the next who appends drops what lies beyond them.
+        self._bounds: list[int] = [0]
         self._keys: list[Key] = []
         self._positions: dict[Key, int] = {}
         self._latest: dict[str, int] = {}
@@ -147,15 +149,18 @@ class Segment:
         self._paged: list[bool] = []
         self._names: dict[str, str] = {}
         self._spans: list[Spans | SpansFile] = []
-        self._bounds: list[int] = [0]
         self._sketcher, self._rounder = Sketcher(dimension, codec), Rounder(dimension, codec)
-        self._allocate(rows)
+        self._buffer, self._codes = self._allocated(rows)
         self._snapshot: Snapshot | None = None
         self._make_lock()
         in_child(self._make_lock)
 
     def _make_lock(self) -> None:
         self._guard = threading.Lock()
+
+    @property
+    def _used(self) -> int:
+        return self._bounds[-1]
 
     @property
     def nbytes(self) -> int:
@@ -169,12 +174,13 @@ class Segment:
 
     def has(self, key: Key) -> bool:
         """Whether a snapshot from now on has the rows of a document."""
-        return key in self._positions
+        return not self.lacking([key])
 
     def lacking(self, keys: Iterable[Key]) -> list[Key]:
         """Those of some documents that a snapshot from now on may not have."""
-        positions = self._positions  # not by set operations, which go through a dictionary that others change
-        return [key for key in keys if key not in positions]
+        # Not by set operations, which go through a dictionary that others change.
+        positions, count = self._positions, len(self._bounds) - 1
+        return [key for key in keys if positions.get(key, count) >= count]
 
     def interned(self, names: list[str | None]) -> list[str | None]:
         """The same names, each once for all the workspaces that call a document so."""
@@ -193,6 +199,7 @@ class Segment:
             return
         read = addition.codes()  # not under the guard: reading may have to wait, and for who waits for the guard
         with self._guard:
+            self._drop_unfinished()
             added = [
                 (entry, codes)
                 for entry, codes in zip(addition.entries, read, strict=True)
@@ -205,23 +212,34 @@ class Segment:
             if bounds[-1] > len(self._codes):
                 self._grow(bounds[-1])
             np.concatenate(parts, out=self._codes[self._used : bounds[-1]])
-            self._used = bounds[-1]
-            self._bounds += bounds[1:]
             self._note(entries)
             self._snapshot = None
+            self._bounds += bounds[1:]  # whoever finds a document within them finds its rows
 
     def _note(self, entries: Sequence[Entry]) -> None:
-        keys, _, spans, paged = zip(*entries)
         first = len(self._keys)
-        self._paged += paged
-        self._spans += spans
-        self._keys += keys
-        for position, (document, _) in enumerate(keys, first):
+        self._keys += [entry.key for entry in entries]  # before what is dropped by them
+        self._paged += [entry.paged for entry in entries]
+        self._spans += [entry.spans for entry in entries]
+        for position, (document, _) in enumerate(self._keys[first:], first):
             if (earlier := self._latest.get(document)) is not None:
                 self._earlier[position] = earlier
             self._latest[document] = position
-        # The keys last: whoever finds one finds its rows.
-        self._positions.update(zip(keys, range(first, len(self._keys))))
+        self._positions.update(zip(self._keys[first:], range(first, len(self._keys))))
+
+    def _drop_unfinished(self) -> None:
+        count = len(self._bounds) - 1
+        for position in reversed(range(count, len(self._keys))):
+            key = self._keys[position]
+            self._positions.pop(key, None)
+            if self._latest.get(key[0]) == position:
+                if (earlier := self._earlier.get(position)) is not None:
+                    self._latest[key[0]] = earlier
+                else:
+                    del self._latest[key[0]]
+            self._earlier.pop(position, None)
+        for noted in (self._spans, self._paged, self._keys):
+            del noted[count:]
 
     def snapshot(self) -> Snapshot:
         """All rows of now."""
@@ -235,14 +253,14 @@ class Segment:
                 )  # fmt: skip
             return self._snapshot
 
-    def _allocate(self, rows: int) -> None:
+    def _allocated(self, rows: int) -> tuple[npt.NDArray[np.uint8], Codes]:
         capacity = rows + rows // 8 + 4
         header, size = header_size(self._dimension, self._codec), code_size(self._dimension, self._codec)
-        self._buffer = np.empty(header + capacity * size, np.uint8)
-        self._codes: Codes = self._buffer[header:].reshape(capacity, size)
+        buffer = np.empty(header + capacity * size, np.uint8)
+        return buffer, buffer[header:].reshape(capacity, size)
 
     def _grow(self, rows: int) -> None:
         # Snapshots keep the old memory until the views that use them are gone.
-        codes = self._codes
-        self._allocate(rows)
-        self._codes[: self._used] = codes[: self._used]
+        buffer, codes = self._allocated(rows)
+        codes[: self._used] = self._codes[: self._used]
+        self._buffer, self._codes = buffer, codes  # together: no interrupt comes between

@@ -16,6 +16,18 @@ _FOUND = "tests/test_found.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
+        "what-an-interrupt-left-is-kept", "segments.py",
+        "            self._drop_unfinished()\n", "            pass\n",
+        "after Ctrl-C a search gives one document's hits as another's",
+        ("tests/test_interrupts.py::test_a_segment_has_what_was_appended_whole_and_nothing_else",),
+    ),
+    Mutant(
+        "counts-wrong-after-an-interrupt", "memory.py",
+        "            if not self._is_counted:\n", "            if False:\n",
+        "after Ctrl-C searches fail with KeyError, or forget too early",
+        ("tests/test_interrupts.py::test_memory_counts_what_it_holds",),
+    ),
+    Mutant(
         "kept-without-lock", "memory.py",
         "        with self._guard:\n            self._forget(key)\n            if value",
         "        if True:\n            self._forget(key)\n            if value",

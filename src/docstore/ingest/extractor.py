@@ -34,6 +34,7 @@ CONCURRENCY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") e
 
 _LONGEST_POLL = 2**31 - 1  # milliseconds; poll(2) takes an int
 _PIPE = 1 << 16  # bytes that a pipe holds
+_WAIT_SECONDS = 0.02  # for one place; another may be free by then
 
 # Workers of the process we were forked from: theirs to stop, so never finalised here.
 _inherited: list[_Worker] = []
@@ -57,8 +58,8 @@ class Extractor:
         return self._given or Limits()
 
     def _make_locks(self) -> None:
-        self._guard = threading.Lock()
-        self._slots = threading.BoundedSemaphore(CONCURRENCY)
+        self._guard = threading.RLock()  # a signal's handler may close the store: in the thread that holds it
+        self._slots = [threading.RLock() for _ in range(CONCURRENCY)]
 
     def _leave_parent(self) -> None:
         self._make_locks()
@@ -88,7 +89,7 @@ class Extractor:
         while the caller goes on with the last. To be closed by a caller who may not take them all."""
         requests = [_request(each, {"media_type": media_type, "limits": asdict(self._limits)}) for each in documents]
         answered = 0
-        with self._slots:
+        with self._slot():
             while answered < len(requests):
                 worker = self._take()
                 try:
@@ -104,6 +105,22 @@ class Extractor:
                     raise
                 else:
                     self._give_back(worker)
+
+    @contextlib.contextmanager
+    def _slot(self) -> Iterator[None]:
+        """One's place among those who extract at once."""
+        # Not a semaphore: one of Python's loses a place for good where an interrupt comes between its instructions,
+        # Ctrl-C for example. A lock knows who holds it, so that thread lets go of all that it has.
+        try:
+            while not any(slot.acquire(blocking=False) for slot in self._slots):
+                if self._slots[0].acquire(timeout=_WAIT_SECONDS):
+                    break
+            yield
+        finally:
+            for slot in self._slots:
+                with contextlib.suppress(RuntimeError):  # it holds it no more
+                    while True:
+                        slot.release()
 
     def _take(self) -> _Worker:
         with self._guard:
@@ -139,7 +156,7 @@ class _Worker:
             [sys.executable, "-P", "-m", "docstore.ingest.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path())},
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._input, self._output = self._process.stdin.fileno(), self._process.stdout.fileno()
@@ -222,6 +239,10 @@ class _Worker:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+
+def _import_path() -> list[str]:
+    return [path for path in sys.path if path and isinstance(path, str)]  # Python too passes over what is no text
 
 
 def _require_ready(ready: select.poll, deadline: float) -> None:

@@ -68,8 +68,12 @@ def _workers() -> ThreadPoolExecutor:
         started.wait()
 
     pool = ThreadPoolExecutor(count, "docstore-embed", initializer=alone)
-    for _ in range(count):
-        pool.submit(int)
+    try:
+        for _ in range(count):
+            pool.submit(int)
+    except RuntimeError:  # there are as many as there may be: those that were started must not wait for the others
+        started.abort()
+        raise
     started.wait()
     torch.set_num_threads(count)  # of this thread, and of those to come, which the last call decides
     return pool
