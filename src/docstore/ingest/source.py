@@ -17,6 +17,7 @@ from typing import BinaryIO
 from docstore.durable import Staged, copy, hash_stream, stage_stream
 from docstore.errors import DocStoreError, InvalidArgument, UnreadableDocument
 from docstore.model import AnySource
+from docstore.ownfiles import is_own
 from docstore.scratch import Scratch
 
 _MAX_NAME = 255
@@ -148,6 +149,9 @@ def _size_of_file(path: str, name: str) -> int:
     if stat.S_ISDIR(found.st_mode):
         raise UnreadableDocument(name, "unsupported", "it is a folder. Pass its files, for example "
                                  "workspace.add_many(p for p in folder.rglob('*') if p.is_file()).")  # fmt: skip
+    if is_own(found):
+        raise UnreadableDocument(name, "unsupported", "it is a file of a store that this process has open, and reading "
+                                 "it would let go of that store's locks. Leave the store's folder out.")  # fmt: skip
     if not stat.S_ISREG(found.st_mode):
         raise UnreadableDocument(name, "unsupported", "it is a pipe or device, not a file. Pass an open file object.")
     return found.st_size

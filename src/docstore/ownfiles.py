@@ -1,0 +1,42 @@
+"""OwnFiles: what must not be opened as a document: the databases that a store of this process has open.
+
+When a process closes any descriptor of a file, POSIX drops all locks that it holds on that file, SQLite's too
+(https://sqlite.org/howtocorrupt.html, 2.2). Two processes then write at the same time, and what one of them has
+committed is lost. An application that adds a folder comes to them where its store lies below that folder.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Protocol
+
+_ENDINGS = ("", "-wal", "-shm", "-journal")
+
+
+class _Opened(Protocol):
+    @property
+    def path(self) -> os.PathLike[str]:
+        """Of a database."""
+
+
+_opened: weakref.WeakValueDictionary[int, _Opened] = weakref.WeakValueDictionary()
+
+
+def protect(opened: _Opened) -> None:
+    """Keeps the files of a database from being opened, as long as the object lives."""
+    _opened[id(opened)] = opened
+
+
+def is_own(found: os.stat_result) -> bool:
+    """Whether a file is one of them, by whatever name."""
+    living = [each for reference in _opened.valuerefs() if (each := reference()) is not None]
+    paths = {os.fspath(each.path) for each in living}
+    return any(_is_same(path + ending, found) for path in paths for ending in _ENDINGS)
+
+
+def _is_same(path: str, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), found)  # noqa: PTH116  (of a Path: each that is added asks)
+    except OSError:
+        return False
