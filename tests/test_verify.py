@@ -325,3 +325,17 @@ def test_a_root_that_cannot_be_listed_is_reported(store: DocStore, alice: Worksp
     (folder / "embeddings").write_text("x")
     found = {each.path: each.kind for each in store.verify().problems}
     assert found["embeddings"] == "unreadable" and found["moved"] == "foreign"
+
+
+def test_where_it_cannot_be_noted_what_was_read_it_is_told(store: DocStore, alice: Workspace, folder: Path) -> None:
+    """Nothing rests on when something was last read, so a page of that may be lost and the report is not."""
+    alice.add_many([b"Note %d." % number for number in range(2000)])
+    store.close()
+    ((page,),) = query(folder, "SELECT rootpage FROM sqlite_schema WHERE name = 'checks'")
+    with open(folder / "catalog.db", "r+b") as file:
+        file.seek((page - 1) * 4096 + 2000)
+        file.write(b"\xff" * 2096)
+    with DocStore(folder, embedder=HashEmbedder()) as damaged:
+        for _ in range(2):
+            assert "checks" in {each.path for each in damaged.verify().problems}
+        assert not damaged.repair().ok

@@ -13,10 +13,13 @@ _TRANSLATION: dict[int, tuple[type[DocStoreError], str]] = {
     sqlite3.SQLITE_LOCKED: (StoreLocked, "Another process holds its write lock. Try again, or raise `timeout`."),
     sqlite3.SQLITE_FULL: (StorageError, "The disk is full. Nothing was changed; free space, then try again."),
     sqlite3.SQLITE_IOERR: (StorageError, "The disk failed or is full. Nothing was changed; check it, then try again."),
-    sqlite3.SQLITE_CANTOPEN: (StorageError, "It cannot be opened. Check that the folder exists and is permitted."),
+    sqlite3.SQLITE_CANTOPEN: (
+        StorageError,
+        "It cannot be opened. Check that its folder exists, is permitted, and has room; or open with readonly=True.",
+    ),
     sqlite3.SQLITE_READONLY: (StorageError, "It is not writable. Check permissions, or open with readonly=True."),
     sqlite3.SQLITE_PERM: (StorageError, "Access is not permitted. Check permissions."),
-    sqlite3.SQLITE_CORRUPT: (IntegrityError, "It is damaged. Restore it from a backup; `documents/` is intact."),
+    sqlite3.SQLITE_CORRUPT: (IntegrityError, "It is damaged. Restore it from a backup; the documents are not in it."),
     sqlite3.SQLITE_NOTADB: (IntegrityError, "It is no SQLite database. Restore it from a backup."),
     sqlite3.SQLITE_CONSTRAINT: (
         IntegrityError,

@@ -10,6 +10,32 @@ _VERIFY = "tests/test_verify.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
+        "a-row-rules-over-its-index", "lifecycle/witnesses.py",
+        "    return stored(hash) and not stored(other)\n", "    return False\n",
+        "one flipped bit of a row makes a sound document a leftover",
+        ("tests/test_witnesses.py::test_a_hash_that_a_row_has_wrong_is_the_one_of_the_stored_document",),
+    ),
+    Mutant(
+        "a-lost-workspace-loses-its-references", "lifecycle/witnesses.py",
+        "        return found + self._restore_workspaces(db)\n", "        return found\n",
+        "repair says ok, and the next collection deletes a workspace's documents",
+        ("tests/test_witnesses.py::test_a_workspace_whose_row_has_another_number_keeps_its_references",),
+    ),
+    Mutant(
+        "an-empty-workspace-is-taken-for-the-lost-one", "lifecycle/witnesses.py",
+        "        if told is not None and db.execute(moved, (id, told)).rowcount == 1:\n            return told\n",
+        '        told = told or f"recovered-{id}"\n'
+        "        if db.execute(moved, (id, told)).rowcount == 1:\n            return told\n",
+        "somebody's workspace gets another's documents",
+        ("tests/test_witnesses.py::test_a_workspace_of_which_nothing_tells_the_name_keeps_its_references",),
+    ),
+    Mutant(
+        "sweeps-while-the-catalog-is-damaged", "lifecycle/collect.py",
+        "        may_sweep = wanted > met and _is_sound(parts)\n", "        may_sweep = wanted > met\n",
+        "what a damaged index does not name is deleted",
+        ("tests/test_witnesses.py::test_a_sweep_that_a_crash_asked_for_waits_until_the_catalog_is_sound",),
+    ),
+    Mutant(
         "verify-believes-the-first-look", "lifecycle/verify.py",
         "        if now is None or now.doomed or expected not in expected_files(parts, db, now):\n"
         "            return None  # removed",

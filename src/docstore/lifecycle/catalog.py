@@ -14,6 +14,7 @@ from typing import Any
 from docstore import claims, messages, schema
 from docstore.database import Database, row, rows
 from docstore.errors import IntegrityError
+from docstore.lifecycle.witnesses import IsStored, Testimony
 from docstore.moments import NOW
 from docstore.names import shown
 from docstore.reports import Problem
@@ -210,15 +211,23 @@ def problems(db: Database) -> list[Problem]:
     return found + _damaged_messages(db) + _schema_problems(db) + _integrity_problems(db)
 
 
-def correct(db: Database) -> list[Correction]:
+def is_sound(db: Database) -> bool:
+    """Whether the file is whole, and its indexes say what its tables do."""
+    return not _integrity_problems(db)
+
+
+def correct(db: Database, is_stored: IsStored) -> list[Correction]:
     """Ends what contradictions can be ended, in the caller's write transaction."""
     corrections = _correct_schema(db)
     if schema.is_tampered(db):
         return corrections
-    if broken := _integrity_problems(db):
+    testimony = Testimony.of(db)
+    broken = _integrity_problems(db)
+    if broken:
         db.execute("REINDEX")
         remaining = {each.detail for each in _integrity_problems(db)}
         corrections += [Correction(each, None, each.detail not in remaining) for each in broken]
+    corrections += [Correction(each, None, True) for each in testimony.correct(db, is_stored)]
     for problem, lost, check in _contradictions(db):
         if not check.is_restored:
             corrections.append(Correction(problem, lost, bool(check.corrections)))
@@ -226,8 +235,9 @@ def correct(db: Database) -> list[Correction]:
     for check in _CHECKS:  # all of them, in their order: one correction may bring out the next contradiction
         for statement in check.corrections:
             db.execute(statement)
-    if corrections:
-        claims.request_sweep(db)  # rows that went may have left files
+    if corrections and not broken:
+        # Rows that went may have left files. Where pages were damaged, these may be what a row named before.
+        claims.request_sweep(db)
     return corrections
 
 

@@ -19,6 +19,7 @@ from docstore.contents import DocumentRow, TextRow
 from docstore.database import Database
 from docstore.durable import prune, prune_below, storage_errors, sync_entries, unlink
 from docstore.ingest.pipeline import is_fingerprint
+from docstore.lifecycle import catalog
 from docstore.parts import Parts
 from docstore.reports import CollectReport, Progress
 from docstore.texts import SUFFIX
@@ -45,10 +46,14 @@ def collect(
         touched: set[Path] = set()
         documents, freed, requested = _reap_doomed(parts, touched, progress)
         sync_entries(touched, parts.folder)
-        leftovers = scratch.sweep(parts.tmp) + (_sweep(parts) if wanted > met else 0)
+        leftovers = scratch.sweep(parts.tmp)
+        may_sweep = wanted > met and _is_sound(parts)
+        if may_sweep:
+            leftovers += _sweep(parts)
         with parts.write() as db:
             parts.archive.tidy()
-            claims.sweep_done(db, wanted + requested)
+            if may_sweep or wanted == met:
+                claims.sweep_done(db, wanted + requested)
     parts.database.compact()
     return CollectReport(documents, freed, leftovers)
 
@@ -139,6 +144,12 @@ def _preview(parts: Parts, before: str) -> CollectReport:
                 for _, subindex in contents.subindexes_of_text(db, text):
                     freed += subindex.index_size + subindex.spans_size
     return CollectReport(len(going), freed, 0)
+
+
+def _is_sound(parts: Parts) -> bool:
+    """Whether the catalog can be trusted to name all that is stored. What an index has lost looks like a leftover."""
+    with parts.database.read() as db:
+        return catalog.is_sound(db)
 
 
 def _sweep(parts: Parts) -> int:

@@ -9,13 +9,16 @@ the document again heals it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from docstore import contents, schema
 from docstore import texts as text_files
 from docstore.contents import DocumentRow
+from docstore.database import Database
 from docstore.durable import Publication, stage, storage_errors
 from docstore.errors import IntegrityError, StoreReadOnly
+from docstore.ingest.extraction import SUFFIXES
 from docstore.lifecycle import catalog
 from docstore.lifecycle.catalog import Correction
 from docstore.lifecycle.lost_rows import (
@@ -84,7 +87,7 @@ def _repair_catalog(parts: Parts, dry_run: bool, restored: list[Statement]) -> l
         with parts.database.write(tampered=True) as db:
             for statement in restored:
                 db.execute(*statement)
-            corrections = catalog.correct(db)
+            corrections = catalog.correct(db, partial(_is_stored, parts, db))
             if dry_run:
                 raise _DryRun
             _keep_lost_rows(parts, corrections)
@@ -98,6 +101,14 @@ def _repair_catalog(parts: Parts, dry_run: bool, restored: list[Statement]) -> l
         else _as_repair("unrepaired", each.problem, "Restore catalog.db from a backup.")
         for each in corrections
     ]
+
+
+def _is_stored(parts: Parts, db: Database, table: str, id: int, hash: str) -> bool:
+    if table == "texts":
+        ((size,),) = db.execute("SELECT file_size FROM texts WHERE id = ?", (id,)).fetchall()
+        return parts.texts.intact(hash, SUFFIX, size)
+    ((media_type, size),) = db.execute("SELECT media_type, size FROM documents WHERE id = ?", (id,)).fetchall()
+    return parts.documents.intact(hash, SUFFIXES[media_type], size)
 
 
 def _keep_lost_rows(parts: Parts, corrections: list[Correction]) -> None:

@@ -96,6 +96,7 @@ def verify(
     pace = Pace(_checked_rate(bytes_per_second), _checked_duration(duration))
     with parts.database.read(tampered=True) as db:
         problems = catalog.problems(db)
+    is_sound = not problems
     reading = Reading()
     findings = damaged(parts, reading, pace, note=not (parts.readonly or dry_run), read=not dry_run, progress=progress)
     problems += [each.problem for each in findings] + reading.problems
@@ -106,7 +107,8 @@ def verify(
         problems += foreign
         if not dry_run:
             problems += [Problem("damaged", ARCHIVE, each, ()) for each in parts.archive.problems()]
-    if leftovers and not parts.readonly and not dry_run:
+    # In a damaged catalog a sound document may seem to be one.
+    if leftovers and is_sound and not parts.readonly and not dry_run:
         # A full disk or a busy store must not cost the report.
         with contextlib.suppress(StorageError, StoreLocked), parts.database.write() as db:
             claims.request_sweep(db)
@@ -163,7 +165,7 @@ def damaged(
 
 def _note(parts: Parts, documents: list[int]) -> None:
     # Where it cannot be noted, the next run reads these again: no loss, and no reason to lose the report.
-    with contextlib.suppress(StorageError, StoreLocked), parts.database.write() as db:
+    with contextlib.suppress(StorageError, StoreLocked, IntegrityError), parts.database.write() as db:
         db.executemany(f"UPDATE checks SET checked_at = {NOW} WHERE document_id = ?", [(id,) for id in documents])
 
 

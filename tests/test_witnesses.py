@@ -1,0 +1,135 @@
+"""One bit of the catalog is wrong: an index and its table then disagree, and nothing that is sound is given up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from docstore import DocStore
+from docstore.testing import HashEmbedder
+from tests.folders import execute, packed
+
+_PAGE = 4096
+_TABLE, _INDEX = 13, 10  # kinds of leaf pages
+
+
+@pytest.fixture
+def hashes(folder: Path) -> dict[str, list[str]]:
+    """Of three workspaces, in a store that nobody has open."""
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        for name in ("alice", "bob", "carol"):
+            store.workspace(name).add_many([f"Document {number} of {name}.\n".encode() for number in range(20)])
+        return {name: [each.hash for each in store.workspace(name).documents()] for name in store.workspaces()}
+
+
+def _leaves(data: bytearray, kind: int) -> Iterator[int]:
+    return (start for start in range(_PAGE, len(data), _PAGE) if data[start] == kind)
+
+
+def _change(folder: Path, text: str, kind: int, bit: int = 1) -> None:
+    """Flips a bit of a text, where pages of one kind have it."""
+    path = folder / "catalog.db"
+    data = bytearray(path.read_bytes())
+    places = [at for start in _leaves(data, kind) if (at := data.find(text.encode(), start, start + _PAGE)) > 0]
+    assert places
+    for place in places:  # and in what is left of an older page
+        data[place + 10] ^= bit
+    path.write_bytes(data)
+
+
+def _renumber(folder: Path, name: str) -> None:
+    """Flips a bit of the number of the last row of the workspaces, which has this name."""
+    path = folder / "catalog.db"
+    data = bytearray(path.read_bytes())
+    for start in _leaves(data, _TABLE):
+        cells = int.from_bytes(data[start + 3 : start + 5], "big")
+        last = start + int.from_bytes(data[start + 6 + 2 * cells : start + 8 + 2 * cells], "big")
+        if data.find(name.encode(), last, last + 60) > 0 and data[last] < 128 and data[last + 1] == 3:
+            data[last + 1] ^= 8
+            path.write_bytes(data)
+            return
+    raise AssertionError("there is no such row")
+
+
+def _require_all(folder: Path, hashes: dict[str, list[str]]) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        store.collect()
+        assert store.verify().ok
+        assert set(store.workspaces()) == set(hashes)
+        for name, own in hashes.items():
+            assert [each.hash for each in store.workspace(name).documents()] == own
+            for hash in own:
+                with store.read(hash) as document:
+                    assert document.read().startswith(b"Document")
+
+
+def _repair(folder: Path) -> set[tuple[str, str]]:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        assert not store.verify().ok
+        store.collect()  # it may be called before anybody looks
+        found = {(each.action, each.path) for each in store.repair(dry_run=True).repairs}
+        report = store.repair()
+        assert report.ok
+        assert {(each.action, each.path) for each in report.repairs} == found
+        return found
+
+
+def test_a_hash_that_a_row_has_wrong_is_the_one_of_the_stored_document(
+    folder: Path, hashes: dict[str, list[str]]
+) -> None:
+    _change(folder, hashes["bob"][7], _TABLE)
+    assert ("corrected", "documents") in _repair(folder)
+    _require_all(folder, hashes)
+
+
+def test_a_hash_that_an_index_has_wrong_is_the_rows(folder: Path, hashes: dict[str, list[str]]) -> None:
+    _change(folder, hashes["bob"][7], _INDEX)
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        assert store.verify().leftovers > 0
+        for _ in range(2):
+            assert store.collect().leftovers == 0, "they only seem to be some"
+    assert ("corrected", "documents") not in _repair(folder)
+    _require_all(folder, hashes)
+
+
+def test_a_sweep_that_a_crash_asked_for_waits_until_the_catalog_is_sound(
+    folder: Path, hashes: dict[str, list[str]]
+) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store, store._parts.database.write() as db:
+        db.execute("UPDATE totals SET sweeps_wanted = sweeps_wanted + 1")
+    (folder / "texts" / "ab").mkdir(parents=True, exist_ok=True)
+    leftover = folder / "texts" / "ab" / f"{'ab' * 32}.zst"
+    leftover.write_bytes(b"left by a crash")
+    _change(folder, hashes["bob"][7], _INDEX)
+    before = packed(folder).keys()
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        assert store.collect().leftovers == 0
+    assert packed(folder).keys() == before
+    _repair(folder)
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        assert store.collect().leftovers == 1
+    assert not leftover.exists()
+    _require_all(folder, hashes)
+
+
+def test_a_workspace_whose_row_has_another_number_keeps_its_references(
+    folder: Path, hashes: dict[str, list[str]]
+) -> None:
+    _renumber(folder, "carol")
+    assert ("corrected", "workspaces") in _repair(folder)
+    _require_all(folder, hashes)
+
+
+def test_a_workspace_of_which_nothing_tells_the_name_keeps_its_references(
+    folder: Path, hashes: dict[str, list[str]]
+) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        store.workspace("recovered-3")
+    execute(folder, "DELETE FROM workspaces WHERE name = 'carol'")  # without foreign keys
+    assert ("corrected", "workspaces") in _repair(folder)
+    hashes["recovered-recovered-3"], hashes["recovered-3"] = hashes.pop("carol"), []
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        assert {each.name for each in store.workspace("recovered-recovered-3").documents()} == {"untitled"}
+    _require_all(folder, {name: own for name, own in hashes.items() if own} | {"recovered-3": []})
