@@ -6,6 +6,9 @@ import io
 import os
 import re
 import signal
+import subprocess
+import sys
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -263,3 +266,46 @@ def test_sources(alice: Workspace, tmp_path: Path) -> None:
     with path.open("rb") as file:
         assert alice.add(file).reused
     assert len(alice.documents()) == 1
+
+
+def test_what_else_stands_in_the_import_path_is_passed_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, folder])  # Python itself takes no notice of it
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        assert store.workspace("alice").add(b"A note.").chunks == 1
+
+
+def test_without_threads_documents_are_extracted_one_after_the_other(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        report = store.workspace("alice").add_many([b"Note %d." % number for number in range(100)])
+        assert len(report.added) == 100
+        assert len(store.workspace("alice").search("note", k=200)) == 100
+    monkeypatch.undo()
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        assert store.verify().ok
+
+
+def test_a_thread_that_outlives_the_main_one_goes_on(folder: Path) -> None:
+    program = f"""
+import threading, time
+from docstore import DocStore
+from docstore.testing import HashEmbedder
+
+def work():
+    with DocStore({str(folder)!r}, embedder=HashEmbedder()) as store:
+        alice = store.workspace("alice")
+        alice.add(b"A note.")
+        threading.main_thread().join()
+        print(len(alice.add_many([b"Note %d." % number for number in range(100)]).added))
+
+thread = threading.Thread(target=work)
+thread.start()
+time.sleep(2)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("100\n", 0), done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from docstore import DocStore, Document, StoreLocked, StoreReadOnly, frozen
+from docstore import DocStore, Document, StorageError, StoreLocked, StoreReadOnly, frozen
 from docstore.testing import HashEmbedder
 from tests.folders import hash_of
 
@@ -135,6 +136,22 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert store.workspace("carol").search("cellar")
         assert store.verify().ok
     assert everything(folder) == before
+
+
+def test_a_copy_that_does_not_fit_leaves_nothing(
+    folder: Path, note: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with DocStore(folder, embedder=HashEmbedder()) as writer:
+        writer.workspace("more")  # so that there is a log
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+        try:
+            with pytest.raises(StorageError, match="TMPDIR"):
+                DocStore(folder, embedder=HashEmbedder(), readonly=True)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.glob("docstore-*")) == []
 
 
 def test_temporary_copies_are_removed(folder: Path, note: Document, tmp_path: Path) -> None:

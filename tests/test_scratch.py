@@ -94,3 +94,17 @@ def test_whatever_happens_the_lock_is_let_go(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(KeyboardInterrupt):
             mine.__exit__()
     assert not scratch.is_alive(tmp_path / "tmp", token)
+
+
+def test_others_may_see_who_lives(tmp_path: Path) -> None:
+    """Another user's operation must wait for it, and clear up after it: as the umask lets them."""
+    before = os.umask(0o022)
+    try:
+        with Scratch(tmp_path) as some:
+            some.file()
+            (lock,) = (each for each in tmp_path.iterdir() if each.is_file())
+            assert lock.stat().st_mode & 0o777 == 0o644
+            lock.chmod(0o444)
+        assert not lock.exists()
+    finally:
+        os.umask(before)

@@ -93,8 +93,12 @@ def _all_at_once(sync: Callable[[str], None], paths: Sequence[str]) -> None:
         return
     from concurrent.futures import ThreadPoolExecutor  # who only searches syncs nothing
 
+    running = []
     with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
-        running = [pool.submit(some, first, _SYNCS_AT_ONCE) for first in range(_SYNCS_AT_ONCE)]
+        try:
+            running = [pool.submit(some, first, _SYNCS_AT_ONCE) for first in range(_SYNCS_AT_ONCE)]
+        except RuntimeError:  # as many threads as there may be, or the interpreter ends; to sync twice does no harm
+            some(0, 1)
     for each in running:
         each.result()
 

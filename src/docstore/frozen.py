@@ -175,11 +175,14 @@ def _copy(path: Path, state: _State) -> Path | None:
     now = _State.of(path).log
     if now is None or state.log is None or now[3] != state.log[3]:
         return None
+    folder = None
     try:
         folder = Path(tempfile.mkdtemp(prefix="docstore-"))
         (folder / path.name).write_bytes(data)
         (folder / f"{path.name}-wal").write_bytes(log)
     except OSError as error:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
         raise StorageError(
             f"Copying the catalog to a temporary folder failed: {error}. It is in use by others, and readonly=True "
             "writes nothing beside it. Set TMPDIR to a folder with space."

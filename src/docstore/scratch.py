@@ -87,7 +87,7 @@ def _new_token() -> str:
 def _new_lock(tmp: Path) -> tuple[int, Path]:
     while True:
         path = tmp / (_new_token() + _LOCK)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)  # others must see who lives
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Between open and flock a sweeper may have taken the file for a dead owner's and unlinked it. Then our
@@ -143,7 +143,7 @@ def _files(folder: Path) -> list[Path]:
 def _remove_dead(tmp: Path, token: str) -> int:
     lock, folder = tmp / (token + _LOCK), tmp / token
     # O_CREAT: a folder whose lock file a power cut swallowed is dead, and gets a lock so that one sweeper has it.
-    fd = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    fd = os.open(lock, os.O_RDONLY | os.O_CREAT, 0o666)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -314,7 +314,7 @@ def _prepare_folder(root: Path, readonly: bool) -> None:
             # Collecting sweeps the folders it manages: it must never be let loose among somebody's own files.
             raise StoreVersionError(f"{root} holds files and is no store. Choose an empty or a new folder.")
         # Each new folder's entry is in the one above it.
-        above = {root.parent, *(path.parent for path in root.parents if not path.exists())}
+        above = {path.parent for path in (root, *root.parents) if not path.exists()}
         root.mkdir(parents=True, exist_ok=True)
         for folder in above:
             sync_directory(folder)

@@ -55,7 +55,17 @@ class Preparation:
             self._pool = ThreadPoolExecutor(CONCURRENCY, "docstore-prepare")
         for portion in portions:
             assert self._pool is not None
-            self._running[self._pool.submit(_prepare, portion, self._extractor, self._scratch)] = portion
+            try:
+                running = self._pool.submit(_prepare, portion, self._extractor, self._scratch)
+            except RuntimeError as error:  # as many threads as there may be, or the interpreter ends
+                if self._running:  # by whom it may yet be done
+                    raise StorageError(f"No more threads can be started: {error}. Add the documents one by one, or "
+                                       "raise the limit of threads.") from error  # fmt: skip
+                self._pool.shutdown(cancel_futures=True)
+                for each in portions:
+                    _prepare(each, self._extractor, self._scratch)
+                return
+            self._running[running] = portion
 
     def wait(self, characters: int) -> list[Incoming]:
         """Waits until texts of so many characters are ready, or all are; the documents that this finished.
