@@ -70,8 +70,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the-first-is-paused-first",
         "forking.py",
-        "in reversed(list(_pauses.items())):",
-        "in list(_pauses.items()):",
+        "in reversed(_registered(_pauses)):",
+        "in _registered(_pauses):",
         "a fork waits for ever for a thread that waits for it",
         (f"{_ACCESSES}::test_a_fork_waits_for_the_thread_and_not_the_other_way_round",),
     ),

@@ -29,7 +29,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "kept-without-lock", "memory.py",
-        "        with self._guard:\n            self._forget(key)\n            if value",
+        "        with self._changing():\n            self._forget(key)\n            if value",
         "        if True:\n            self._forget(key)\n            if value",
         "the cache loses count of its memory",
         (f"{_FORCED_RACES}::test_values_kept_at_once_are_all_counted",),
