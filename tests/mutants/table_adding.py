@@ -16,7 +16,7 @@ _SUBINDEX = "tests/test_subindex.py"
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "opens-its-own-databases", "ingest/source.py",
-        "    if is_own(found):\n", "    if False:\n",
+        "    if is_own(path, found):\n", "    if False:\n",
         "a store below the folder that is added to it loses its locks, and then commits",
         ("tests/test_ownfiles.py::test_a_folder_with_the_store_in_it_is_added_without_its_databases",),
     ),

@@ -149,7 +149,7 @@ def _size_of_file(path: str, name: str) -> int:
     if stat.S_ISDIR(found.st_mode):
         raise UnreadableDocument(name, "unsupported", "it is a folder. Pass its files, for example "
                                  "workspace.add_many(p for p in folder.rglob('*') if p.is_file()).")  # fmt: skip
-    if is_own(found):
+    if is_own(path, found):
         raise UnreadableDocument(name, "unsupported", "it is a file of a store that this process has open, and reading "
                                  "it would let go of that store's locks. Leave the store's folder out.")  # fmt: skip
     if not stat.S_ISREG(found.st_mode):
