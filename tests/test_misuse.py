@@ -62,6 +62,7 @@ Use = Callable[[DocStore, Workspace], object]
         lambda _s, _a: DocStore(None),  # type: ignore[arg-type]
         lambda _s, _a: DocStore(5),  # type: ignore[arg-type]
         lambda _s, _a: DocStore("a\0b"),
+        lambda _s, _a: DocStore("lone \ud800"),
         lambda _s, _a: DocStore(b"bytes"),  # type: ignore[arg-type]
         lambda _s, _a: DocStore("x", chunk_size="x"),  # type: ignore[arg-type]
         lambda _s, _a: DocStore("x", chunk_overlap=None),  # type: ignore[arg-type]
@@ -242,3 +243,13 @@ def test_a_path_that_is_too_long_is_refused_before_anything_is_made(tmp_path: Pa
         assert len(store.workspace("alice").search("thing", k=99)) == 40
         with DocStore(longest, embedder=HashEmbedder(), readonly=True) as reader:
             assert reader.verify().ok
+
+
+def test_a_path_of_bytes_is_one(tmp_path: Path) -> None:
+    class OfBytes:
+        def __fspath__(self) -> bytes:
+            return bytes(tmp_path / "store")
+
+    with DocStore(OfBytes(), embedder=HashEmbedder()) as store:  # type: ignore[arg-type]
+        assert store.workspaces() == []
+    assert (tmp_path / "store" / "catalog.db").exists()

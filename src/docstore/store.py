@@ -92,7 +92,7 @@ class DocStore(Maintained, Versioned):
             StoreVersionError: the folder holds something else, or a newer docstore wrote it.
             StorageError: the folder cannot be made or opened, or is on a network file system.
         """
-        if not isinstance(folder, str | os.PathLike) or "\0" in os.fspath(folder):
+        if not isinstance(folder, str | os.PathLike) or not _is_path(folder):
             raise InvalidArgument(f"The folder is {folder!r}; it must be a path")
         for name, value in (("cache_bytes", cache_bytes), ("timeout", timeout)):
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
@@ -101,7 +101,7 @@ class DocStore(Maintained, Versioned):
             raise InvalidArgument(f"limits is a {type(limits).__name__}; it must be docstore.Limits")
         self._lifetime = Lifetime.of(default_ttl, default_sliding)
         with storage_errors("finding the store's folder"):  # there is none where the current one was deleted
-            root = Path(folder).absolute()
+            root = Path(os.fsdecode(folder)).absolute()
         if (length := len(os.fsencode(root))) > _LONGEST:
             raise InvalidArgument(f"The path of the folder has {length} bytes, and SQLite opens files below one of at "
                                   f"most {_LONGEST}. Choose a shorter one.")  # fmt: skip
@@ -299,6 +299,13 @@ class DocStore(Maintained, Versioned):
         if found is None or found.doomed:
             raise DocumentNotFound(f"The store has no document {hash}.")
         return found
+
+
+def _is_path(given: str | os.PathLike[str]) -> bool:
+    try:
+        return b"\0" not in os.fsencode(given)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
 
 
 def _prepare_folder(root: Path, readonly: bool) -> None:
