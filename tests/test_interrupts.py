@@ -4,6 +4,7 @@ process lives on."""
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from docstore import DocStore
+from docstore.ingest.extractor import Extractor
 from docstore.memory import Memory
 from docstore.segments import Addition, Segment, Snapshot
 from docstore.testing import HashEmbedder
@@ -132,6 +134,22 @@ def test_a_place_that_an_interrupt_left_taken_is_free_for_the_next(store: DocSto
     alice.add(b"red bird")
     with ThreadPoolExecutor(1) as another:
         assert another.submit(alice.add, b"red snow").result(20)
+
+
+def test_who_waits_for_a_place_gets_it_before_who_has_just_been() -> None:
+    extractor = Extractor(None)
+    times = dict.fromkeys(range(4 * len(extractor._slots)), 0)
+    end = time.monotonic() + 2
+
+    def work(number: int) -> None:
+        while time.monotonic() < end:
+            with extractor._slot():
+                time.sleep(0.01)
+            times[number] += 1
+
+    with ThreadPoolExecutor(len(times)) as pool:
+        list(pool.map(work, times))
+    assert max(times.values()) <= 3 * min(times.values()) + 3, times
 
 
 @pytest.fixture

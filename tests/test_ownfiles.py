@@ -66,9 +66,8 @@ def test_what_another_process_commits_meanwhile_stays(tmp_path: Path) -> None:
 
 
 def test_once_it_is_closed_nothing_is_in_the_way(tmp_path: Path) -> None:
-    with DocStore(tmp_path / "store", embedder=HashEmbedder()):
-        pass
-    (tmp_path / "store").rename(tmp_path / "moved")
+    with DocStore(tmp_path / "closed", embedder=HashEmbedder()) as closed:
+        closed.workspace("alice")
     with DocStore(tmp_path / "store", embedder=HashEmbedder()) as store, pytest.raises(UnreadableDocument) as caught:
-        store.workspace("alice").add(tmp_path / "moved" / "catalog.db")
+        store.workspace("alice").add(tmp_path / "closed" / "catalog.db")
     assert "has open" not in str(caught.value)

@@ -9,7 +9,7 @@ import pytest
 
 from docstore import DocStore
 from docstore.testing import HashEmbedder
-from tests.folders import execute, packed
+from tests.folders import execute, packed, query
 
 _PAGE = 4096
 _TABLE, _INDEX = 13, 10  # kinds of leaf pages
@@ -39,15 +39,16 @@ def _change(folder: Path, text: str, kind: int, bit: int = 1) -> None:
     path.write_bytes(data)
 
 
-def _renumber(folder: Path, name: str) -> None:
-    """Flips a bit of the number of the last row of the workspaces, which has this name."""
+def _renumber(folder: Path, name: str, number: int, bit: int) -> None:
+    """Flips a bit of the number of the last row of a table, in which this name is."""
     path = folder / "catalog.db"
     data = bytearray(path.read_bytes())
     for start in _leaves(data, _TABLE):
         cells = int.from_bytes(data[start + 3 : start + 5], "big")
         last = start + int.from_bytes(data[start + 6 + 2 * cells : start + 8 + 2 * cells], "big")
-        if data.find(name.encode(), last, last + 60) > 0 and data[last] < 128 and data[last + 1] == 3:
-            data[last + 1] ^= 8
+        place = last + (2 if data[last] & 0x80 else 1)
+        if data.find(name.encode(), last, last + 150) > 0 and data[place] == number:
+            data[place] ^= bit
             path.write_bytes(data)
             return
     raise AssertionError("there is no such row")
@@ -117,9 +118,30 @@ def test_a_sweep_that_a_crash_asked_for_waits_until_the_catalog_is_sound(
 def test_a_workspace_whose_row_has_another_number_keeps_its_references(
     folder: Path, hashes: dict[str, list[str]]
 ) -> None:
-    _renumber(folder, "carol")
+    _renumber(folder, "carol", 3, bit=8)
     assert ("corrected", "workspaces") in _repair(folder)
     _require_all(folder, hashes)
+
+
+def test_a_document_whose_row_has_another_number_keeps_its_references(
+    folder: Path, hashes: dict[str, list[str]]
+) -> None:
+    ids = dict(query(folder, "SELECT hash, id FROM documents"))
+    last = max(hashes["carol"], key=ids.__getitem__)
+    _renumber(folder, last, 60, bit=64)
+    assert ("corrected", "documents") in _repair(folder)
+    _require_all(folder, hashes)
+
+
+def test_of_two_names_of_a_workspace_both_are_told(folder: Path, hashes: dict[str, list[str]]) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        store.workspace("workspace of dave").add(b"Dave's.")
+    _change(folder, "workspace of dave", _TABLE)
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        (told,) = [each for each in store.repair().repairs if each.path == "workspaces"]
+        (name,) = set(store.workspaces()) - set(hashes)
+    assert "workspace of dave" in told.detail
+    assert name in told.detail
 
 
 def test_a_workspace_of_which_nothing_tells_the_name_keeps_its_references(

@@ -26,7 +26,7 @@ from docstore import sqlar
 from docstore.durable import storage_errors, sync_directory
 from docstore.errors import IntegrityError
 from docstore.forking import in_child
-from docstore.ownfiles import protect
+from docstore.ownfiles import protect, release
 from docstore.pool import Pool
 from docstore.refusals import sqlite_errors
 
@@ -388,6 +388,7 @@ class Archive:
     def close(self) -> None:
         """Closes all connections. Later use raises StoreClosed."""
         self._pool.close()
+        release(self)
 
 
 def _size(path: Path) -> int:

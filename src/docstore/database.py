@@ -25,7 +25,7 @@ from docstore.errors import (
     StoreVersionError,
 )
 from docstore.forking import in_child
-from docstore.ownfiles import protect
+from docstore.ownfiles import protect, release
 from docstore.pool import Pool
 from docstore.refusals import sqlite_errors
 
@@ -301,6 +301,7 @@ class CatalogDatabase:
         self._pool.close()
         if self._frozen is not None:
             self._frozen.close()
+        release(self)
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

@@ -96,7 +96,8 @@ def _all_at_once(sync: Callable[[str], None], paths: Sequence[str]) -> None:
     running = []
     with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
         try:
-            running = [pool.submit(some, first, _SYNCS_AT_ONCE) for first in range(_SYNCS_AT_ONCE)]
+            for first in range(_SYNCS_AT_ONCE):
+                running.append(pool.submit(some, first, _SYNCS_AT_ONCE))
         except RuntimeError:  # as many threads as there may be, or the interpreter ends; to sync twice does no harm
             some(0, 1)
     for each in running:

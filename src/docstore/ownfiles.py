@@ -25,9 +25,14 @@ _names: set[str] = set()  # of all that were ever protected
 
 
 def protect(opened: _Opened) -> None:
-    """Keeps the files of a database from being opened, as long as the object lives."""
+    """Keeps the files of a database from being opened, until `release` or as long as the object lives."""
     _opened[id(opened)] = opened
     _names.update(os.path.basename(opened.path) + ending for ending in _ENDINGS)  # noqa: PTH119
+
+
+def release(closed: _Opened) -> None:
+    """Lets its files be opened again: it has none of them open any more."""
+    _opened.pop(id(closed), None)
 
 
 def is_own(path: str, found: os.stat_result) -> bool:

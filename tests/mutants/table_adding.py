@@ -15,6 +15,12 @@ _SUBINDEX = "tests/test_subindex.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
+        "extracts-again-before-those-who-wait", "ingest/extractor.py",
+        "            with self._next:  #", "            if True:  #",
+        "of threads that add at once one waits for ever",
+        ("tests/test_interrupts.py::test_who_waits_for_a_place_gets_it_before_who_has_just_been",),
+    ),
+    Mutant(
         "opens-its-own-databases", "ingest/source.py",
         "    if is_own(path, found):\n", "    if False:\n",
         "a store below the folder that is added to it loses its locks, and then commits",

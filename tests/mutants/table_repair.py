@@ -17,7 +17,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a-lost-workspace-loses-its-references", "lifecycle/witnesses.py",
-        "        return found + self._restore_workspaces(db)\n", "        return found\n",
+        "        return found + self._restore_workspaces(db) + self._other_names(db)\n",
+        "        return found + self._other_names(db)\n",
         "repair says ok, and the next collection deletes a workspace's documents",
         ("tests/test_witnesses.py::test_a_workspace_whose_row_has_another_number_keeps_its_references",),
     ),

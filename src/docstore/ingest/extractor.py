@@ -34,7 +34,7 @@ CONCURRENCY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") e
 
 _LONGEST_POLL = 2**31 - 1  # milliseconds; poll(2) takes an int
 _PIPE = 1 << 16  # bytes that a pipe holds
-_WAIT_SECONDS = 0.02  # for one place; another may be free by then
+_WAIT_SECONDS = 0.002  # for one place; another may be free by then
 
 # Workers of the process we were forked from: theirs to stop, so never finalised here.
 _inherited: list[_Worker] = []
@@ -60,6 +60,7 @@ class Extractor:
     def _make_locks(self) -> None:
         self._guard = threading.RLock()  # a signal's handler may close the store: in the thread that holds it
         self._slots = [threading.RLock() for _ in range(CONCURRENCY)]
+        self._next = threading.Lock()
 
     def _leave_parent(self) -> None:
         self._make_locks()
@@ -112,9 +113,10 @@ class Extractor:
         # Not a semaphore: one of Python's loses a place for good where an interrupt comes between its instructions,
         # Ctrl-C for example. A lock knows who holds it, so that thread lets go of all that it has.
         try:
-            while not any(slot.acquire(blocking=False) for slot in self._slots):
-                if self._slots[0].acquire(timeout=_WAIT_SECONDS):
-                    break
+            with self._next:  # or who has just been would be again before those who wait
+                while not any(slot.acquire(blocking=False) for slot in self._slots):
+                    if self._slots[0].acquire(timeout=_WAIT_SECONDS):
+                        break
             yield
         finally:
             for slot in self._slots:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from docstore.database import Database
 from docstore.errors import DocStoreError
 from docstore.moments import NOW
+from docstore.names import EXPIRED, name_before, shown
 from docstore.reports import Problem
 
 IsStored = Callable[[str, int, str], bool]
@@ -42,7 +43,20 @@ class Testimony(NamedTuple):
                 if row is not None and _is_right(is_stored, table, id, hash, row[0]):
                     _put_hash(db, table, id, hash)
                     found.append(Problem("catalog", table, f"row {id} is that of {hash}, not of {row[0]}", ()))
-        return found + self._restore_workspaces(db)
+                elif row is None and table == "documents" and _was_renumbered(db, id, hash):
+                    found.append(Problem("catalog", table, f"document {hash} had lost its number {id}", (), (hash,)))
+        return found + self._restore_workspaces(db) + self._other_names(db)
+
+    def _other_names(self, db: Database) -> list[Problem]:
+        """Workspaces whose index has another name than their row. Nothing says which is right, so somebody must."""
+        found = []
+        for id, name in self.names["workspaces"].items():
+            row = db.execute("SELECT name FROM workspaces WHERE id = ?", (id,)).fetchone()
+            if row is not None and row[0] != name:
+                detail = (f"workspace {id} is called {shown(str(row[0]))} by its row, which counts, and was called "
+                          f"{shown(name)} by an index: see whose documents it has")  # fmt: skip
+                found.append(Problem("catalog", "workspaces", detail, (shown(str(row[0])),)))
+        return found
 
     def _restore_workspaces(self, db: Database) -> list[Problem]:
         """Of workspaces that references still name: to drop these would let the next collection delete documents."""
@@ -50,8 +64,8 @@ class Testimony(NamedTuple):
         for id, references in db.execute(_MEMBERS).fetchall():
             if db.execute("SELECT 1 FROM workspaces WHERE id = ?", (id,)).fetchone() is None:
                 name = self._restored(db, id)
-                detail = f"workspace {id}, which has {references} references, was lost: it is called {name!r} now"
-                found.append(Problem("catalog", "workspaces", detail, (name,)))
+                detail = f"workspace {id}, which has {references} references, was lost: it is called {shown(name)} now"
+                found.append(Problem("catalog", "workspaces", detail, (shown(name),)))
         return found
 
     def _restored(self, db: Database, id: int) -> str:
@@ -63,10 +77,19 @@ class Testimony(NamedTuple):
         if told is not None and db.execute(moved, (id, told)).rowcount == 1:
             return told
         name = told or f"recovered-{id}"
+        if name.startswith(EXPIRED):  # since when, nothing tells: it lives
+            name = name_before(name)
         while db.execute("SELECT 1 FROM workspaces WHERE name = ?", (name,)).fetchone() is not None:
             name = f"recovered-{name}"
         db.execute(f"INSERT INTO workspaces (id, name, created_at) VALUES (?, ?, {NOW})", (id, name))
         return name
+
+
+def _was_renumbered(db: Database, id: int, hash: str) -> bool:
+    """Gives a document's row the number that references have, unless it has references under its own."""
+    moved = """UPDATE documents SET id = ? WHERE hash = ?
+               AND NOT EXISTS (SELECT 1 FROM refs WHERE document_id = documents.id)"""
+    return db.execute(moved, (id, hash)).rowcount == 1
 
 
 def _put_hash(db: Database, table: str, id: int, hash: str) -> None:
