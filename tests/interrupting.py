@@ -7,6 +7,7 @@ interpreter looks for no signal. So what a statement does without a call, it doe
 from __future__ import annotations
 
 import dis
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,6 +68,7 @@ def interrupts(prepare: Callable[[], Callable[[], object]], files: str = "", eve
         finally:
             sys.settrace(before)
         if not interrupt.place:
+            gc.collect()  # what interrupts left, and not in another test
             return
         yield interrupt.place
         number += every

@@ -172,6 +172,7 @@ _KINDS = ("search", "add", "add_many", "link", "remove", "replace", "collect")
 _EVERY = {"search": 83, "link": 31, "remove": 11}  # of a run's places one in so many, else in 199
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # what an interrupt left open is closed when it is forgotten
 @pytest.mark.parametrize("kind", _KINDS)
 def test_the_process_goes_on(kind: str, store: DocStore, folder: Path) -> None:
     """Its answers are those of a process that was not interrupted, and nobody is locked out."""
