@@ -123,9 +123,8 @@ def test_where_opening_took_the_reserve_what_is_left_is_for_what_frees_space(
     assert not (folder / RESERVE).exists()
     monkeypatch.setattr(Reserve, "fill", lambda _: None)  # it would fail, on a disk that is full
     reserve = Reserve(folder, readonly=False)
-    reserve.lend(
-        lambda: reserve.lend(lambda: reserve.require(0))
-    )  # whoever is lent it is not asked, however it went meanwhile
+    # Whoever is lent it is not asked, however it went meanwhile.
+    reserve.lend(lambda: reserve.lend(lambda: reserve.require(0)))
     with pytest.raises(StorageError, match="disk is full"):
         reserve.require(0)
     alice.remove(hash)

@@ -113,18 +113,18 @@ class Reserve:
                 self._path.unlink()
         # Where there is no room for the reserve, what is left of it must last for many such operations.
         try:
-            for wait in (*_WAITS, 0.0):
+            waits = iter(_WAITS)
+            while True:
                 try:
                     with frugally():
                         return operation()
                 except StorageError as error:
                     # Another process may have made the reserve anew, or has what it gave: it will not for long.
-                    if not wait or not _is_full(error):
+                    if not _is_full(error) or (wait := next(waits, None)) is None:
                         raise
                 with contextlib.suppress(OSError):
                     self._path.unlink()
                 time.sleep(wait * random.random())
-            raise AssertionError("the last wait is none")
         finally:
             self.fill()
 

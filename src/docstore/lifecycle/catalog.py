@@ -221,8 +221,8 @@ def correct(db: Database, is_stored: IsStored) -> list[Correction]:
     corrections = _correct_schema(db)
     if schema.is_tampered(db):
         return corrections
-    testimony = Testimony.of(db)
     broken = _integrity_problems(db)
+    testimony = Testimony.of(db) if broken else Testimony({})
     if broken:
         db.execute("REINDEX")
         remaining = {each.detail for each in _integrity_problems(db)}

@@ -38,7 +38,7 @@ class Testimony(NamedTuple):
         """Corrects hashes and ids of rows, once the indexes were made anew. Gives what was wrong."""
         found = []
         for table in ("documents", "texts"):
-            for id, hash in self.names[table].items():
+            for id, hash in self.names.get(table, {}).items():
                 row = db.execute(f"SELECT hash FROM {table} WHERE id = ?", (id,)).fetchone()
                 if row is not None and _is_right(is_stored, table, id, hash, row[0]):
                     _put_hash(db, table, id, hash)
@@ -50,7 +50,7 @@ class Testimony(NamedTuple):
     def _other_names(self, db: Database) -> list[Problem]:
         """Workspaces whose index has another name than their row. Nothing says which is right, so somebody must."""
         found = []
-        for id, name in self.names["workspaces"].items():
+        for id, name in self.names.get("workspaces", {}).items():
             row = db.execute("SELECT name FROM workspaces WHERE id = ?", (id,)).fetchone()
             if row is not None and row[0] != name:
                 detail = (f"workspace {id} is called {shown(str(row[0]))} by its row, which counts, and was called "
@@ -69,7 +69,7 @@ class Testimony(NamedTuple):
         return found
 
     def _restored(self, db: Database, id: int) -> str:
-        told = self.names["workspaces"].get(id)
+        told = self.names.get("workspaces", {}).get(id)
         # The row of that name is then the lost one, and has a wrong id; unless that is another's, whose references it
         # would take along.
         moved = """UPDATE workspaces SET id = ? WHERE name = ?
