@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ import pytest
 from docstore import DocStore, StorageError, Workspace
 from docstore.durable import storage_errors
 from docstore.reserve import RESERVE, SIZE, Reserve
+from tests.clock import HOUR, Clock
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
@@ -142,3 +144,36 @@ def test_frugality_lasts_until_the_last_that_wants_it(store: DocStore) -> None:
             pass
         assert database.is_frugal
     assert not database.is_frugal
+
+
+def _full_once() -> Callable[[object], None]:
+    """Fails as a full disk does, when it is called first."""
+    fails = iter([True])
+
+    def fail(_: object) -> None:
+        if next(fails, False):
+            raise OSError(errno.ENOSPC, "full")
+
+    return fail
+
+
+def test_a_collection_that_is_tried_again_reports_what_both_tries_deleted(store: DocStore, alice: Workspace) -> None:
+    notes = [alice.add(b"Note %d." % number) for number in range(70)]  # more than one group
+    for note in notes:
+        alice.remove(note.hash)
+    preview = store.collect(dry_run=True)
+    report = store.collect(progress=_full_once())
+    assert (report.documents, report.bytes) == (preview.documents, preview.bytes) == (70, report.bytes)
+    assert store.stats().documents == 0
+
+
+def test_an_expiry_that_is_tried_again_reports_what_both_tries_took(
+    store: DocStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, names = Clock(monkeypatch), {f"chat {number}" for number in range(3)}
+    for name in names:
+        store.workspace(name, ttl=HOUR, sliding=False)
+    clock.advance(2 * HOUR)
+    monkeypatch.setattr("docstore.lifecycle.expire.time.sleep", _full_once())  # between groups
+    report = store.expire(grace=timedelta(0))
+    assert set(report.expired) == set(report.deleted) == names

@@ -71,7 +71,7 @@ class Maintained:
         """
         from docstore.lifecycle.collect import collect
 
-        return self._parts.free_space(lambda: collect(self._parts, grace, dry_run, progress))
+        return collect(self._parts, grace, dry_run, progress)
 
     def expire(self, *, grace: timedelta = timedelta(days=7), dry_run: bool = False) -> docstore.ExpireReport:
         """Takes away the workspaces whose time to live is over; deletes for good those taken longer ago than `grace`.
@@ -89,7 +89,7 @@ class Maintained:
         """
         from docstore.lifecycle.expire import expire
 
-        return self._parts.free_space(lambda: expire(self._parts, grace, dry_run))
+        return expire(self._parts, grace, dry_run)
 
     def limit(
         self,

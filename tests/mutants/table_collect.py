@@ -137,15 +137,22 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "never-swept", "lifecycle/collect.py",
-        "            leftovers += _sweep(parts)\n",
+        "            _sweep(parts, gone)\n",
         "            pass\n",
         "files that a crash left stay for ever",
         (f"{_COLLECT}::test_orphans_of_a_crash_are_swept_and_strangers_spared",),
     ),
     Mutant(
+        "only-the-last-try-is-told", "lifecycle/collect.py",
+        "lambda: _collect(parts, before, gone, progress)",
+        "lambda: (gone.__init__(), _collect(parts, before, gone, progress))",
+        "on a full disk a collection reports less than it deleted",
+        ("tests/test_reserve.py::test_a_collection_that_is_tried_again_reports_what_both_tries_deleted",),
+    ),
+    Mutant(
         "temporary-files-never-swept", "lifecycle/collect.py",
-        "        leftovers = scratch.sweep(parts.tmp)\n",
-        "        leftovers = 0\n",
+        "        gone.leftovers += scratch.sweep(parts.tmp)\n",
+        "",
         "temporary files that a crash left stay for ever",
         (f"{_COLLECT}::test_a_dead_owners_temporary_files_are_swept_and_a_living_ones_spared",),
     ),
@@ -201,10 +208,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "doomed-by-others-forgotten", "lifecycle/collect.py",
         "        _doom(parts, before)\n        touched: set[Path] = set()\n"
-        "        documents, freed, requested = _reap_doomed(parts, touched, progress)",
+        "        requested = _reap_doomed(parts, touched, gone, progress)",
         "        with parts.database.read() as db:\n            ours = refcount.unreferenced(db, before, 1)\n"
         "        _doom(parts, before)\n        touched: set[Path] = set()\n"
-        "        documents, freed, requested = _reap_doomed(parts, touched, progress) if ours else (0, 0, 0)",
+        "        requested = _reap_doomed(parts, touched, gone, progress) if ours else 0",
         "what a crashed collection doomed stays for ever",
         (f"{_COLLECT}::test_what_others_doomed_is_reaped",),
     ),

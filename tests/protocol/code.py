@@ -91,9 +91,9 @@ LINES: dict[str, tuple[Line, ...]] = {
     "add: leave": (Line("scratch.py", "Scratch.__exit__", "lock.unlink(missing_ok=True)"),),
     "remove": (Line("workspace.py", "Workspace._unrefer", "refcount.unrefer(db, self._id, hash)"),),
     "collect: find the dead": (
-        Line(_COLLECT, "collect", "claims.discard_dead(db, parts.owner_is_alive)"),
+        Line(_COLLECT, "_collect", "claims.discard_dead(db, parts.owner_is_alive)"),
         Line("claims.py", "discard_dead", "request_sweep(db)"),
-        Line(_COLLECT, "collect", "= claims.sweeps(db)"),
+        Line(_COLLECT, "_collect", "= claims.sweeps(db)"),
     ),
     "collect: doom": (Line(_COLLECT, "_doom", "refcount.doom(db, document)"),),
     "collect: nothing to doom": (Line(_COLLECT, "_doom", "if not documents:"),),
@@ -112,10 +112,10 @@ LINES: dict[str, tuple[Line, ...]] = {
     ),
     "collect: nothing doomed": (Line(_COLLECT, "_reap_doomed", "if not documents:"),),
     "collect: sync the directories": (
-        Line(_COLLECT, "collect", "sync_entries(touched, parts.folder)"),
+        Line(_COLLECT, "_collect", "sync_entries(touched, parts.folder)"),
         Line("durable.py", "sync_entries", "while above != keep and not above.is_dir():"),
     ),
-    "collect: sweep temporary folders": (Line(_COLLECT, "collect", "scratch.sweep(parts.tmp)"),),
+    "collect: sweep temporary folders": (Line(_COLLECT, "_collect", "scratch.sweep(parts.tmp)"),),
     "collect: list the shards": (Line(_COLLECT, "_sweep", "in files.shards():"),),
     "collect: list a shard": (
         Line(_COLLECT, "orphans", "listed = ["),
@@ -133,7 +133,7 @@ LINES: dict[str, tuple[Line, ...]] = {
     # Of every directory that was looked through: whoever unlinked something there may have died before syncing it.
     "collect: sync what was swept": (Line(_COLLECT, "_sweep", "sync_"),),
     "collect: settle": (
-        Line(_COLLECT, "collect", "claims.sweep_done(db, wanted + requested)"),
+        Line(_COLLECT, "_collect", "claims.sweep_done(db, wanted + requested)"),
         Line("claims.py", "sweep_done", "SET sweeps_done = sweeps_wanted WHERE sweeps_wanted = ?"),
     ),
     "search: look": (Line("search.py", "_look", "owners = covered.owners_of(db, workspace)"),),

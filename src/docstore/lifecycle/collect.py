@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -37,25 +38,39 @@ def collect(
     """See `DocStore.collect`."""
     before = moments.ago(grace)
     if dry_run:
-        return _preview(parts, before)
+        return parts.free_space(lambda: _preview(parts, before))
+    gone = _Gone()
+    parts.free_space(lambda: _collect(parts, before, gone, progress))
+    return CollectReport(gone.documents, gone.bytes, gone.leftovers)
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class _Gone:
+    """What went so far, also in a try that a full disk cut short."""
+
+    documents: int = 0
+    bytes: int = 0
+    leftovers: int = 0
+
+
+def _collect(parts: Parts, before: str, gone: _Gone, progress: Callable[[Progress], object] | None) -> None:
     with storage_errors("collecting"):
         with parts.database.write() as db:
             claims.discard_dead(db, parts.owner_is_alive)
             wanted, met = claims.sweeps(db)
         _doom(parts, before)
         touched: set[Path] = set()
-        documents, freed, requested = _reap_doomed(parts, touched, progress)
+        requested = _reap_doomed(parts, touched, gone, progress)
         sync_entries(touched, parts.folder)
-        leftovers = scratch.sweep(parts.tmp)
+        gone.leftovers += scratch.sweep(parts.tmp)
         may_sweep = wanted > met and _is_sound(parts)
         if may_sweep:
-            leftovers += _sweep(parts)
+            _sweep(parts, gone)
         with parts.write() as db:
             parts.archive.tidy()
             if may_sweep or wanted == met:
                 claims.sweep_done(db, wanted + requested)
     parts.database.compact()
-    return CollectReport(documents, freed, leftovers)
 
 
 def reap(parts: Parts, db: Database, documents: Iterable[DocumentRow], touched: set[Path]) -> int:
@@ -105,12 +120,11 @@ def _doom(parts: Parts, before: str) -> None:
         time.sleep(_BREATH_SECONDS)
 
 
-def _reap_doomed(
-    parts: Parts, touched: set[Path], progress: Callable[[Progress], object] | None
-) -> tuple[int, int, int]:
-    """Returns how many documents and bytes went, and how many sweeps it asked for."""
-    count = freed = requests = 0
+def _reap_doomed(parts: Parts, touched: set[Path], gone: _Gone, progress: Callable[[Progress], object] | None) -> int:
+    """Returns how many sweeps it asked for."""
+    requests = 0
     while True:
+        freed = 0
         with parts.write() as db:
             end = time.monotonic() + _HOLD_SECONDS
             documents = []
@@ -126,10 +140,11 @@ def _reap_doomed(
                 claims.request_sweep(db)
                 requests += 1
         if not documents:
-            return count, freed, requests
-        count += len(documents)
+            return requests
+        gone.documents += len(documents)
+        gone.bytes += freed
         if progress is not None:
-            progress(Progress(count, None, 0, documents[-1].hash))
+            progress(Progress(gone.documents, None, 0, documents[-1].hash))
         time.sleep(_BREATH_SECONDS)
 
 
@@ -152,15 +167,15 @@ def _is_sound(parts: Parts) -> bool:
         return catalog.is_sound(db)
 
 
-def _sweep(parts: Parts) -> int:
+def _sweep(parts: Parts, gone: _Gone) -> None:
     """Unlinks files without rows, and makes durable that they are gone, whoever unlinked them."""
-    swept = 0
     looked = {parts.folder, parts.folder / "embeddings"}
     for files in content_stores(parts):
         looked.add(files.root)
         for shard in files.shards():
             looked.add(files.root / shard)
             # One shard at a time, so that writers wait for one directory's listing, not for the store's.
+            swept = 0
             with parts.write() as db:
                 for path in orphans(parts, db, files, shard):
                     unlink(path, parts.folder)
@@ -171,12 +186,12 @@ def _sweep(parts: Parts) -> int:
                     swept += 1
                 # Whoever died between making a directory and placing its first file left it empty.
                 prune_below(files.root / shard, parts.folder)
+            gone.leftovers += swept
     with parts.database.write():
         for root in (*(files.root for files in content_stores(parts)), parts.folder / "embeddings"):
             prune(root, parts.folder)
     # Directories where nothing was found too: a collection or an add that died may have unlinked there, unsynced.
     sync_entries(looked, parts.folder)
-    return swept
 
 
 def content_stores(parts: Parts) -> list[ContentStore]:

@@ -27,39 +27,46 @@ def expire(parts: Parts, grace: timedelta, dry_run: bool) -> ExpireReport:
     moments.ago(grace)  # refuses what is no grace period
     parts.accesses.flush()
     if dry_run:
-        return _preview(parts, grace)
-    with storage_errors("expiring workspaces"):
-        expired = _take_away(parts)
-        deleted = _delete(parts, moments.ago(grace))
+        return parts.free_space(lambda: _preview(parts, grace))
+    # Names that went, also in a try that a full disk cut short.
+    expired: list[str] = []
+    deleted: list[str] = []
+
+    def act() -> None:
+        with storage_errors("expiring workspaces"):
+            _take_away(parts, expired)
+            _delete(parts, moments.ago(grace), deleted)
+
+    parts.free_space(act)
     return ExpireReport(tuple(sorted(expired)), tuple(sorted(deleted)))
 
 
-def _take_away(parts: Parts) -> list[str]:
-    names: list[str] = []
+def _take_away(parts: Parts, names: list[str]) -> None:
     while True:
         with parts.database.write() as db:
             expired = lifetimes.expire(db, MERCY, _BATCH)
         if not expired:
-            return names
+            return
         for id, name in expired:
             parts.forget(id)
             names.append(name)
         time.sleep(_BREATH_SECONDS)
 
 
-def _delete(parts: Parts, before: str) -> list[str]:
-    names: list[str] = []
+def _delete(parts: Parts, before: str, names: list[str]) -> None:
     while True:
+        gone: list[str] = []
         with parts.database.write() as db:
             end = time.monotonic() + _HOLD_SECONDS
             going = lifetimes.overdue(db, before, _BATCH)
             for id, name in going:
                 refcount.delete_workspace(db, id)
-                names.append(name)
+                gone.append(name)
                 if parts.database.is_frugal or time.monotonic() > end:
                     break
         if not going:
-            return names
+            return
+        names += gone
         time.sleep(_BREATH_SECONDS)
 
 
