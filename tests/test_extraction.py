@@ -274,13 +274,19 @@ def test_what_else_stands_in_the_import_path_is_passed_over(folder: Path, monkey
         assert store.workspace("alice").add(b"A note.").chunks == 1
 
 
-def test_without_threads_documents_are_extracted_one_after_the_other(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("most", [0, 1, 3])
+def test_where_few_threads_can_be_started_documents_are_added_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    def refused(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+    start, left = threading.Thread.start, iter(range(most))
 
-    monkeypatch.setattr(threading.Thread, "start", refused)
+    def few(thread: threading.Thread) -> None:
+        if next(left, None) is None:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", few)
+    monkeypatch.setattr("docstore.ingest.prepare.CONCURRENCY", 4)
     with DocStore(folder, embedder=HashEmbedder()) as store:
         report = store.workspace("alice").add_many([b"Note %d." % number for number in range(100)])
         assert len(report.added) == 100

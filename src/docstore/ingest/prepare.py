@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
+from functools import partial
 
 from docstore import texts
 from docstore.durable import stage as stage_bytes
@@ -55,17 +57,12 @@ class Preparation:
             self._pool = ThreadPoolExecutor(CONCURRENCY, "docstore-prepare")
         for portion in portions:
             assert self._pool is not None
+            once = _Once(partial(_prepare, portion, self._extractor, self._scratch))
+            self._running[once.done] = portion
             try:
-                running = self._pool.submit(_prepare, portion, self._extractor, self._scratch)
-            except RuntimeError as error:  # as many threads as there may be, or the interpreter ends
-                if self._running:  # by whom it may yet be done
-                    raise StorageError(f"No more threads can be started: {error}. Add the documents one by one, or "
-                                       "raise the limit of threads.") from error  # fmt: skip
-                self._pool.shutdown(cancel_futures=True)
-                for each in portions:
-                    _prepare(each, self._extractor, self._scratch)
-                return
-            self._running[running] = portion
+                self._pool.submit(once)
+            except RuntimeError:  # as many threads as there may be, or the interpreter ends
+                once()
 
     def wait(self, characters: int) -> list[Incoming]:
         """Waits until texts of so many characters are ready, or all are; the documents that this finished.
@@ -81,6 +78,26 @@ class Preparation:
                 finished += portion
                 ready += sum(len(item.text.content) for item in portion if item.text is not None)
         return finished
+
+
+class _Once:
+    """A call that is made by whoever begins with it first: a pool that could not start a thread for it may have kept it
+    for those it has, and does not say so."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self.done: Future[None] = Future()
+        self._act = act
+        self._begun = threading.Lock()
+
+    def __call__(self) -> None:
+        if not self._begun.acquire(blocking=False):
+            return
+        try:
+            self._act()
+        except BaseException as error:
+            self.done.set_exception(error)
+            raise
+        self.done.set_result(None)
 
 
 def _portions(items: list[Incoming]) -> Iterator[list[Incoming]]:
