@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from docstore import DocStore, Limits, UnreadableDocument, Workspace
+from docstore.ingest import prepare
 from docstore.ingest.extract import extract, is_whole
 from docstore.ingest.extraction import Extraction, Unreadable
 from docstore.ingest.extractor import Extractor
@@ -294,6 +295,14 @@ def test_where_few_threads_can_be_started_documents_are_added_all_the_same(
     monkeypatch.undo()
     with DocStore(folder, embedder=HashEmbedder()) as store:
         assert store.verify().ok
+
+
+def test_what_a_pool_kept_and_its_user_did_is_done_once() -> None:
+    calls: list[str] = []
+    once = prepare._Once(lambda: calls.append("called"))
+    once()
+    once()
+    assert (calls, once.done.result(timeout=0)) == (["called"], None)
 
 
 def test_a_thread_that_outlives_the_main_one_goes_on(folder: Path) -> None:

@@ -323,6 +323,12 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_limits.py::test_a_nearly_full_store_embeds_nothing_in_vain",),
     ),
     Mutant(
+        "prepared-by-everybody-who-has-it", "ingest/prepare.py",
+        "if not self._begun.acquire(blocking=False):", "if False:",
+        "where few threads can be started, a document is staged twice, by two threads at once",
+        ("tests/test_extraction.py::test_what_a_pool_kept_and_its_user_did_is_done_once",),
+    ),
+    Mutant(
         "what-is-built-waits-for-nothing", "ingest/add.py",
         "while ready or preparation.items or self._built:", "while ready or preparation.items:",
         "a document is lost, and add_many fails, where another takes longer to extract and fails",
