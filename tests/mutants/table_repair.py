@@ -31,6 +31,24 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_witnesses.py::test_a_workspace_of_which_nothing_tells_the_name_keeps_its_references",),
     ),
     Mutant(
+        "a-reference-rules-over-its-index", "lifecycle/catalog.py",
+        "        corrections += [Correction(each, None, True) for each in lost_references.restore(db)]\n", "",
+        "one flipped bit gives a workspace's document to another one, for good",
+        ("tests/test_lost_references.py::test_the_reference_is_what_it_was",),
+    ),
+    Mutant(
+        "an-index-rules-whatever-is-counted", "lifecycle/lost_references.py",
+        "if not lacking or _is_contradicted(db, _INDEX) or not _is_contradicted(db, _TABLE):", "if not lacking:",
+        "a bit that is wrong in the index becomes wrong in the references",
+        ("tests/test_lost_references.py::test_the_reference_is_what_it_was",),
+    ),
+    Mutant(
+        "counted-again-when-made-anew", "lifecycle/lost_references.py",
+        '        if type != "trigger":\n', "        if True:\n",
+        "references that are put back count twice",
+        ("tests/test_lost_references.py::test_the_reference_is_what_it_was",),
+    ),
+    Mutant(
         "sweeps-while-the-catalog-is-damaged", "lifecycle/collect.py",
         "        may_sweep = wanted > met and _is_sound(parts)\n", "        may_sweep = wanted > met\n",
         "what a damaged index does not name is deleted",

@@ -14,6 +14,7 @@ from typing import Any
 from docstore import claims, messages, schema
 from docstore.database import Database, row, rows
 from docstore.errors import IntegrityError
+from docstore.lifecycle import lost_references
 from docstore.lifecycle.witnesses import IsStored, Testimony
 from docstore.moments import NOW
 from docstore.names import shown
@@ -224,6 +225,7 @@ def correct(db: Database, is_stored: IsStored) -> list[Correction]:
     broken = _integrity_problems(db)
     testimony = Testimony.of(db) if broken else Testimony({})
     if broken:
+        corrections += [Correction(each, None, True) for each in lost_references.restore(db)]
         db.execute("REINDEX")
         remaining = {each.detail for each in _integrity_problems(db)}
         corrections += [Correction(each, None, each.detail not in remaining) for each in broken]
