@@ -155,3 +155,17 @@ def test_a_workspace_of_which_nothing_tells_the_name_keeps_its_references(
     with DocStore(folder, embedder=HashEmbedder()) as store:
         assert {each.name for each in store.workspace("recovered-recovered-3").documents()} == {"untitled"}
     _require_all(folder, {name: own for name, own in hashes.items() if own} | {"recovered-3": []})
+
+
+def test_an_index_with_a_damaged_page_is_made_anew(folder: Path, hashes: dict[str, list[str]]) -> None:
+    """One that cannot be read to its end, and has nothing to tell."""
+    ((page,),) = query(folder, "SELECT rootpage FROM sqlite_schema WHERE name = 'refs_by_document'")
+    path = folder / "catalog.db"
+    data = bytearray(path.read_bytes())
+    leaf = (page - 1) * _PAGE
+    assert data[leaf] == _INDEX
+    first = leaf + int.from_bytes(data[leaf + 8 : leaf + 10], "big")
+    data[first + 3] ^= 32  # how long its first text is: longer than the row
+    path.write_bytes(data)
+    _repair(folder)
+    _require_all(folder, hashes)

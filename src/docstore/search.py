@@ -363,6 +363,8 @@ def _additions(parts: Parts, moment: _Moment, keys: Sequence[Key]) -> list[Addit
     for key in keys:
         if key not in moment.unread:
             addition = moment.old.addition(key) if moment.old is not None else None
-            assert addition is not None
+            if addition is None:
+                raise IntegrityError(f"The catalog references document {key[0]} and has no row of it that fits. Run "
+                                     "`docstore repair`, or restore a backup.")  # fmt: skip
             additions.append(addition)
     return additions

@@ -14,7 +14,6 @@ from typing import Any
 from docstore import claims, messages, schema
 from docstore.database import Database, row, rows
 from docstore.errors import IntegrityError
-from docstore.lifecycle import lost_references
 from docstore.lifecycle.witnesses import IsStored, Testimony
 from docstore.moments import NOW
 from docstore.names import shown
@@ -217,15 +216,18 @@ def is_sound(db: Database) -> bool:
     return not _integrity_problems(db)
 
 
-def correct(db: Database, is_stored: IsStored) -> list[Correction]:
-    """Ends what contradictions can be ended, in the caller's write transaction."""
+def correct(db: Database, testimony: Testimony, is_stored: IsStored) -> list[Correction]:
+    """Ends what contradictions can be ended, in the caller's write transaction.
+
+    Args:
+        testimony: of a moment before it.
+    """
     corrections = _correct_schema(db)
     if schema.is_tampered(db):
         return corrections
     broken = _integrity_problems(db)
-    testimony = Testimony.of(db) if broken else Testimony({})
     if broken:
-        corrections += [Correction(each, None, True) for each in lost_references.restore(db)]
+        corrections += [Correction(each, None, True) for each in testimony.correct_before(db)]
         db.execute("REINDEX")
         remaining = {each.detail for each in _integrity_problems(db)}
         corrections += [Correction(each, None, each.detail not in remaining) for each in broken]
@@ -263,7 +265,7 @@ def _problem(db: Database, check: _Check, found: dict[str, Any]) -> Problem:
     if document is not None:
         query = """SELECT DISTINCT w.name FROM refs r JOIN workspaces w ON w.id = r.workspace_id
                    WHERE r.document_id = (SELECT id FROM documents WHERE hash = ?)"""
-        with contextlib.suppress(IntegrityError):
+        with contextlib.suppress(IntegrityError, sqlite3.DatabaseError):
             workspaces = {shown(each["name"]) for each in rows(db, query, document)}
     documents = () if document is None else (str(document),)
     return Problem(check.kind, check.table, found["detail"], tuple(sorted(workspaces)), documents)

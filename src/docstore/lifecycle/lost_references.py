@@ -1,7 +1,7 @@
 """Lost references: rows of `refs` that one flipped bit has moved to another workspace or document, from their index.
 
 The index `refs_by_document` has a copy of each row, and what is counted beside each workspace and document says which
-of the two is right. To be asked before the index is made anew from the table.
+of the two is right.
 """
 
 from __future__ import annotations
@@ -24,31 +24,43 @@ SELECT EXISTS (SELECT 1 FROM workspaces AS w LEFT JOIN (SELECT workspace_id, cou
     OR EXISTS (SELECT 1 FROM documents AS d LEFT JOIN (SELECT document_id, count(*) AS counted FROM {rows} GROUP BY 1)
                ON document_id = d.id WHERE d.refcount <> coalesce(counted, 0))
     OR EXISTS (SELECT 1 FROM {rows} WHERE workspace_id NOT IN (SELECT id FROM workspaces)
-               OR document_id NOT IN (SELECT id FROM documents))"""
+               OR document_id NOT IN (SELECT id FROM documents))
+    OR EXISTS (SELECT 1 FROM {rows} WHERE typeof(name) || typeof(metadata) || typeof(added_at) || typeof(avoided)
+               <> 'texttexttextinteger')"""
 
 
-def restore(db: Database) -> list[Problem]:
-    """Makes the table anew from its index, if every count agrees with the index and not with the table. Gives what was
-    wrong."""
+Reference = tuple[int, int]
+"""The ids of a workspace and of a document."""
+
+
+def told(db: Database) -> list[Reference] | None:
+    """The references that only the index has, if every count agrees with it and not with the table. None: the table is
+    as good."""
+    if _is_contradicted(db, _INDEX) or not _is_contradicted(db, _TABLE):
+        return None
+    columns = "workspace_id, document_id"
     try:
-        lacking = db.execute(f"SELECT {_COLUMNS} FROM {_INDEX} EXCEPT SELECT {_COLUMNS} FROM {_TABLE}").fetchall()
-        if not lacking or _is_contradicted(db, _INDEX) or not _is_contradicted(db, _TABLE):
-            return []
-    except sqlite3.DatabaseError:  # its pages are damaged, too
+        return db.execute(f"SELECT {columns} FROM {_INDEX} EXCEPT SELECT {columns} FROM {_TABLE}").fetchall()
+    except sqlite3.DatabaseError:  # the table cannot be read to its end
         return []
-    db.execute("SAVEPOINT references_before")
-    try:
-        _make_anew(db)
-    except sqlite3.DatabaseError:
-        db.execute("ROLLBACK TO references_before")
+
+
+def restore(db: Database, references: list[Reference]) -> list[Problem]:
+    """Makes the table anew from its index, unless somebody changed it meanwhile so that the counts do not agree any
+    more. Gives what was wrong."""
+    if _is_contradicted(db, _INDEX):
         return []
-    finally:
-        db.execute("RELEASE references_before")
-    return [_restored(db, workspace, document) for workspace, document, *_ in lacking]
+    _make_anew(db)
+    return [_restored(db, *each) for each in references] or [
+        Problem("catalog", "refs", "the table of references could not be read, and its index could", ())
+    ]
 
 
 def _is_contradicted(db: Database, rows: str) -> bool:
-    ((found,),) = db.execute(_CONTRADICTED.format(rows=rows)).fetchall()
+    try:
+        ((found,),) = db.execute(_CONTRADICTED.format(rows=rows)).fetchall()
+    except sqlite3.DatabaseError:  # its pages are damaged
+        return True
     return bool(found)
 
 

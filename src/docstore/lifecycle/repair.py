@@ -32,6 +32,7 @@ from docstore.lifecycle.lost_rows import (
 from docstore.lifecycle.pace import Pace
 from docstore.lifecycle.salvage import free, salvage
 from docstore.lifecycle.verify import Expected, Finding, Reading, damaged, expected_files, fault
+from docstore.lifecycle.witnesses import Testimony
 from docstore.parts import QUARANTINE, Parts
 from docstore.reports import Problem, Progress, Repair, RepairReport
 from docstore.scratch import Scratch
@@ -77,9 +78,9 @@ def _as_repair(action: str, problem: Problem, advice: str) -> Repair:
 
 def _repair_catalog(parts: Parts, dry_run: bool, restored: list[Statement]) -> list[Repair]:
     with parts.database.read(tampered=True) as db:
-        found = catalog.problems(db)
-    if not found:
-        return []  # an intact store is not even locked
+        if not (found := catalog.problems(db)):
+            return []  # an intact store is not even locked
+        testimony = Testimony.of(db)
     if parts.readonly:
         return [_as_repair("unrepaired", each, "The store was opened with readonly=True.") for each in found]
     corrections: list[Correction] = []
@@ -87,7 +88,7 @@ def _repair_catalog(parts: Parts, dry_run: bool, restored: list[Statement]) -> l
         with parts.database.write(tampered=True) as db:
             for statement in restored:
                 db.execute(*statement)
-            corrections = catalog.correct(db, partial(_is_stored, parts, db))
+            corrections = catalog.correct(db, testimony, partial(_is_stored, parts, db))
             if dry_run:
                 raise _DryRun
             _keep_lost_rows(parts, corrections)

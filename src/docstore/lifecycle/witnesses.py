@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from docstore.database import Database
 from docstore.errors import DocStoreError
+from docstore.lifecycle import guards, lost_references, twins
 from docstore.moments import NOW
 from docstore.names import EXPIRED, name_before, shown
 from docstore.reports import Problem
@@ -28,20 +29,32 @@ class Testimony(NamedTuple):
 
     names: dict[str, dict[int, str]]
     """By table, the name or hash of each id."""
+    references: list[lost_references.Reference] | None
+    """Those that come back when their table is made anew from its index. None: the table is as good."""
+    values: list[twins.Value]
+    """What makes a row whole again."""
 
     @classmethod
     def of(cls, db: Database) -> Testimony:
-        """Reads all indexes of names and hashes that can be read."""
-        return cls({table: _different(db, table, column) for table, column in _NAMED.items()})
+        """Reads all indexes that can be read. In a transaction that only reads: in one that writes, SQLite refuses
+        every change after it has met a damaged page."""
+        names = {table: _different(db, table, column) for table, column in _NAMED.items()}
+        return cls(names, lost_references.told(db), twins.told(db))
+
+    def correct_before(self, db: Database) -> list[Problem]:
+        """Corrects what can be read in the indexes alone, before they are made anew from the tables. Gives what was
+        wrong."""
+        return [] if self.references is None else lost_references.restore(db, self.references)
 
     def correct(self, db: Database, is_stored: IsStored) -> list[Problem]:
-        """Corrects hashes and ids of rows, once the indexes were made anew. Gives what was wrong."""
-        found = []
+        """Corrects hashes, ids and values of rows, once the indexes were made anew. Gives what was wrong."""
+        found = twins.correct(db, self.values)
         for table in ("documents", "texts"):
             for id, hash in self.names.get(table, {}).items():
                 row = db.execute(f"SELECT hash FROM {table} WHERE id = ?", (id,)).fetchone()
                 if row is not None and _is_right(is_stored, table, id, hash, row[0]):
-                    _put_hash(db, table, id, hash)
+                    with guards.lifted(db, table):
+                        db.execute(f"UPDATE {table} SET hash = ? WHERE id = ?", (hash, id))
                     found.append(Problem("catalog", table, f"row {id} is that of {hash}, not of {row[0]}", ()))
                 elif row is None and table == "documents" and _was_renumbered(db, id, hash):
                     found.append(Problem("catalog", table, f"document {hash} had lost its number {id}", (), (hash,)))
@@ -90,15 +103,6 @@ def _was_renumbered(db: Database, id: int, hash: str) -> bool:
     moved = """UPDATE documents SET id = ? WHERE hash = ?
                AND NOT EXISTS (SELECT 1 FROM refs WHERE document_id = documents.id)"""
     return db.execute(moved, (id, hash)).rowcount == 1
-
-
-def _put_hash(db: Database, table: str, id: int, hash: str) -> None:
-    # A trigger forbids it, as it should anybody else.
-    guards = db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name = 'documents_identity'")
-    for name, sql in guards.fetchall():
-        db.execute(f"DROP TRIGGER {name}")
-        db.execute(f"UPDATE {table} SET hash = ? WHERE id = ?", (hash, id))
-        db.execute(sql)
 
 
 def _different(db: Database, table: str, column: str) -> dict[int, str]:
