@@ -27,6 +27,25 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_ownfiles.py::test_a_folder_with_the_store_in_it_is_added_without_its_databases",),
     ),
     Mutant(
+        "html-ends-where-it-says-so", "ingest/markup.py",
+        "trees = [tree, *(each for each in tree.itersiblings() if isinstance(each.tag, str))]", "trees = [tree]",
+        "of two mails in one file the second is lost",
+        ("tests/test_markup.py::test_html",),
+    ),
+    Mutant(
+        "entities-are-decoded-twice", "ingest/markup.py",
+        """            if "&" in (text := getattr(element, name) or ""):\n""",
+        """            if "&&&" in (text := getattr(element, name) or ""):\n""",
+        "addresses and code are stored as other addresses and code",
+        ("tests/test_markup.py::test_html",),
+    ),
+    Mutant(
+        "what-hides-the-rest-hides-it", "ingest/markup.py",
+        """        return "&lt;" if ends[found[1].lower()] < found.start() else "<"\n""", """        return "<"\n""",
+        "of a text that speaks of a tag the rest is lost",
+        ("tests/test_markup.py::test_markdown",),
+    ),
+    Mutant(
         "pages-lose-their-text-silently", "ingest/extract.py",
         "        if not is_whole(data):\n", "        if False:\n",
         "a page of a damaged PDF is stored without its text, or with another",

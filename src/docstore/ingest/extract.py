@@ -16,11 +16,11 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+from docstore.ingest import markup
 from docstore.ingest.extraction import Extraction, Unreadable
 from docstore.ingest.limits import Limits
 from docstore.texts import PAGE_BREAK
 
-_DEEPEST = 1_000_000  # markdown-it drops silently what nests deeper than this: let Python's recursion limit refuse it
 _HEAD = 2048
 # The tags that the WHATWG MIME sniffing standard takes for HTML, after white space and comments.
 _HTML = re.compile(
@@ -38,14 +38,18 @@ _MARKDOWN = tuple(
         (("```", "~~~"), r"^(?:```|~~~)[\w.+-]*[ \t]*$"),  # a code fence
         (("](",), r"(?<![\w)\]])!?\[[^\[\]\n]+\]\([^()\s]+\)"),  # a link or an image
         (("|",), r"^\|?[ ]*:?-+:?[ ]*\|[ :|-]*$"),  # the line below the header of a table
-        (("---\n",), r"\A---\n(?:[\w-]+:.*\n|[ \t].*\n)+---\n"),  # front matter
+        (("---\n",), markup.FRONT_MATTER.pattern),
     )
 )
 _SAMPLE = 65_536  # characters that decide whether a text is Markdown
-_XML_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
 _SHORTEST_STREAM = 8  # bytes of a zlib stream of nothing
 _LARGEST_STREAM = 100_000_000  # bytes that one gives: more than pypdf's own limit
 _PORTION = 1 << 20  # bytes in memory while a stream is looked through
+_CONVERT: dict[str, Callable[[str], str]] = {
+    "text/html": markup.html_text,
+    "text/markdown": markup.markdown_text,
+    "text/plain": str,
+}
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -62,8 +66,11 @@ def extract(document: Path | bytes, limits: Limits, media_type: str | None = Non
     with io.BytesIO(document) if isinstance(document, bytes) else open(document, "rb") as file:
         head = file.read(_HEAD)
         size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - _HEAD, 0))
+        tail = file.read()
         file.seek(0)
-        if b"%PDF-" in head[:1024]:  # ISO 32000 readers accept leading bytes within the first 1024
+        # Readers of ISO 32000 accept other bytes before it, within the first 1024: and other texts may speak of it.
+        if head.startswith(b"%PDF-") or (b"%PDF-" in head[:1024] and b"startxref" in tail):
             return _pdf(file, limits)
         _refuse_binary(head)
         if size > 4 * limits.characters:  # UTF-8 takes 4 bytes a character at most
@@ -79,8 +86,7 @@ def _textual(data: bytes, head: bytes, limits: Limits, media_type: str | None) -
         media_type = "text/html"
     elif media_type not in ("text/markdown", "text/plain"):
         media_type = "text/markdown" if _is_markdown(content) else "text/plain"
-    convert = {"text/html": _html_text, "text/markdown": _markdown_text, "text/plain": _plain_text}[media_type]
-    text = _clean(convert(content)).replace(PAGE_BREAK, "\n")
+    text = _clean(_CONVERT[media_type](_clean(content))).replace(PAGE_BREAK, "\n")
     if not text.strip():
         raise Unreadable("empty", "it has no text: only white space or markup. There is nothing to search.")
     _check_characters(len(text), limits)
@@ -97,15 +103,23 @@ def _decode(data: bytes) -> str:
     try:
         content = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        import charset_normalizer
-
-        best = charset_normalizer.from_bytes(data).best()
-        if best is None:
-            raise _unsupported("its bytes are text in no known encoding") from None
-        content = str(best)
+        content = _decode_as_it_seems(data)
     if len(_CONTROLS.findall(content[:_HEAD])) > len(content[:_HEAD]) // 100:
         raise _unsupported("it is binary data")
     return content
+
+
+def _decode_as_it_seems(data: bytes) -> str:
+    import chardet
+
+    # All of it, since what is decoded is all of it. Not UTF-7, in which text means other text to whoever shows it.
+    seems = chardet.detect(
+        data, max_bytes=len(data), prefer_superset=True, compat_names=False, exclude_encodings=["utf-7"]
+    )
+    try:
+        return data.decode(seems["encoding"] or "utf-8")
+    except (LookupError, UnicodeDecodeError):
+        raise _unsupported("its bytes are text in no known encoding") from None
 
 
 def _refuse_binary(head: bytes) -> None:
@@ -129,42 +143,6 @@ def _refuse_binary(head: bytes) -> None:
 
 def _unsupported(what: str) -> Unreadable:
     return Unreadable("unsupported", f"{what}. Supported are PDF, HTML, Markdown and plain text; convert it first.")
-
-
-def _plain_text(content: str) -> str:
-    return content
-
-
-def _html_text(content: str) -> str:
-    import inscriptis
-    import lxml.html
-    from inscriptis.css_profiles import CSS_PROFILES
-    from inscriptis.model.config import ParserConfig
-    from lxml.etree import ParserError
-
-    # inscriptis.get_text parses with libxml2's defaults, which drop everything after a text of 10 MB or a nesting of
-    # 256, and only write so into a log. Hence our own parser, with the log read.
-    parser = lxml.html.HTMLParser(huge_tree=True)
-    content = _XML_DECLARATION.sub("", content, count=1)
-    try:
-        tree = lxml.html.document_fromstring(content, parser=parser)
-    except ParserError:  # nothing but comments or white space
-        return ""
-    if fatal := [entry.message for entry in parser.error_log if entry.level_name == "FATAL"]:
-        raise Unreadable("corrupt", f"the HTML cannot be parsed to its end ({fatal[0][:200]}). Simplify it first.")
-    return str(inscriptis.Inscriptis(tree, ParserConfig(css=CSS_PROFILES["strict"])).get_text())
-
-
-def _markdown_text(content: str) -> str:
-    from markdown_it import MarkdownIt
-
-    front_matter = re.compile(r"\A---\n.*?\n(?:---|\.\.\.)\n", re.DOTALL)
-    html = (
-        MarkdownIt("commonmark", {"maxNesting": _DEEPEST})
-        .enable(["table", "strikethrough"])
-        .render(front_matter.sub("", _clean(content)))
-    )
-    return _html_text(html) if html.strip() else ""
 
 
 def _pdf(file: BinaryIO, limits: Limits) -> Extraction:
