@@ -446,3 +446,11 @@ def test_what_contradicts_itself_is_found_and_what_can_be_corrected_is(
     if what in ("workspace", "conversation"):
         kept = b"".join(path.read_bytes() for path in (folder / "quarantine").rglob("*") if path.is_file())
         assert b"What was said to nobody." in kept
+
+
+def test_sources_of_a_workspace_that_is_gone_are_no_reason_for_another_error(store: DocStore, alice: Workspace) -> None:
+    alice.add(b"Five days of leave.")
+    conversation, hits = alice.conversation("leave"), alice.search("leave")
+    store.delete_workspace("alice")
+    with pytest.raises((ConversationNotFound, WorkspaceNotFound)):
+        conversation.append("assistant", "Five.", hits=hits)

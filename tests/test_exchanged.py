@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from docstore import DocStore, StorageError
+from docstore import DocStore, InvalidArgument, StorageError, StoreClosed
 from docstore.testing import HashEmbedder
 from tests.folders import files
 
@@ -78,3 +78,30 @@ def test_what_was_moved_away_and_came_back_is_the_same(folder: Path, backup: Pat
         (tmp_path / "moved").rename(folder)
         assert store.workspace("alice").add(b"another").chunks == 1
         assert store.verify().ok
+
+
+def test_a_workspace_of_before_the_exchange_is_lent_to_nobody(folder: Path, backup: Path, tmp_path: Path) -> None:
+    """Its number may be somebody else's in the folder that is there now."""
+    with _open(folder) as old:
+        handbook = old.workspace("handbook")
+        folder.rename(tmp_path / "moved")
+        shutil.copytree(backup, folder)
+        with _open(folder) as new:
+            new.workspace("mallory").add(b"A secret.")
+            bob = new.workspace("bob")
+            for act in (bob.include, bob.exclude):
+                with pytest.raises(StorageError, match="another file"):
+                    act(handbook)
+            assert bob.includes() == []
+    with _open(folder) as new, pytest.raises(StoreClosed):
+        new.workspace("bob").include(handbook)
+
+
+def test_one_store_is_one_however_its_path_is_written(folder: Path, backup: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    with _open(folder) as store, _open(tmp_path / "link") as same, _open(backup) as other:
+        bob = store.workspace("bob")
+        bob.include(same.workspace("alice"))
+        assert len(bob.search("thing", k=40)) == 31
+        with pytest.raises(InvalidArgument, match="another store"):
+            bob.include(other.workspace("alice"))

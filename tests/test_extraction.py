@@ -282,6 +282,16 @@ def test_what_else_stands_in_the_import_path_is_passed_over(folder: Path, monkey
         assert store.workspace("alice").add(b"A note.").chunks == 1
 
 
+def test_what_python_prints_when_it_starts_is_no_answer(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("import os; os.write(1, b'loaded\\n')")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])  # which the worker process gets
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        assert store.workspace("alice").add(b"A note.").chunks == 1
+
+
 @pytest.mark.parametrize("most", [0, 1, 3])
 def test_where_few_threads_can_be_started_documents_are_added_all_the_same(
     folder: Path, monkeypatch: pytest.MonkeyPatch, most: int

@@ -442,6 +442,33 @@ def test_a_nearly_full_store_embeds_nothing_in_vain(folder: Path, room: float, m
     assert measured < 30 * len(notes)  # all, again and again, would be half of their square, twice
 
 
+def test_what_waits_for_room_does_not_keep_what_was_begun_from_its_end(store: DocStore, alice: Workspace) -> None:
+    """More than are looked at again wait for the room of a document that was begun after them."""
+    alice.limit(logical_bytes=1000)
+    broken = b"%PDF-1.7 " + b"x" * 591
+    large = [b"%03d " % number + b"word " * 198 for number in range(40)]
+    report = alice.add_many([broken, *large, b"ten bytes."])
+    assert [each.size for each in report.added] == [10]
+    assert len(report.failed) == 41
+
+
+@pytest.mark.parametrize("share", [0.55, 0.07, 0.14])
+def test_a_threshold_is_met_to_the_document(alice: Workspace, share: float) -> None:
+    """As floats, 100 times some shares are more than whole numbers."""
+    alice.limit(documents=100, warn_at=share)
+    for number in range(1, round(100 * share)):
+        alice.add(b"%d" % number)
+    with pytest.warns(QuotaWarning):
+        alice.add(b"One more.")
+
+
+def test_a_new_version_that_is_stored_takes_no_room_where_bytes_are_demanded(folder: Path) -> None:
+    with DocStore(folder, embedder=HashEmbedder(), demand_bytes=True) as store:
+        old, new = store.workspace("a").add(b"version one"), store.workspace("b").add(b"version two")
+        store.limit(physical_bytes=store.quota().physical_bytes - 1)
+        assert store.replace(old.hash, b"version two").new == new.hash
+
+
 # -- new versions -------------------------------------------------------------------------------------------------
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import collections
+import copy
+import dataclasses
 import gc
 import io
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -200,6 +203,65 @@ def test_embedders_that_break_their_contract(folder: Path, attributes: dict[str,
     instance.embedded = 0
     with DocStore(folder, embedder=instance) as store, pytest.raises((InvalidArgument, EmbeddingError)):
         store.workspace("alice").add(NOTE)
+
+
+@pytest.mark.parametrize("name", ["fingerprint", "dimension", "max_tokens"])
+def test_embedders_that_cannot_say_what_they_are(folder: Path, name: str) -> None:
+    def fail(_: object) -> None:
+        raise ConnectionError("the model's server is down")
+
+    embedder = type("Remote", (HashEmbedder,), {name: property(fail, lambda *_: None)})()
+    with DocStore(folder, embedder=embedder) as store, pytest.raises(EmbeddingError, match=r"failed.*is down"):
+        store.workspace("alice").add(NOTE)
+
+
+def test_an_embedder_may_count_in_numpy(folder: Path) -> None:
+    embedder: Any = HashEmbedder(max_tokens=64)
+    embedder.max_tokens, embedder.dimension = np.int64(64), np.int64(64)
+    with DocStore(folder, embedder=embedder) as store:
+        store.workspace("alice").add(NOTE)
+    with DocStore(folder, embedder=HashEmbedder(max_tokens=64)) as store:  # the same pipeline
+        assert store.workspace("alice").search("note")[0].text == NOTE.decode()
+
+
+def test_a_query_that_is_not_read_to_its_end_warns(folder: Path) -> None:
+    class Counting(HashEmbedder):
+        def count_tokens(self, text: str) -> int:
+            return len(text.split()) + 2
+
+    with DocStore(folder, embedder=Counting(max_tokens=16)) as store:
+        alice = store.workspace("alice")
+        alice.add(NOTE)
+        assert alice.search("word " * 14)
+        with pytest.warns(UserWarning, match="17 tokens, of which the embedder reads 16") as caught:
+            alice.search_many(["a note", "word " * 15])
+        assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("wrong", [{"memory": 4e9}, {"pages": 2.5}, {"characters": 1 << 63}, {"seconds": 10**400}])
+def test_limits_that_no_system_could_keep(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match=f"Limits.{next(iter(wrong))} is"):
+        Limits(**wrong)
+
+
+def test_waiting_for_ever_is_waiting_for_long(folder: Path) -> None:
+    with DocStore(folder, embedder=HashEmbedder(), timeout=1e18) as store:
+        assert store.workspace("alice").add(NOTE).chunks == 1
+
+
+def test_what_is_returned_can_be_copied_pickled_and_hashed(store: DocStore, alice: Workspace) -> None:
+    document = alice.add(NOTE, metadata={"year": 2024})
+    message = alice.conversation("a").append("user", "How?", metadata={"a": [1]}, hits=alice.search("note"))
+    for each in (document, store.document(document.hash), message, alice.search("note")[0], store.stats()):
+        assert pickle.loads(pickle.dumps(each)) == copy.deepcopy(each) == each  # noqa: S301  (our own)
+        assert hash(each) == hash(copy.deepcopy(each))
+        assert dataclasses.asdict(each)
+
+
+def test_public_names_are_listed_before_anybody_uses_one() -> None:
+    program = "import docstore; print(set(docstore.__all__) - set(dir(docstore)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_a_store_that_is_dropped_leaves_no_process(folder: Path) -> None:

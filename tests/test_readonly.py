@@ -138,6 +138,26 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert everything(folder) == before
 
 
+def test_a_log_that_a_crash_left_half_moved_is_read(folder: Path, note: Document) -> None:
+    """The first page of the catalog is moved first: it says how long the file will be."""
+    writer = DocStore(folder, embedder=HashEmbedder())
+    writer.workspace("alice").add_many([b"Note %d." % number for number in range(50)])
+    path = folder / "catalog.db"
+    log = (folder / "catalog.db-wal").read_bytes()
+    frames = range(32, len(log), 24 + 4096)
+    (first,) = [log[at + 24 : at + 24 + 4096] for at in frames if log[at : at + 4] == (1).to_bytes(4, "big")][-1:]
+    data = first + path.read_bytes()[4096:]
+    assert len(data) < 4096 * int.from_bytes(first[28:32], "big"), "the log is moved already"
+    copy = folder.with_name("copy")
+    copy.mkdir()
+    (copy / "catalog.db").write_bytes(data)
+    (copy / "catalog.db-wal").write_bytes(log)
+    shutil.copy(folder / "small.sqlar", copy)
+    with DocStore(copy, embedder=HashEmbedder(), readonly=True) as reader:
+        assert len(reader.workspace("alice")) == len(writer.workspace("alice"))
+    writer.close()
+
+
 def test_a_copy_that_does_not_fit_leaves_nothing(
     folder: Path, note: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -71,7 +71,7 @@ class Message:
     content: str
     at: datetime
     """When it was appended, UTC."""
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(hash=False)
     sources: tuple[Source, ...]
 
 
@@ -312,6 +312,8 @@ def _located(parts: Parts, workspace: int, sources: list[SourceRow]) -> list[Sou
     """Sources with the places of their texts, where the workspace's searches cover the document now."""
     with parts.database.read() as db:
         owners = covered.find_owners(db, workspace)
+        if not owners:
+            return sources  # who appends them will be told
         rows = covered.rows_of(db, owners, parts.pipeline.fingerprint, {each.document for each in sources})
     spans: dict[str, tuple[str, Spans]] = {}
     for found in rows:

@@ -87,6 +87,16 @@ class CatalogDatabase:
             self.close()
             raise
 
+    @property
+    def file(self) -> tuple[int, int] | None:
+        """Device and inode of the file that it opened."""
+        return self._file
+
+    def require_usable(self) -> None:
+        """Raises StoreClosed after `close`, and StorageError when another file is in its place by now."""
+        with self._connection():
+            self._require_same_file()
+
     def _make_lock(self) -> None:
         # SQLite lets waiters sleep and retry, which starves some. Threads of one process queue here instead.
         self._writing = threading.RLock()  # not that anybody takes it twice: see `write`

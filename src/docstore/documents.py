@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 
 from docstore.contents import DocumentRow
@@ -33,7 +32,7 @@ class Document:
     """Chunks under the pipeline the store was opened with; 0 when that pipeline has not seen its text."""
     pages: int | None
     """Pages, for types that have them."""
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(hash=False)
     """What this workspace attached to the reference. JSON values."""
     added_at: datetime
     """When the reference was made, UTC."""
@@ -65,7 +64,7 @@ def stored_document(row: DocumentRow, chunks: int) -> Document:
         size=row.size,
         chunks=chunks,
         pages=row.pages,
-        metadata=MappingProxyType({}),
+        metadata={},
         added_at=parsed(row.stored_at),
         reused=False,
     )

@@ -167,6 +167,9 @@ def _copy(path: Path, state: _State) -> Path | None:
     the log was begun anew, which changes its first bytes.
     """
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as immutable:
+        # It is as long as it is, not as its first page says: who moves the log into it writes that page first, and may
+        # have been killed before the last. Those that it lacks are in the log.
+        immutable.execute("PRAGMA writable_schema = ON")
         data = immutable.serialize()
     try:
         log = Path(f"{path}-wal").read_bytes()

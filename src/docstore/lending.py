@@ -26,6 +26,7 @@ class Lending:
 
         Raises:
             InvalidArgument: it is this workspace, or of another store.
+            StoreClosed: its store was closed.
             WorkspaceNotFound: one of the two was deleted.
         """
         included = self._other(other)
@@ -54,6 +55,9 @@ class Lending:
     def _other(self, other: Lending) -> int:
         if not isinstance(other, Lending):
             raise InvalidArgument(f"{other!r:.100} is no workspace: pass what store.workspace(name) gives")
-        if other._parts.folder != self._parts.folder:
-            raise InvalidArgument(f"The workspace {other.name!r} is of another store; a search covers one store")
+        if other._parts is not self._parts:
+            # A handle of before the folder was exchanged may have a number that is somebody else's by now.
+            other._parts.database.require_usable()
+            if other._parts.database.file != self._parts.database.file:
+                raise InvalidArgument(f"The workspace {other.name!r} is of another store; a search covers one store")
         return other._id

@@ -26,6 +26,8 @@ def encode(metadata: Mapping[str, Any] | None) -> str | None:
         raise InvalidArgument(f"metadata is {type(metadata).__name__}; it must be a dictionary with text keys")
     try:
         text = _spelled(_plain(metadata, 0))
+    except InvalidArgument:
+        raise
     except ValueError as error:  # whole numbers of thousands of digits
         raise InvalidArgument(f"metadata cannot be written as JSON: {error}") from error
     try:

@@ -126,7 +126,10 @@ class StoreQuota:
 
 
 def _crosses(before: int, after: int, most: int | None, warn_at: float) -> bool:
-    return most is not None and before < most * warn_at <= after
+    if most is None:
+        return False
+    due = most * round(warn_at * _THOUSANDTHS)  # a product of floats may come out above what it is
+    return before * _THOUSANDTHS < due <= after * _THOUSANDTHS
 
 
 # -- in the catalog -----------------------------------------------------------------------------------------------

@@ -331,7 +331,7 @@ def _require_vectors(read: Iterable[CoveredRow], documents: int) -> None:
         raise PipelineMismatch(
             f"{len(lacking)} of {documents} documents of this workspace ({lacking[0].name!r} is one) have no "
             "vectors under the embedder, codec and chunk sizes this store was opened with. Open it with those they "
-            "were added with, or link each again, workspace.link(hash), to embed it under these."
+            "were added with; or add each again, or link it, workspace.link(hash), to embed it under these."
         )
 
 

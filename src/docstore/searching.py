@@ -109,15 +109,17 @@ class Searchable:
         for query in queries:
             if not isinstance(query, str) or not query.strip():
                 raise InvalidArgument(f"A query is {query!r}; it must be text that is not empty")
-        return self._parts.pipeline.embed(queries)
+        return self._parts.pipeline.embed_queries(queries)
 
 
 def _vectors(given: npt.ArrayLike, dimensions: int) -> npt.NDArray[np.float32]:
     try:
         with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused as that
-            vectors = np.asarray(given, dtype=np.float32)
+            vectors = np.asarray(given, dtype=None if np.iscomplexobj(given) else np.float32)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidArgument(f"The query vector is not made of numbers: {error}") from error
+    if np.iscomplexobj(vectors):
+        raise InvalidArgument("The query vector is made of complex numbers; it must be of real ones")
     if vectors.ndim != dimensions:
         must = "one dimension" if dimensions == 1 else "two dimensions, (queries, dimension)"
         raise InvalidArgument(f"The query has shape {vectors.shape}; it must have {must}")

@@ -34,6 +34,7 @@ from docstore.views import Views
 from docstore.workspace import Workspace
 
 _MOST = 1 << 60
+_LONGEST_WAIT = 1_000_000.0  # seconds: SQLite counts milliseconds, in 31 bits
 _LONGEST = 511 - len(f"/{ARCHIVE}-journal")
 """Bytes of the folder's path: SQLite opens no file of a longer one than 511."""
 
@@ -79,7 +80,7 @@ class DocStore(Maintained, Versioned):
             limits: what extracting one document may use.
             cache_bytes: memory for merged indexes of the workspaces searched last, and texts of the hits found last. A
                 workspace that does not fit is read again by every search; see docs/how-to.md for what one takes.
-            timeout: seconds to wait while another process holds the catalog's write lock.
+            timeout: seconds to wait while another process holds the catalog's write lock; a million at most.
             readonly: refuse every change, and never write a byte to the folder, not even SQLite's own files.
             demand_bytes: nobody gets a document by its hash. `link` is refused; an `add` of what its workspace does not
                 have yet extracts and embeds as if nobody had it, and `Document.reused` says nothing of others. For
@@ -99,6 +100,7 @@ class DocStore(Maintained, Versioned):
                 raise InvalidArgument(f"{name} is {value!r}; it must be a number that is not negative")
         if limits is not None and not isinstance(limits, docstore.Limits):
             raise InvalidArgument(f"limits is a {type(limits).__name__}; it must be docstore.Limits")
+        timeout = min(timeout, _LONGEST_WAIT)
         self._lifetime = Lifetime.of(default_ttl, default_sliding)
         with storage_errors("finding the store's folder"):  # there is none where the current one was deleted
             root = Path(os.fsdecode(folder)).absolute()

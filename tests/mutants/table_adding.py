@@ -337,9 +337,23 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "all-that-wait-for-room-are-looked-at-again", "ingest/add.py",
-        "                    ready = ready[:_SOME]\n", "                    ready = ready[:]\n",
+        "if not item.held][:_SOME]\n", "if not item.held]\n",
         "adding many to a store with little room takes time by the square of their number",
         ("tests/test_limits.py::test_a_nearly_full_store_embeds_nothing_in_vain",),
+    ),
+    Mutant(
+        "what-was-begun-is-forgotten", "ingest/add.py",
+        "                    begun = [item for item in ready if item.held]  # takes room until it is done\n"
+        "                    ready = begun + [item for item in ready if not item.held][:_SOME]\n",
+        "                    ready = ready[:_SOME]\n",
+        "documents wait for ever for the room of one that nobody looks at any more, and others for that one",
+        ("tests/test_limits.py::test_what_waits_for_room_does_not_keep_what_was_begun_from_its_end",),
+    ),
+    Mutant(
+        "a-handle-of-another-file-lends", "lending.py",
+        "            other._parts.database.require_usable()\n", "",
+        "a workspace is granted that only has the number of the one that was meant",
+        ("tests/test_exchanged.py::test_a_workspace_of_before_the_exchange_is_lent_to_nobody",),
     ),
     Mutant(
         "prepared-by-everybody-who-has-it", "ingest/prepare.py",

@@ -110,7 +110,8 @@ class Addition:
                 away = preparation.items.union(self._built)
                 ready = [item for item in incoming if item.outcome is None and item not in away]
                 if self._admission.has_waiting:  # for room, of which there is little: most would only wait again
-                    ready = ready[:_SOME]
+                    begun = [item for item in ready if item.held]  # takes room until it is done
+                    ready = begun + [item for item in ready if not item.held][:_SOME]
 
     def _go_on(self, ready: list[Incoming], preparation: Preparation) -> None:
         work: dict[Step, list[Incoming]] = {step: [] for step in Step}

@@ -33,7 +33,7 @@ class Admission:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._secretive = parts.demand_bytes
+        self._secretive = False
         self._workspace = 0
         self._own: WorkspaceQuota | None = None
         self._store: StoreQuota | None = None
@@ -55,6 +55,8 @@ class Admission:
             WorkspaceNotFound: it was deleted, or is expired.
         """
         self._workspace = workspace
+        # Who replaces a document everywhere holds the store, and learns nothing.
+        self._secretive = self._parts.demand_bytes and workspace != 0
         self._crossed = []
         self._own, self._store = quotas.of_adder(db, workspace, self._parts.folder)
         begun = [item for item in items if item.held and item.outcome is None] if self._is_limited else []

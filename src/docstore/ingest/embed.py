@@ -55,7 +55,10 @@ class Embedder(Protocol):
         """Tokens read of one text, special tokens included; what is beyond is ignored. None: all are read."""
 
     def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
-        """Vectors of the texts, shape (len(texts), dimension), float32. They need not be normalised."""
+        """Vectors of the texts, shape (len(texts), dimension), float32. They need not be normalised.
+
+        Threads that use one store call it at the same moment: where that is not safe, it must hold a lock of its own.
+        """
 
 
 class SentenceTransformerEmbedder:

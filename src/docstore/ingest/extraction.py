@@ -12,6 +12,9 @@ from docstore.errors import UnreadableDocument, UnreadableReason
 REVISION = 1
 """Grows when what is stored should be extracted and embedded again. Part of the pipeline's description."""
 
+READY = b"\0docstore extracts\n"
+"""What a worker process writes before its first answer; and before that, whatever a `sitecustomize` prints."""
+
 SUFFIXES = {
     "application/pdf": ".pdf",
     "text/html": ".html",

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from docstore.errors import DocStoreError, StorageError, StoreClosed
 from docstore.forking import in_child
-from docstore.ingest.extraction import Extraction, Unreadable
+from docstore.ingest.extraction import READY, Extraction, Unreadable
 
 if TYPE_CHECKING:
     from docstore.ingest.limits import Limits
@@ -163,6 +163,7 @@ class _Worker:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._input, self._output = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._input, False)  # see _send
+        os.set_blocking(self._output, True)  # gevent's subprocess module makes it one that does not wait
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
@@ -171,8 +172,12 @@ class _Worker:
         """The answers, in order. Raises Unreadable for the first that does not come within `seconds` of the one before,
         or never will; the worker is then of no more use."""
         if not self._ready:
-            # Its first line says that all imports worked: what goes wrong later is the document's fault.
-            if not self._read():
+            # That line says that all imports worked: what goes wrong later is the document's fault.
+            printed = b""
+            while not printed.endswith(READY):
+                if received := self._read():
+                    printed = (printed + received)[-len(READY) :]
+                    continue
                 raise DocStoreError(f"The process that extracts text does not start ({_cause(self._process.wait())}): "
                                     f"see what `{sys.executable} -m docstore.ingest.worker` prints.")  # fmt: skip
             self._ready = True

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 
 from docstore.errors import InvalidArgument
+
+_MOST = (1 << 63) - 1  # what an operating system takes for a limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,5 +28,6 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise InvalidArgument(f"Limits.{field.name} is {value!r}; it must be a positive number")
+            kinds, must = (int | float, "number") if field.name == "seconds" else (int, "whole number")
+            if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value <= _MOST:
+                raise InvalidArgument(f"Limits.{field.name} is {value!r:.60}; it must be a positive {must}")

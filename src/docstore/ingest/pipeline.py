@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from docstore.vectors import Codec, Vectors, encode, encode_index, encode_spans,
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 _MISSING = object()
 _EMBEDDER = ("fingerprint", "dimension", "max_tokens", "embed")
+_TOKENS_OF_A_CHARACTER = 4  # at most, of a tokenizer that makes one of each byte
 EMBED_AT_ONCE = 256
 """Chunks handed to the embedder in one call: enough to fill its batches, few enough to report progress between."""
 
@@ -95,10 +97,26 @@ class Pipeline:
     @cached_property
     def dimension(self) -> int:
         """Numbers in a vector."""
-        dimension = self.embedder.dimension
-        if isinstance(dimension, bool) or not isinstance(dimension, int) or dimension < 1:
+        dimension = self._asked("dimension")
+        if not _is_count(dimension):
             raise InvalidArgument(f"The embedder's dimension is {dimension!r}; it must be a positive whole number")
-        return dimension
+        return int(dimension)
+
+    @cached_property
+    def max_tokens(self) -> int | None:
+        """Tokens that the embedder reads of a text."""
+        most = self._asked("max_tokens")
+        if most is not None and not _is_count(most):
+            raise InvalidArgument(f"The embedder's max_tokens is {most!r}; it must be a positive whole number, or None")
+        return None if most is None else int(most)
+
+    def _asked(self, name: str) -> Any:
+        try:
+            return getattr(self.embedder, name)
+        except DocStoreError:
+            raise
+        except Exception as error:  # it may load a model, or ask a server
+            raise EmbeddingError(f"The embedder's {name} failed: {type(error).__name__}: {error}") from error
 
     @cached_property
     def description(self) -> str:
@@ -107,13 +125,14 @@ class Pipeline:
         Versions of libraries are left out: spans and texts are stored, so an upgrade changes nothing that exists,
         and must not make every user embed everything again.
         """
-        if not isinstance(self.embedder.fingerprint, str):
-            raise InvalidArgument(f"The embedder's fingerprint is {self.embedder.fingerprint!r}; it must be text")
+        fingerprint = self._asked("fingerprint")
+        if not isinstance(fingerprint, str):
+            raise InvalidArgument(f"The embedder's fingerprint is {fingerprint!r}; it must be text")
         return json.dumps({
             "extractor": extraction.REVISION,
             "chunker": {"revision": chunk.REVISION, "size": self._size, "overlap": self._overlap,
-                        "max_tokens": self.embedder.max_tokens},
-            "embedder": {"fingerprint": self.embedder.fingerprint, "dimension": self.dimension},
+                        "max_tokens": self.max_tokens},
+            "embedder": {"fingerprint": fingerprint, "dimension": self.dimension},
             "codec": self.codec,
         }, sort_keys=True)  # fmt: skip
 
@@ -127,7 +146,7 @@ class Pipeline:
         count = getattr(self.embedder, "count_tokens", None)
         if count is not None:
             count("")  # loads the model here: an error could not pass through the splitter's compiled code
-        return chunk.Chunker(self._size, self._overlap, self.embedder.max_tokens, count)
+        return chunk.Chunker(self._size, self._overlap, self.max_tokens, count)
 
     def least_bytes(self, characters: int) -> int:
         """What the sub-index of a text of so many characters takes at least, in bytes."""
@@ -188,6 +207,25 @@ class Pipeline:
         except Exception as error:  # count_tokens is the caller's code
             raise EmbeddingError(f"The embedder failed to count tokens: {type(error).__name__}: {error}") from error
 
+    def embed_queries(self, queries: Sequence[str]) -> Vectors:
+        """As `embed`. Warns of a query that the embedder does not read to its end."""
+        count, most = getattr(self.embedder, "count_tokens", None), self.max_tokens
+        if count is not None and most is not None:
+            # To count takes as long as to search a small workspace: not of what is short enough whatever it has.
+            long = [query for query in queries if len(query) > most // _TOKENS_OF_A_CHARACTER]
+            if (tokens := max([self._counted(count, query) for query in long], default=0)) > most:
+                warnings.warn(f"A query has {tokens:,} tokens, of which the embedder reads {most:,}: what is beyond "
+                              "takes no part in the search. Shorten it.", stacklevel=4)  # fmt: skip
+        return self.embed(queries)
+
+    def _counted(self, count: Callable[[str], int], text: str) -> int:
+        try:
+            return int(count(text))
+        except DocStoreError:
+            raise
+        except Exception as error:  # the caller's code
+            raise EmbeddingError(f"The embedder failed to count tokens: {type(error).__name__}: {error}") from error
+
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Normalised vectors, shape (len(texts), dimension), float32, of an embedder that is not trusted.
 
@@ -206,6 +244,10 @@ class Pipeline:
             raise EmbeddingError(f"The embedder returned shape {vectors.shape} for {len(texts)} texts; expected "
                                  f"({len(texts)}, {self.dimension}). Check its `dimension`.")  # fmt: skip
         return normalise(vectors, EmbeddingError, "The embedder returned")
+
+
+def _is_count(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | np.integer) and bool(value > 0)
 
 
 def normalise(vectors: Vectors, error: type[DocStoreError], subject: str) -> Vectors:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from docstore.ingest.extract import extract
-from docstore.ingest.extraction import Unreadable
+from docstore.ingest.extraction import READY, Unreadable
 from docstore.ingest.limits import Limits
 
 Request = tuple[dict[str, Any], bytes]
@@ -38,7 +38,7 @@ def main() -> None:
     requests: queue.Queue[Request] = queue.Queue()
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     with contextlib.suppress(BrokenPipeError):  # the parent was killed
-        answers.write(b"ready\n")
+        answers.write(READY)
         answers.flush()
         while True:
             answer, text = _answer(*requests.get())
