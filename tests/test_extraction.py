@@ -341,3 +341,17 @@ time.sleep(2)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("100\n", 0), done.stderr
+
+
+def test_a_module_beside_the_script_is_not_taken_for_pythons_own(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "html.py").write_text("raise RuntimeError('this is an application')")
+    script = tmp_path / "app.py"
+    script.write_text(f"""
+from docstore import DocStore
+from docstore.testing import HashEmbedder
+
+with DocStore({str(folder)!r}, embedder=HashEmbedder()) as store:
+    print(store.workspace("alice").add(b"<html><p>A page.</p></html>").media_type)
+""")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("text/html\n", 0), done.stderr

@@ -67,6 +67,8 @@ def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes
     except MemoryError:
         detail = f"reading it needs more than Limits.memory, {limits.memory:,} bytes. "
         return {"reason": "limit", "detail": detail + "It may be hostile; or open the store with larger limits."}, b""
+    except ImportError as error:
+        return {"failed": f"{error} (a module of another name's, or an installation that is not whole)"}, b""
     except OSError as error:
         return {"failed": f"{error.strerror or error} ({error.filename or 'temporary file'})"}, b""
     except Exception as error:  # noqa: BLE001  (parsers of broken files raise anything)
