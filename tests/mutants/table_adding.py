@@ -41,7 +41,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "what-hides-the-rest-hides-it", "ingest/markup.py",
-        """        return "&lt;" if ends[found[1].lower()] < found.start() else "<"\n""", """        return "<"\n""",
+        "        return \"&lt;\" if ends.get(found[1].lower(), -1) < found.start() else", "        return \"<\" if True else",
         "of a text that speaks of a tag the rest is lost",
         ("tests/test_markup.py::test_markdown",),
     ),

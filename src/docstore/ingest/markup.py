@@ -31,7 +31,8 @@ _BLOCKS = (
     "tbody tfoot thead"
 )
 _RAW = "iframe noembed noframes plaintext script style textarea title xmp"  # whose content HTML takes for no markup
-_RAW_TAG = re.compile(rf"<(?=({'|'.join(_RAW.split())})\b)", re.IGNORECASE)
+_RAW_BEGIN = re.compile(rf"<(?=({'|'.join(_RAW.split())})\b)", re.IGNORECASE)
+_RAW_END = re.compile(rf"</({'|'.join(_RAW.split())})\b", re.IGNORECASE)
 
 
 def html_text(content: str) -> str:
@@ -141,13 +142,12 @@ def _show_unclosed(token: Token) -> None:
     about a tag."""
     if token.type not in ("html_block", "html_inline"):
         return
-    lower = token.content.lower()
-    ends = {tag: lower.rfind(f"</{tag}") for tag in _RAW.split()}
+    ends = {found[1].lower(): found.start() for found in _RAW_END.finditer(token.content)}  # the last of each
 
     def shown(found: re.Match[str]) -> str:
-        return "&lt;" if ends[found[1].lower()] < found.start() else "<"
+        return "&lt;" if ends.get(found[1].lower(), -1) < found.start() else "<"
 
-    content = _RAW_TAG.sub(shown, token.content)
+    content = _RAW_BEGIN.sub(shown, token.content)
     if content.rfind("-->") < (begin := content.rfind("<!--")):
         content = f"{content[:begin]}&lt;{content[begin + 1 :]}"
     token.content = content

@@ -70,11 +70,11 @@ def _differing(db: Database, twin: _Twin, column: str) -> Iterator[Value]:
     columns = f"{', '.join(twin.key)}, CAST({column} AS BLOB)"
     of_index = f"SELECT {columns} FROM {twin.table} INDEXED BY {twin.copy}"
     of_rows = f"SELECT {columns} FROM {twin.rows}"
-    wrong = {key: value for *key_of, value in db.execute(f"{of_rows} EXCEPT {of_index}") for key in [tuple(key_of)]}
-    for *key_of, value in db.execute(f"{of_index} EXCEPT {of_rows}").fetchall() if wrong else ():
-        key = tuple(key_of)
-        if key in wrong and _is_right(column, value) and not _is_right(column, wrong[key]):
-            yield Value(twin, column, key, value.decode())
+    wrong = {tuple(key): value for *key, value in db.execute(f"{of_rows} EXCEPT {of_index}")}
+    told = {tuple(key): value for *key, value in db.execute(f"{of_index} EXCEPT {of_rows}")}
+    for key in wrong.keys() & told.keys():
+        if _is_right(column, told[key]) and not _is_right(column, wrong[key]):
+            yield Value(twin, column, key, told[key].decode())
 
 
 def _is_right(column: str, value: Any) -> bool:
