@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from fpdf import FPDF
 from pypdf import PdfReader, PdfWriter
-from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
+from pypdf.generic import ArrayObject, DecodedStreamObject, DictionaryObject, NameObject, NumberObject
 
 
 def pdf(pages: Sequence[str], title: str = "") -> bytes:
@@ -43,6 +43,23 @@ def bomb(megabytes: int) -> bytes:
     stream = DecodedStreamObject()
     stream.set_data(b"BT /F1 12 Tf (x) Tj ET " + b" " * (megabytes << 20))
     page[NameObject("/Contents")] = writer._add_object(stream.flate_encode())
+    return written(writer)
+
+
+def justified(first: str, second: str) -> bytes:
+    """A PDF with two words that only their distance parts, in a font whose glyph number 32 is wide and no space."""
+    writer = PdfWriter()
+    page = writer.add_blank_page(300, 200)
+    font = DictionaryObject({
+        NameObject("/Type"): NameObject("/Font"), NameObject("/Subtype"): NameObject("/Type1"),
+        NameObject("/BaseFont"): NameObject("/Own"), NameObject("/FirstChar"): NumberObject(32),
+        NameObject("/LastChar"): NumberObject(126), NameObject("/Widths"): ArrayObject([NumberObject(700)] * 95),
+    })  # fmt: skip
+    fonts = DictionaryObject({NameObject("/F1"): writer._add_object(font)})
+    page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
+    stream = DecodedStreamObject()
+    stream.set_data(f"BT /F1 12 Tf 20 100 Td [({first}) -220 ({second})] TJ ET".encode())
+    page[NameObject("/Contents")] = writer._add_object(stream)
     return written(writer)
 
 

@@ -97,6 +97,21 @@ def test_triggers_and_foreign_keys_are_what_they_were(folder: Path, told: Told) 
     assert query(folder, schema) == before
 
 
+def test_who_lacked_a_document_and_added_it_again_has_it_once(folder: Path, told: Told) -> None:
+    """The index has it twice by then, and all counts agree with that."""
+    _flip(folder, True, _WORKSPACE, 1)
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        carol = store.workspace("carol")
+        needle = carol.add(b"What is to be found.\n", name="needle.txt")
+        carol.pin(needle.hash)
+        assert store.repair().ok
+        assert store.verify().ok
+        assert store.refcount(needle.hash) == 2
+    assert {name: sorted(own) for name, own in _told(folder).items()} == {
+        name: sorted(own) for name, own in told.items()
+    }
+
+
 def test_where_the_counts_agree_with_neither_the_table_counts(folder: Path, told: Told) -> None:
     _flip(folder, True, _WORKSPACE, 1)
     with DocStore(folder, embedder=HashEmbedder()) as store:

@@ -34,7 +34,11 @@ _HTML = {
                  "One\nTwo\nMore\nText"),
     "choices": ("<select><option>Red</option><option>Green</option></select>", "Red\nGreen"),
     "a table": ("<table><tr><th>Name</th><th>Days</th></tr><tr><td>Ann<br>Smith</td><td>30</td></tr></table>",
-                "Name  Days\nAnn  30\nSmith"),
+                "Name  Days\nAnn\nSmith\n30"),
+    "entities in a table": ("<table><tr><td>&amp;quot; a &amp;copy=1</td></tr></table>", "&quot; a &copy=1"),
+    "control characters": ("<p>a &#8; AT&amp;T</p>", "a \x08 AT&T"),
+    "numbers of a list": ("<ol start=3><li>a</li><li value=7>b</li></ol><ol start=x><li>c</li></ol>",
+                          "3. a\n 7. b\n 1. c"),
     "a table in a table": ("<table><tr><td><table><tr><td>a</td><td>b</td></tr></table></td><td>c</td></tr></table>",
                            "a  b  c"),
 }  # fmt: skip
@@ -56,6 +60,11 @@ _MARKDOWN = {
                        "Put a <title> tag first.\n\nThen <script>, and last.\n\nEnd."),
     "a tag on its own": ("<style>\n\nEnd.\n", "<style>\n\nEnd."),
     "a comment without end": ("<!-- to do\n\nEnd.\n", "<!-- to do\n\nEnd."),
+    "a warning between rules": ("---\nWarning: keep away.\n\n# Safety\n\n---\n\nUse.\n",
+                                "Warning: keep away.\n\nSafety\n\nUse."),
+    "a script in prose": ("A <script>alert(1)</script> and <textarea>typed</textarea> text.\n", "A and typed text."),
+    "a list that goes on": ("1. One\n\n```sh\nls\n```\n\n2. Two\n", "1. One\n\nls\n\n\n  2. Two"),
+    "a style with blank lines": ("<div><style>\n\np {}\n\n</style></div>\n\nEnd.\n", "End."),
     "what is hidden": ("Text <!-- not this --> here.\n\n<style>\np {}\n</style>\n\nEnd.\n", "Text here.\n\nEnd."),
 }  # fmt: skip
 
@@ -66,6 +75,24 @@ def test_markdown(markdown: str, expected: str) -> None:
     assert " ".join(found.split()) == " ".join(expected.split())
     if "code" in markdown or "    " in expected:
         assert found == expected
+
+
+def test_markdown_may_begin_with_html() -> None:
+    text = '<h1 align="center">T</h1>\n\n# X\n\nsee [a](http://b)\n\n```js\nlet a = Map<String>()\nb()\n```\n'
+    found = extract(text.encode(), Limits())
+    assert found.media_type == "text/markdown"
+    assert "let a = Map<String>()\nb()\n" in found.text
+    assert extract(b"<!DOCTYPE html><p># X</p>[a](http://b)", Limits()).media_type == "text/html"
+
+
+def test_a_line_of_many_elements_takes_no_time_by_the_square() -> None:
+    def seconds(elements: int) -> float:
+        began = time.process_time()
+        html_text("<pre>" + "<span>let x</span>\n" * elements)
+        return time.process_time() - began
+
+    seconds(100)
+    assert seconds(80_000) < 3 * 8 * seconds(10_000)
 
 
 def test_one_long_cell_does_not_fill_a_table_with_blanks() -> None:
@@ -81,3 +108,16 @@ def test_what_is_never_closed_takes_no_time_by_the_square(tag: str) -> None:
     began = time.process_time()
     markdown_text(f"{tag}\n" * 50_000)
     assert time.process_time() - began < 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("---\nname: x\n" + "--option: x\n" * 60 + "end\n", id="front matter without an end"),
+        pytest.param("<!-- a --> " * 60 + "text", id="comments before plain text"),
+    ],
+)
+def test_no_pattern_takes_time_by_a_power(text: str) -> None:
+    began = time.process_time()
+    assert extract(text.encode(), Limits()).media_type == "text/plain"
+    assert time.process_time() - began < 5

@@ -237,6 +237,13 @@ def test_a_query_that_is_not_read_to_its_end_warns(folder: Path) -> None:
             alice.search_many(["a note", "word " * 15])
         assert caught[0].filename == __file__
 
+    class Failing(Counting):
+        def count_tokens(self, text: str) -> int:
+            return super().count_tokens(text) // (text == "")
+
+    with DocStore(folder, embedder=Failing(max_tokens=16)) as store:  # a warning is no reason to fail
+        assert store.workspace("alice").search("word " * 15)
+
 
 @pytest.mark.parametrize("wrong", [{"memory": 4e9}, {"pages": 2.5}, {"characters": 1 << 63}, {"seconds": 10**400}])
 def test_limits_that_no_system_could_keep(wrong: dict[str, Any]) -> None:

@@ -125,7 +125,8 @@ def find_subindexes(db: Database, texts: Collection[TextRow], fingerprint: str) 
             WHERE s.text_id {_among(hashes)} AND s.pipeline_id = (SELECT id FROM pipelines WHERE fingerprint = ?)""",
         *hashes, fingerprint,
     )  # fmt: skip
-    return {hashes[text]: _subindex(values) for text, *values in found}
+    # In a damaged catalog a row may be found where it does not belong.
+    return {hashes[text]: _subindex(values) for text, *values in found if text in hashes}
 
 
 def subindexes_of_text(db: Database, text: TextRow) -> list[tuple[str, SubindexRow]]:

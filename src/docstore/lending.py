@@ -40,6 +40,7 @@ class Lending:
 
         Raises:
             WorkspaceNotFound: this workspace does not include it, or one of the two was deleted.
+            StoreClosed: its store was closed.
         """
         included = self._other(other)
         with self._parts.accesses.change(self._id) as db:

@@ -27,6 +27,12 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_ownfiles.py::test_a_folder_with_the_store_in_it_is_added_without_its_databases",),
     ),
     Mutant(
+        "words-join-where-a-font-has-no-space", "ingest/extract.py",
+        "    _see_narrow_spaces()\n", "",
+        "of a PDF that LuaTeX has made most words are joined",
+        ("tests/test_extraction.py::test_types_are_decided_by_content",),
+    ),
+    Mutant(
         "html-ends-where-it-says-so", "ingest/markup.py",
         "trees = [tree, *(each for each in tree.itersiblings() if isinstance(each.tag, str))]", "trees = [tree]",
         "of two mails in one file the second is lost",
@@ -34,14 +40,13 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "entities-are-decoded-twice", "ingest/markup.py",
-        """            if "&" in (text := getattr(element, name) or ""):\n""",
-        """            if "&&&" in (text := getattr(element, name) or ""):\n""",
+        "    _mend_inscriptis()\n", "",
         "addresses and code are stored as other addresses and code",
         ("tests/test_markup.py::test_html",),
     ),
     Mutant(
         "what-hides-the-rest-hides-it", "ingest/markup.py",
-        "        return \"&lt;\" if ends.get(found[1].lower(), -1) < found.start() else", "        return \"<\" if True else",
+        """            return "&lt;" if end < (at, found.start()) else "<"\n""", """            return "<"\n""",
         "of a text that speaks of a tag the rest is lost",
         ("tests/test_markup.py::test_markdown",),
     ),

@@ -14,9 +14,10 @@ import zlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from docstore.ingest import markup
+from docstore.ingest.encodings import decode
 from docstore.ingest.extraction import Extraction, Unreadable
 from docstore.ingest.limits import Limits
 from docstore.texts import PAGE_BREAK
@@ -24,8 +25,8 @@ from docstore.texts import PAGE_BREAK
 _HEAD = 2048
 # The tags that the WHATWG MIME sniffing standard takes for HTML, after white space and comments.
 _HTML = re.compile(
-    rb"(?:\s|\xef\xbb\xbf|<!--.*?-->|<\?xml[^>]*>)*<(?:!doctype\s+html|html|head|body|script|iframe|h1|div|font|table|a|"
-    rb"style|title|b|br|p)[\s>]",
+    rb"(?:\s|\xef\xbb\xbf|<!--(?:(?!-->).)*-->|<\?xml[^>]*>)*<(?:(?P<page>!doctype\s+html|html|head|body|title)|script|iframe|h1|"
+    rb"div|font|table|a|style|b|br|p)[\s>]",
     re.IGNORECASE | re.DOTALL,
 )
 # What Markdown has and other text has seldom. Comments in programs look like headings, indexing like links, and YAML
@@ -44,12 +45,15 @@ _MARKDOWN = tuple(
 _SAMPLE = 65_536  # characters that decide whether a text is Markdown
 _SHORTEST_STREAM = 8  # bytes of a zlib stream of nothing
 _LARGEST_STREAM = 100_000_000  # bytes that one gives: more than pypdf's own limit
+_HALF_SPACE = 125.0  # thousandths of the font's size
 _PORTION = 1 << 20  # bytes in memory while a stream is looked through
 _CONVERT: dict[str, Callable[[str], str]] = {
     "text/html": markup.html_text,
     "text/markdown": markup.markdown_text,
     "text/plain": str,
 }
+_PDF = re.compile(rb"%PDF-\d\.\d")
+_PDF_OBJECT = re.compile(rb"\d+\s+\d+\s+obj\b")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -66,11 +70,9 @@ def extract(document: Path | bytes, limits: Limits, media_type: str | None = Non
     with io.BytesIO(document) if isinstance(document, bytes) else open(document, "rb") as file:
         head = file.read(_HEAD)
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - _HEAD, 0))
-        tail = file.read()
         file.seek(0)
         # Readers of ISO 32000 accept other bytes before it, within the first 1024: and other texts may speak of it.
-        if head.startswith(b"%PDF-") or (b"%PDF-" in head[:1024] and b"startxref" in tail):
+        if head.startswith(b"%PDF-") or (_PDF.search(head[:1032]) and _PDF_OBJECT.search(head)):
             return _pdf(file, limits)
         _refuse_binary(head)
         if size > 4 * limits.characters:  # UTF-8 takes 4 bytes a character at most
@@ -82,7 +84,9 @@ def extract(document: Path | bytes, limits: Limits, media_type: str | None = Non
 
 def _textual(data: bytes, head: bytes, limits: Limits, media_type: str | None) -> Extraction:
     content = _decode(data)
-    if _HTML.match(head) or (not head.isascii() and _HTML.match(content[:_HEAD].encode())):
+    html = _HTML.match(head) or _HTML.match(content[:_HEAD].encode())
+    # Many a README begins with a heading in HTML. A whole page begins as one.
+    if html and (html["page"] or not _is_markdown(content)):
         media_type = "text/html"
     elif media_type not in ("text/markdown", "text/plain"):
         media_type = "text/markdown" if _is_markdown(content) else "text/plain"
@@ -100,26 +104,12 @@ def _is_markdown(content: str) -> bool:
 
 
 def _decode(data: bytes) -> str:
-    try:
-        content = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        content = _decode_as_it_seems(data)
+    content = decode(data)
+    if content is None:
+        raise _unsupported("its bytes are text in no known encoding")
     if len(_CONTROLS.findall(content[:_HEAD])) > len(content[:_HEAD]) // 100:
         raise _unsupported("it is binary data")
     return content
-
-
-def _decode_as_it_seems(data: bytes) -> str:
-    import chardet
-
-    # All of it, since what is decoded is all of it. Not UTF-7, in which text means other text to whoever shows it.
-    seems = chardet.detect(
-        data, max_bytes=len(data), prefer_superset=True, compat_names=False, exclude_encodings=["utf-7"]
-    )
-    try:
-        return data.decode(seems["encoding"] or "utf-8")
-    except (LookupError, UnicodeDecodeError):
-        raise _unsupported("its bytes are text in no known encoding") from None
 
 
 def _refuse_binary(head: bytes) -> None:
@@ -150,6 +140,7 @@ def _pdf(file: BinaryIO, limits: Limits) -> Extraction:
     from pypdf.errors import LimitReachedError, PyPdfError
 
     _require_whole_streams()
+    _see_narrow_spaces()
     try:
         # The open file, not the path: pypdf reads the whole of a path into memory.
         reader = pypdf.PdfReader(file)
@@ -192,6 +183,22 @@ def _require_whole_streams() -> None:
         return bytes(decompress(data))
 
     filters.decompress = strict
+
+
+@cache
+def _see_narrow_spaces() -> None:
+    """From here on pypdf takes for a space what is as wide as half of a narrow one. Of a font that has none, as many of
+    TeX's, it takes the width of whatever glyph has a space's number, and joins words: of 88 PDFs of TeX's documentation
+    it so lost 2.9 % of the words that poppler finds, and loses 1.6 %. Its own `space_width` does not help there."""
+    from pypdf._text_extraction._text_extractor import TextExtraction
+
+    set_font = TextExtraction._handle_tf
+
+    def set_narrow(self: TextExtraction, operands: list[Any]) -> None:
+        set_font(self, operands)
+        self._space_width = min(self._space_width, _HALF_SPACE)
+
+    TextExtraction._handle_tf = set_narrow  # type: ignore[method-assign]
 
 
 def is_whole(data: bytes) -> bool:

@@ -7,6 +7,7 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -213,18 +214,13 @@ class Pipeline:
         if count is not None and most is not None:
             # To count takes as long as to search a small workspace: not of what is short enough whatever it has.
             long = [query for query in queries if len(query) > most // _TOKENS_OF_A_CHARACTER]
-            if (tokens := max([self._counted(count, query) for query in long], default=0)) > most:
+            tokens = 0
+            with suppress(Exception):  # the caller's code, and only a warning's sake
+                tokens = max([int(count(query)) for query in long], default=0)
+            if tokens > most:
                 warnings.warn(f"A query has {tokens:,} tokens, of which the embedder reads {most:,}: what is beyond "
                               "takes no part in the search. Shorten it.", stacklevel=4)  # fmt: skip
         return self.embed(queries)
-
-    def _counted(self, count: Callable[[str], int], text: str) -> int:
-        try:
-            return int(count(text))
-        except DocStoreError:
-            raise
-        except Exception as error:  # the caller's code
-            raise EmbeddingError(f"The embedder failed to count tokens: {type(error).__name__}: {error}") from error
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Normalised vectors, shape (len(texts), dimension), float32, of an embedder that is not trusted.

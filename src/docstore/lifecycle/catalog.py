@@ -72,8 +72,9 @@ _CHECKS = (
            ("""DELETE FROM refs WHERE NOT EXISTS (SELECT 1 FROM documents WHERE id = document_id)
                OR NOT EXISTS (SELECT 1 FROM workspaces WHERE id = workspace_id)""",)),
     _Check("reference", "includes",
-           """SELECT 'a grant of workspace ' || included_id || ' to workspace ' || workspace_id
-                     || ' names one that is gone' AS detail, NULL AS document, NULL AS workspace FROM includes
+           """SELECT 'a grant of workspace ' || coalesce(included_id, '?') || ' to workspace '
+                     || coalesce(workspace_id, '?') || ' names one that is gone' AS detail, NULL AS document,
+                     NULL AS workspace FROM includes
               WHERE NOT EXISTS (SELECT 1 FROM workspaces WHERE id = workspace_id)
               OR NOT EXISTS (SELECT 1 FROM workspaces WHERE id = included_id)""",
            ("""DELETE FROM includes WHERE NOT EXISTS (SELECT 1 FROM workspaces WHERE id = workspace_id)

@@ -17,7 +17,6 @@ _TABLE = "refs INDEXED BY sqlite_autoindex_refs_1"  # the primary key is the tab
 _INDEX = "refs INDEXED BY refs_by_document"
 
 _ORDER = ("table", "index", "trigger")
-
 _CONTRADICTED = """
 SELECT EXISTS (SELECT 1 FROM workspaces AS w LEFT JOIN (SELECT workspace_id, count(*) AS counted FROM {rows} GROUP BY 1)
                ON workspace_id = w.id WHERE w.refs <> coalesce(counted, 0))
@@ -77,7 +76,9 @@ def _make_anew(db: Database) -> None:
     for type, _, sql in parts:
         if type != "trigger":
             db.execute(sql)
-    db.execute(f"INSERT INTO refs ({_COLUMNS}) SELECT {_COLUMNS} FROM told ORDER BY workspace_id, document_id")
+    # Who lacked a document may have added it again: the index has it twice then, and the later one is what counts.
+    db.execute(f"""INSERT OR IGNORE INTO refs ({_COLUMNS}) SELECT {_COLUMNS} FROM told
+                   ORDER BY workspace_id, document_id, added_at DESC""")
     db.execute("""INSERT INTO pins (workspace_id, document_id) SELECT workspace_id, document_id FROM pinned AS p
                   WHERE EXISTS (SELECT 1 FROM refs AS r WHERE r.workspace_id = p.workspace_id
                                 AND r.document_id = p.document_id)""")

@@ -51,6 +51,8 @@ class Value(NamedTuple):
     column: str
     key: tuple[int, ...]
     value: str
+    damaged: bytes | None
+    """What the row holds."""
 
 
 def told(db: Database) -> list[Value]:
@@ -74,7 +76,7 @@ def _differing(db: Database, twin: _Twin, column: str) -> Iterator[Value]:
     told = {tuple(key): value for *key, value in db.execute(f"{of_index} EXCEPT {of_rows}")}
     for key in wrong.keys() & told.keys():
         if _is_right(column, told[key]) and not _is_right(column, wrong[key]):
-            yield Value(twin, column, key, told[key].decode())
+            yield Value(twin, column, key, told[key].decode(), wrong[key])
 
 
 def _is_right(column: str, value: Any) -> bool:
@@ -97,10 +99,11 @@ _RIGHT: dict[str, Callable[[str], object]] = {"metadata": metadata.decode, "name
 def correct(db: Database, values: list[Value]) -> list[Problem]:
     """Puts them into their rows, once the indexes were made anew from these. Gives what was wrong."""
     found = []
-    for twin, column, key, value in values:
-        names = " AND ".join(f"{name} = ?" for name in twin.key)
+    for twin, column, key, value, damaged in values:
+        row_is = " AND ".join([*(f"{name} = ?" for name in twin.key), f"CAST({column} AS BLOB) IS ?"])
         with guards.lifted(db, twin.table):
-            changed = db.execute(f"UPDATE {twin.table} SET {column} = ? WHERE {names}", (value, *key)).rowcount
+            update = f"UPDATE {twin.table} SET {column} = ? WHERE {row_is}"  # unless somebody has changed it meanwhile
+            changed = db.execute(update, (value, *key, damaged)).rowcount
         if changed == 1:
             row = ", ".join(f"{name} {number}" for name, number in zip(twin.key, key, strict=True))
             found.append(Problem("catalog", twin.table, f"{column} of {row} was damaged", ()))
