@@ -82,6 +82,7 @@ def test_markdown_may_begin_with_html() -> None:
     found = extract(text.encode(), Limits())
     assert found.media_type == "text/markdown"
     assert "let a = Map<String>()\nb()\n" in found.text
+    assert extract(text.encode(), Limits(), "text/html").media_type == "text/html"  # what it was stored as
     assert extract(b"<!DOCTYPE html><p># X</p>[a](http://b)", Limits()).media_type == "text/html"
 
 

@@ -84,17 +84,23 @@ def extract(document: Path | bytes, limits: Limits, media_type: str | None = Non
 
 def _textual(data: bytes, head: bytes, limits: Limits, media_type: str | None) -> Extraction:
     content = _decode(data)
-    html = _HTML.match(head) or _HTML.match(content[:_HEAD].encode())
-    # Many a README begins with a heading in HTML. A whole page begins as one.
-    if html and (html["page"] or not _is_markdown(content)):
-        media_type = "text/html"
-    elif media_type not in ("text/markdown", "text/plain"):
-        media_type = "text/markdown" if _is_markdown(content) else "text/plain"
+    if media_type not in _CONVERT:
+        media_type = _kind(head, content)
     text = _clean(_CONVERT[media_type](_clean(content))).replace(PAGE_BREAK, "\n")
     if not text.strip():
         raise Unreadable("empty", "it has no text: only white space or markup. There is nothing to search.")
     _check_characters(len(text), limits)
     return Extraction(text, media_type, None)
+
+
+def _kind(head: bytes, content: str) -> str:
+    html = _HTML.match(head) or _HTML.match(content[:_HEAD].encode())
+    if html and html["page"]:
+        return "text/html"
+    # Before HTML: many a README begins with a heading in that. A whole page begins as one.
+    if _is_markdown(content):
+        return "text/markdown"
+    return "text/html" if html else "text/plain"
 
 
 def _is_markdown(content: str) -> bool:
