@@ -24,10 +24,9 @@ def encode(metadata: Mapping[str, Any] | None) -> str | None:
         return None
     if not isinstance(metadata, Mapping):
         raise InvalidArgument(f"metadata is {type(metadata).__name__}; it must be a dictionary with text keys")
+    plain = _plain(metadata, 0)
     try:
-        text = _spelled(_plain(metadata, 0))
-    except InvalidArgument:
-        raise
+        text = _spelled(plain)
     except ValueError as error:  # whole numbers of thousands of digits
         raise InvalidArgument(f"metadata cannot be written as JSON: {error}") from error
     try:

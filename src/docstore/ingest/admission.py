@@ -33,7 +33,6 @@ class Admission:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._secretive = False
         self._workspace = 0
         self._own: WorkspaceQuota | None = None
         self._store: StoreQuota | None = None
@@ -55,13 +54,16 @@ class Admission:
             WorkspaceNotFound: it was deleted, or is expired.
         """
         self._workspace = workspace
-        # Who replaces a document everywhere holds the store, and learns nothing.
-        self._secretive = self._parts.demand_bytes and workspace != 0
         self._crossed = []
         self._own, self._store = quotas.of_adder(db, workspace, self._parts.folder)
         begun = [item for item in items if item.held and item.outcome is None] if self._is_limited else []
         self._ahead = _Begun({item.hash: _weight(item) for item in begun})
         self._embedded = _Begun({item.hash: _weight(item) for item in begun if item.subindex is not None})
+
+    @property
+    def _secretive(self) -> bool:
+        # Who replaces a document everywhere holds the store, and learns nothing.
+        return self._parts.demand_bytes and self._workspace != 0
 
     @property
     def _is_limited(self) -> bool:

@@ -16,11 +16,11 @@ _LATIN = [
     "cp1250", "cp1252", "cp1254", "cp1257", "iso8859-2", "iso8859-9", "iso8859-13", "iso8859-15", "iso8859-16", "cp437",
     "cp850", "cp852", "mac-roman",
 ]  # fmt: skip
-# What is in fact written where one of these is named has more characters in the places that they leave out.
 _MARKS = (  # the longer first: that of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
 )  # fmt: skip
+# What is in fact written where one of these is named has more characters in the places that they leave out.
 _WIDER = {"iso8859-1": "cp1252", "gb2312": "gb18030", "euc_kr": "cp949", "shift_jis": "cp932"}
 _ESCAPES = re.compile(rb"\x1b\$[@B]|\x1b\$\(D")  # of ISO-2022-JP, which is ASCII to whoever does not know it
 _HEAD = 2048  # bytes: with a zero among them they may be UTF-8, but are UTF-16 or 32 if they are text
@@ -33,12 +33,10 @@ _RIGHT = 2  # characters of UTF-8, at least, for each byte that is none
 
 def decode(data: bytes) -> str | None:
     """The text, or None where the bytes are none in any encoding that is known."""
-    if (text := _marked(data)) is not None:
-        return text
     try:
         utf8 = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        utf8, guesses = None, [_nearly_utf8, _as_it_seems]
+        utf8, guesses = None, [_marked, _nearly_utf8, _as_it_seems]
     else:
         if not _ESCAPES.search(data) and b"\0" not in data[:_HEAD]:
             return utf8
@@ -81,7 +79,6 @@ def _as_it_seems(data: bytes) -> str | None:
     for encoding in (_WIDER.get(name or ""), name):
         if encoding is not None:
             try:
-                codecs.lookup(encoding)
                 return data.decode(encoding)
             except (LookupError, UnicodeDecodeError):
                 continue

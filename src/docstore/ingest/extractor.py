@@ -251,7 +251,7 @@ class _Worker:
 def _import_path() -> list[str]:
     given = [path for path in sys.path if path and isinstance(path, str)]  # Python too passes over what is no text
     # The standard library first: an html.py beside the application's script must not be imported for its own.
-    own = os.path.dirname(os.__file__)  # noqa: PTH120
+    own = str(Path(os.__file__).parent)
     return sorted(given, key=lambda path: path not in (own, f"{own}/lib-dynload"))
 
 
