@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import random
 import sqlite3
 import threading
 import time
@@ -124,7 +123,7 @@ class Reserve:
                         raise
                 with contextlib.suppress(OSError):
                     self._path.unlink()
-                time.sleep(wait * random.random())
+                time.sleep(wait * os.urandom(1)[0] / 256)  # `random` is slow to import
         finally:
             self.fill()
 

