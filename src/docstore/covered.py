@@ -83,10 +83,10 @@ def find_owners(db: Database, workspace: int) -> list[Owner]:
     """The workspace and those it includes. Nothing when it was deleted or is expired."""
     found = records(
         db, ("id", "version", "refs"),
-        """SELECT id, version, refs FROM workspaces WHERE id = ?1 AND expired_at IS NULL UNION ALL
+        """SELECT id, version, refs FROM workspaces WHERE id = ? AND expired_at IS NULL UNION ALL
            SELECT w.id, w.version, w.refs FROM includes i JOIN workspaces w ON w.id = i.included_id
-           WHERE i.workspace_id = ?1 AND w.expired_at IS NULL""",
-        workspace,
+           WHERE i.workspace_id = ? AND w.expired_at IS NULL""",
+        workspace, workspace,
     )  # fmt: skip
     if len(found) > 1:
         found.sort(key=lambda each: (each[0] != workspace, each[0]))

@@ -169,10 +169,10 @@ def move_back(db: Database, hash: str) -> Rollback:
     # replaced, which is to be rolled back first.
     same = rows(
         db,
-        """SELECT id FROM replacements WHERE old_hash = ?1 AND new_hash = ?2 AND rolled_back_at = '' AND id > (
-               SELECT coalesce(max(id), 0) FROM replacements WHERE old_hash = ?2 AND rolled_back_at = '' AND id < ?3)
+        """SELECT id FROM replacements WHERE old_hash = ? AND new_hash = ? AND rolled_back_at = '' AND id > (
+               SELECT coalesce(max(id), 0) FROM replacements WHERE old_hash = ? AND rolled_back_at = '' AND id < ?)
            ORDER BY id DESC""",
-        old.hash, hash, last["id"],
+        old.hash, hash, hash, last["id"],
     )  # fmt: skip
     before = {name for each in same for name in _names(db, _MOVED, each["id"])}
     moved = {name for each in same for name in _undo(db, each["id"], old, new)}
@@ -209,10 +209,11 @@ def history(db: Database, hash: str) -> list[Version]:
     found = rows(
         db,
         """WITH RECURSIVE
-           up(hash) AS (VALUES (?1) UNION SELECT old_hash FROM up JOIN replacements ON new_hash = up.hash),
-           down(hash) AS (VALUES (?1) UNION SELECT new_hash FROM down JOIN replacements ON old_hash = down.hash)
+           up(hash) AS (VALUES (?) UNION SELECT old_hash FROM up JOIN replacements ON new_hash = up.hash),
+           down(hash) AS (VALUES (?) UNION SELECT new_hash FROM down JOIN replacements ON old_hash = down.hash)
            SELECT id, old_hash, new_hash, replaced_at, rolled_back_at FROM replacements
            WHERE new_hash IN (SELECT hash FROM up) OR old_hash IN (SELECT hash FROM down) ORDER BY id""",
+        hash,
         hash,
     )
     stored = find_documents(db, {hash, *(each[end] for each in found for end in ("old_hash", "new_hash"))})

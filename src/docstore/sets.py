@@ -156,6 +156,6 @@ def _leave(parts: Parts, name: str, members: dict[str, Source]) -> None:
 
 
 def _is_used(db: Database, workspace: int) -> bool:
-    query = """SELECT 1 FROM includes WHERE workspace_id = ?1 OR included_id = ?1
-               UNION ALL SELECT 1 FROM conversations WHERE workspace_id = ?1"""
-    return row(db, query, workspace) is not None
+    query = """SELECT 1 FROM includes WHERE workspace_id = ? OR included_id = ?
+               UNION ALL SELECT 1 FROM conversations WHERE workspace_id = ?"""
+    return row(db, query, workspace, workspace, workspace) is not None

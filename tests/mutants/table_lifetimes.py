@@ -46,8 +46,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "accesses-may-shrink",
         "lifetimes.py",
-        " AND coalesce(accessed_at, '') < ?1",
-        "",
+        " AND coalesce(accessed_at, '') < ?",
+        " AND ? > ''",
         "a process whose clock is behind takes others' accesses back",
         (f"{_ACCESSES}::test_accesses_only_grow",),
     ),

@@ -81,7 +81,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "two-go-back-at-once", "replacements.py",
-        "rolled_back_at = '' AND id < ?3)", "rolled_back_at = '' AND id < ?3 AND 0)",
+        "rolled_back_at = '' AND id < ?)", "rolled_back_at = '' AND id < ? AND 0)",
         "after A to B, to A, and to B, one rollback undoes both, and the third cannot be made",
         (f"{_REPLACE}::test_there_and_back_and_there_again_is_rolled_back_one_at_a_time",),
     ),

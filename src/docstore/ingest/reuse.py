@@ -24,10 +24,10 @@ from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX, decode_index, decode_sp
 # of an index is read for each digest, however many texts have it, and all in one statement, which takes a twentieth of
 # the time of as many.
 _ANYWHERE = """
-    SELECT value AS digest, t.hash, c.chunk FROM json_each(?2)
+    SELECT value AS digest, t.hash, c.chunk FROM json_each(?)
     JOIN chunks c ON (c.text_id, c.pipeline_id, c.chunk) = (
         SELECT n.text_id, n.pipeline_id, n.chunk FROM chunks n
-        WHERE n.digest = value AND n.pipeline_id = (SELECT id FROM pipelines WHERE fingerprint = ?1)
+        WHERE n.digest = value AND n.pipeline_id = (SELECT id FROM pipelines WHERE fingerprint = ?)
         AND EXISTS (SELECT 1 FROM documents d WHERE d.text_id = n.text_id AND d.doomed = 0)
         ORDER BY n.text_id DESC LIMIT 1)
     JOIN texts t ON t.id = c.text_id"""
@@ -78,7 +78,7 @@ def _places(db: Database, fingerprint: str, workspace: int | None, digests: list
     if workspace is not None:
         found = records(db, _NAMES, _WITHIN, fingerprint, workspace, json.dumps(digests))
     else:
-        found = records(db, _NAMES, _ANYWHERE, fingerprint, json.dumps(digests))
+        found = records(db, _NAMES, _ANYWHERE, json.dumps(digests), fingerprint)
     return {mark: Place(text, chunk) for mark, text, chunk in found}
 
 
