@@ -38,6 +38,19 @@ def test_a_child_has_no_connection_of_its_parent(folder: Path) -> None:
         assert store.workspaces() == ["alice"]
 
 
+def test_every_thread_of_a_child_can_use_the_store(folder: Path) -> None:
+    # The thread that forks holds locks while it does: that it may take them again proves nothing for others.
+    with open_store(folder) as store:
+        store.workspace("alice")
+
+        def look() -> bool:
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(store.workspaces).result() == ["alice"]
+
+        with child(look):
+            pass
+
+
 def test_what_a_child_commits_outlives_its_parents_store(folder: Path) -> None:
     # The parent is the last that SQLite knows to have the catalog open, and takes the log away when it closes it.
     with open_store(folder) as store:

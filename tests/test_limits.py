@@ -334,7 +334,7 @@ def test_a_readonly_store_says_them_and_changes_nothing(store: DocStore, alice: 
 
 
 @pytest.mark.filterwarnings("ignore::docstore.QuotaWarning")
-@pytest.mark.parametrize("limited", ["full", "with room for the document alone", "disk"])
+@pytest.mark.parametrize("limited", ["full", "room for the file", "room for all but a byte", "disk"])
 def test_where_bytes_are_demanded_a_full_store_does_not_tell_what_others_have(
     folder: Path, monkeypatch: pytest.MonkeyPatch, limited: str
 ) -> None:
@@ -342,9 +342,11 @@ def test_where_bytes_are_demanded_a_full_store_does_not_tell_what_others_have(
     with DocStore(folder, embedder=HashEmbedder(), demand_bytes=True) as store:
         alice, mallory = store.workspace("alice"), store.workspace("mallory")
         own = mallory.add(NOTES[1])
+        before = store.quota().physical_bytes
         alice.add(NOTES[2])
+        takes = store.quota().physical_bytes - before
         if limited != "disk":
-            room = 0 if limited == "full" else len(NOTES[2])
+            room = {"full": 0, "room for the file": len(NOTES[2]), "room for all but a byte": takes - 1}[limited]
             store.limit(physical_bytes=store.quota().physical_bytes + room)
         else:
             disk = FakeDisk()

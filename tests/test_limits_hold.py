@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from docstore import DocStore, QuotaExceeded
@@ -72,6 +75,56 @@ def test_processes_that_add_at_once_never_exceed_it(folder: Path) -> None:
         assert store.workspace("alice").quota().documents <= 15
         assert store.verify().ok
     assert problems(folder) == []
+
+
+class Overtaken(HashEmbedder):
+    """One while whose first embedding another process of the store adds two documents."""
+
+    def __init__(self, folder: Path, workspace: str) -> None:
+        super().__init__()
+        self._folder, self._workspace = folder, workspace
+        self._is_first = True
+
+    def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+        if self._is_first:
+            self._is_first = False
+            with DocStore(self._folder, embedder=HashEmbedder()) as other:
+                for number in range(2):
+                    other.workspace(self._workspace).add(b"Other %d tells of %d ships." % (number, number))
+        return super().embed(texts)
+
+
+@pytest.mark.filterwarnings("ignore::docstore.QuotaWarning")
+@pytest.mark.parametrize("limited", ["workspace", "store"])
+def test_of_a_group_that_others_overtake_what_still_fits_is_added(folder: Path, limited: str) -> None:
+    embedder = Overtaken(folder, "alice" if limited == "workspace" else "bob")
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        store.workspace("bob").add(NOTE)
+        each = store.quota().physical_bytes
+    with DocStore(folder, embedder=embedder) as store:
+        alice = store.workspace("alice")
+        if limited == "workspace":
+            alice.limit(documents=3, warn_at=1)
+        else:
+            store.limit(physical_bytes=each + 7 * each // 2, warn_at=1)
+        report = alice.add_many(NOTES)
+        assert len(report.added) == 1
+        assert [type(failure.error) for failure in report.failed] == [QuotaExceeded] * 2
+        assert store.verify().ok and problems(folder) == []
+
+
+@pytest.mark.filterwarnings("ignore::docstore.QuotaWarning")
+@pytest.mark.parametrize("has_somebody_it", [True, False])
+def test_who_is_overtaken_learns_nothing_where_bytes_are_demanded(folder: Path, has_somebody_it: bool) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        store.workspace("bob").add(NOTE)
+        each = store.quota().physical_bytes
+        if has_somebody_it:
+            store.workspace("bob").add(NOTES[0])
+    with DocStore(folder, embedder=Overtaken(folder, "bob"), demand_bytes=True) as store:
+        store.limit(physical_bytes=store.quota().physical_bytes + 5 * each // 2)
+        with pytest.raises(QuotaExceeded):
+            store.workspace("mallory").add(NOTES[0])
 
 
 @pytest.mark.parametrize("what", ["documents", "bytes", "store"])

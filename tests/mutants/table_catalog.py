@@ -133,8 +133,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "locks-carried-over-fork", "pool.py",
         "        in_child(self._make_lock)\n", "",
-        "a child's first look at the store hangs",
-        (f"{_FORKING}::test_a_child_has_no_connection_of_its_parent",),
+        "a child's threads wait for ever",
+        (f"{_FORKING}::test_every_thread_of_a_child_can_use_the_store",),
     ),
     Mutant(
         "pool-taken-from-without-lock", "pool.py",

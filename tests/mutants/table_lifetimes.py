@@ -113,7 +113,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "        item.outcome = self._admission.publication(db, known, item, document)",
         "        item.outcome = None",
         "adders that work at once exceed a limit of the store, or the database refuses all of their group",
-        (f"{_LIMITS_HOLD}::test_processes_that_add_at_once_never_exceed_it",),
+        (f"{_LIMITS_HOLD}::test_of_a_group_that_others_overtake_what_still_fits_is_added",),
     ),
     Mutant(
         "nobody-waits-for-a-place",
@@ -129,7 +129,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "        if self._secretive:\n            return sum",
         "        if False:\n            return sum",
         "who adds to a full store learns what others have",
-        (f"{_LIMITS}::test_where_bytes_are_demanded_a_full_store_does_not_tell_what_others_have",),
+        (f"{_LIMITS_HOLD}::test_who_is_overtaken_learns_nothing_where_bytes_are_demanded",),
     ),
     Mutant(
         "bytes-kept-when-removed",
