@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import docstore
-from docstore import DocStore, StoreVersionError
+from docstore import DocStore, DocStoreError, StoreVersionError
 from docstore.migrations import MIGRATIONS
 from docstore.testing import HashEmbedder
 from tests.folders import execute, files, problems, query
@@ -81,3 +81,41 @@ def test_a_newer_store_is_refused_and_untouched(folder: Path, readonly: bool) ->
     with pytest.raises(StoreVersionError, match=r"newer docstore.*m999.*Upgrade"):
         DocStore(folder, embedder=HashEmbedder(), readonly=readonly)
     assert (folder / "catalog.db").read_bytes() == before
+
+
+def _migrate_further(folder: Path) -> None:
+    """Does what a newer docstore may do while others have the store open."""
+    execute(folder, "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) "
+                    "VALUES ('docstore', 'm999_from_the_future', 'x')")  # fmt: skip
+    execute(folder, "CREATE TABLE tags (document_id INTEGER)")
+    execute(folder, "CREATE TRIGGER tags_insert AFTER INSERT ON refs BEGIN INSERT INTO tags VALUES (1); END")
+
+
+@pytest.mark.parametrize("call", ["workspaces", "verify", "repair", "collect", "stats"])
+def test_who_has_a_store_open_that_a_newer_version_migrates_is_told_so(folder: Path, call: str) -> None:
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        store.workspace("alice").add(make.NOTE.encode())
+        _migrate_further(folder)
+        schema = query(folder, "SELECT sql FROM sqlite_master ORDER BY name")
+        with pytest.raises(StoreVersionError, match=r"newer docstore.*m999.*start again"):
+            getattr(store, call)()
+        assert query(folder, "SELECT sql FROM sqlite_master ORDER BY name") == schema
+
+
+@pytest.mark.parametrize("other", ["newer", "another program's", "no database"])
+def test_nothing_is_written_to_a_folder_that_is_refused(folder: Path, other: str) -> None:
+    if other == "newer":
+        DocStore(folder, embedder=HashEmbedder()).close()
+        _migrate_further(folder)
+        (folder / "reserve").unlink()
+    else:
+        folder.mkdir(exist_ok=True)
+        (folder / "catalog.db").touch()
+        if other == "no database":
+            (folder / "catalog.db").write_bytes(b"It was a dark and stormy night. " * 40)
+        else:
+            execute(folder, "CREATE TABLE birds (name)")
+    before = sorted(folder.iterdir())
+    with pytest.raises(DocStoreError):
+        DocStore(folder, embedder=HashEmbedder())
+    assert sorted(folder.iterdir()) == before

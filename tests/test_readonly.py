@@ -313,3 +313,26 @@ def test_what_is_changed_while_it_is_read_is_refused(folder: Path, note: Documen
             with pytest.raises(StoreLocked, match="changed while it was read"):
                 read()
             assert "carol" in store.workspaces()
+
+
+def test_a_folder_that_is_moved_while_it_is_read_is_said_to_be(note: Document, folder: Path) -> None:
+    moved = folder.with_name("moved")
+    with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
+        with pytest.raises(StoreLocked, match="changed while it was read"), store._parts.database.read():
+            folder.rename(moved)
+        with pytest.raises(StorageError):
+            store.workspaces()
+        moved.rename(folder)
+        assert store.document(note.hash).hash == note.hash
+
+
+def test_what_a_writer_commits_is_read_where_the_catalog_is_a_link(note: Document, folder: Path) -> None:
+    elsewhere = folder.with_name("elsewhere")
+    elsewhere.mkdir()
+    (folder / "catalog.db").rename(elsewhere / "catalog.db")
+    (folder / "catalog.db").symlink_to(elsewhere / "catalog.db")
+    with DocStore(folder, embedder=HashEmbedder()) as writer:
+        writer.workspace("alice").add(LATER)
+        with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
+            assert {each.hash for each in store.workspace("alice").documents()} == {note.hash, hash_of(LATER)}
+            assert store.stats().catalog_bytes >= sum(each.stat().st_size for each in elsewhere.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +299,55 @@ def test_one_that_is_stopped_says_that_something_remains(
     alice.add_many([f"thing {number}".encode() for number in range(3)])
     monkeypatch.setattr(Pace, "is_over", lambda _: True)
     assert store.verify().remaining == 2  # one is read in any case
+
+
+def _runs(store: DocStore, monkeypatch: pytest.MonkeyPatch, runs: int) -> list[VerifyReport]:
+    """Runs whose time is over after three documents."""
+    reports = []
+    for _ in range(runs):
+        calls = count()
+        monkeypatch.setattr(Pace, "is_over", lambda _, calls=calls: next(calls) >= 3)
+        reports.append(store.verify())
+    return reports
+
+
+@pytest.mark.parametrize("is_ahead", [False, True], ids=["", "after a clock was ahead"])
+def test_runs_that_all_end_early_come_round(
+    store: DocStore, alice: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch, is_ahead: bool
+) -> None:
+    alice.add_many([f"thing {number}".encode() for number in range(10)])
+    (folder / "foreign.txt").write_text("x")
+    if is_ahead:
+        execute(folder, "UPDATE checks SET checked_at = '2999-01-01T00:00:00.000Z' WHERE document_id < 3")
+    reports = _runs(store, monkeypatch, 7)
+    assert [each.remaining for each in reports] == [7, 4, 1, 7, 4, 1, 7]
+    assert [not each.ok for each in reports] == [False, False, False, True, False, False, True]
+    assert query(folder, "SELECT count(*) FROM checks WHERE checked_at = ''") == [(0,)]
+
+
+def test_a_round_that_ends_with_a_run_is_noticed(
+    store: DocStore, alice: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice.add_many([f"thing {number}".encode() for number in range(6)])
+    (folder / "foreign.txt").write_text("x")
+    reports = _runs(store, monkeypatch, 4)
+    assert [each.remaining for each in reports] == [3, 0, 3, 0]
+    assert [not each.ok for each in reports] == [False, True, False, True]
+
+
+def test_a_slow_run_that_is_killed_is_resumed(
+    store: DocStore, alice: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice.add_many([f"thing {number}".encode() for number in range(6)])
+    monkeypatch.setattr(verify_module, "_NOTE_SECONDS", 0.0)
+
+    def die(progress: Progress) -> None:
+        if progress.done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.verify(progress=die)
+    assert query(folder, "SELECT count(*) FROM checks WHERE checked_at = ''") == [(2,)]
 
 
 def test_a_folder_that_cannot_be_listed_costs_no_other_report(

@@ -138,12 +138,15 @@ class CatalogDatabase:
     def _check_version(self, connection: sqlite3.Connection) -> None:
         if schema.is_foreign(connection):
             raise StoreVersionError(f"{self.path} is a database of another program. Choose another folder.")
-        if unknown := schema.unknown_migrations(connection):
-            raise StoreVersionError(f"{self.path.parent} was written by a newer docstore (it knows {unknown[-1]}). "
-                                    "Upgrade docstore to open it.")  # fmt: skip
+        self._refuse_newer(connection)
         if pending := schema.pending_migrations(connection):
             raise StoreVersionError(f"{self.path.parent} lacks {pending[0]}, which a read-only store cannot add. "
                                     "Open it once without readonly.")  # fmt: skip
+
+    def _refuse_newer(self, connection: sqlite3.Connection) -> None:
+        if unknown := schema.unknown_migrations(connection):
+            raise StoreVersionError(f"{self.path.parent} was written by a newer docstore (it knows {unknown[-1]}). "
+                                    "Upgrade docstore to open it, and start again what had it open.")  # fmt: skip
 
     @contextlib.contextmanager
     def read(self, *, tampered: bool = False) -> Iterator[Database]:
@@ -237,7 +240,11 @@ class CatalogDatabase:
         # SQLite's own number for the schema: what was looked at once need not be again until somebody changes it. And
         # the first look at the file: one that waits for a lock, if there is any to wait for.
         version = self._patiently(connection, "PRAGMA schema_version", timeout).fetchone()[0]
-        if version != self._schema_version and not tampered:
+        if version == self._schema_version:
+            return
+        # Repair, too: what a newer version has made it would take for damage.
+        self._refuse_newer(connection)
+        if not tampered:
             if schema.is_tampered(connection):
                 raise IntegrityError(f"The schema of {self.path} is not docstore's: it was damaged or changed. Run "
                                      "`docstore repair`, or restore a backup.")  # fmt: skip

@@ -82,7 +82,8 @@ class FrozenCatalog:
     """Connections to a catalog that is not ours to change. Safe for threads and after fork."""
 
     def __init__(self, path: Path, timeout: float) -> None:
-        self._path, self._timeout = path, timeout
+        # SQLite has the log beside the file itself, where this is a symbolic link to it.
+        self._path, self._timeout = Path(os.path.realpath(path)), timeout
         self._guard = threading.Lock()
         self._image: _Image | None = None
         in_child(self._leave_parent)
@@ -109,6 +110,8 @@ class FrozenCatalog:
         try:
             connection = connection or _connect(image.uri)
             yield connection
+        except StorageError:
+            raise  # it says better what happened
         except Exception as error:
             if self._was_overwritten(image):
                 raise self._changed() from error
@@ -126,7 +129,12 @@ class FrozenCatalog:
 
     def _was_overwritten(self, image: _Image) -> bool:
         # Pages of an immutable file must not change while they are read. A growing log alone changes none.
-        return image.copied_to is None and _State.of(self._path).file != image.state.file
+        if image.copied_to is not None:
+            return False
+        try:
+            return _State.of(self._path).file != image.state.file
+        except OSError:  # it is not even there any more
+            return True
 
     def _changed(self) -> StoreLocked:
         return StoreLocked(f"{self._path} was changed while it was read without locks (readonly=True). Try again.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import docstore
 from docstore.database import BESIDE, CATALOG, row
@@ -33,11 +35,8 @@ class Maintained:
         if totals is None:
             raise IntegrityError("The catalog has lost its totals. Run `docstore repair`.")
         with storage_errors("measuring the catalog"):
-            catalog = sum(
-                path.stat().st_size
-                for suffix in ("", *BESIDE)
-                if (path := self._parts.folder / (CATALOG + suffix)).exists()
-            )
+            file = os.path.realpath(self._parts.folder / CATALOG)  # beside it lies the log, where a link leads to it
+            catalog = sum(path.stat().st_size for suffix in ("", *BESIDE) if (path := Path(file + suffix)).exists())
         physical = totals["file_bytes"] + catalog + self._parts.archive.overhead() + self._parts.reserve.size()
         return StorageStats(
             documents=totals["documents"],

@@ -115,10 +115,11 @@ class VerifyReport:
     bytes: int
     """Bytes of these files."""
     leftovers: int
-    """Files that interrupted operations left behind. Harmless; `collect` sweeps them. Looked for only when nothing
-    remains."""
+    """Files that interrupted operations left behind. Harmless; `collect` sweeps them. Looked for only by a run after
+    which every document was read once."""
     remaining: int
-    """Documents not read for lack of time. The next run begins with them."""
+    """Documents not read for lack of time, neither by this run nor by those before it that it went on from. The next
+    run begins with them."""
 
     @property
     def ok(self) -> bool:

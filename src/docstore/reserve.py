@@ -100,6 +100,16 @@ class Reserve:
         finally:
             self._lent.is_mine = before
 
+    def while_opening(self, operation: Callable[[], _T]) -> _T:
+        """Runs what opens the catalog; where the disk is full, as `lend` does. Otherwise nothing is made before: the
+        folder may be another program's, or a newer version's."""
+        try:
+            return operation()
+        except StorageError as error:
+            if self._readonly or not _is_full(error):
+                raise
+        return self.lend(operation)
+
     def _lend(self, operation: Callable[[], _T], frugally: Callable[[], AbstractContextManager[object]]) -> _T:
         self.fill()
         if self._readonly or self.size() == SIZE:

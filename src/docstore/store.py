@@ -112,7 +112,7 @@ class DocStore(Maintained, Versioned):
         _prepare_folder(root, readonly)
         pipeline = Pipeline(embedder or SentenceTransformerEmbedder(), codec, chunk_size, chunk_overlap)
         reserve = Reserve(root, readonly=readonly)
-        database = reserve.lend(lambda: CatalogDatabase(root / CATALOG, readonly=readonly, timeout=timeout))
+        database = reserve.while_opening(lambda: CatalogDatabase(root / CATALOG, readonly=readonly, timeout=timeout))
         reserve.fill()
         database.grow_only_after(reserve.require)
         memory = Memory(cache_bytes)

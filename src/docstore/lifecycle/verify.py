@@ -1,7 +1,10 @@
 """Verify: reads every published file, compares it with its hash, and the catalog with itself.
 
 The documents that were checked least recently come first, and what was checked is noted, so a run that is stopped is
-resumed by the next. Works beside readers and writers: a problem is only believed after a second look at the catalog,
+resumed by the next. Runs that all end early come round all the same: a round begins with the document of the least id,
+and is over when all others were checked since that one was. The run that ends it also looks for what no row names.
+
+Works beside readers and writers: a problem is only believed after a second look at the catalog,
 since the file may have been collected in between. What a crash left behind is no problem, and counted apart.
 """
 
@@ -9,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import time
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -35,6 +39,7 @@ from docstore.texts import SUFFIX
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
 _PAGE = 256  # documents listed, and noted as checked, at a time
+_NOTE_SECONDS = 1.0  # after which fewer are noted: a run may be killed, and one that is slow reads few
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,12 @@ class Reading:
     total: int = 0
     is_stopped: bool = False
     """Whether its time was over before it came to the end."""
+    first_of_round: int = 0
+    """Id of a document."""
+    comes_round: bool = False
+    """Whether all others will have been checked since that one was, when it is its turn."""
+    is_round: bool = False
+    """Whether that was so, or all were read."""
     problems: list[Problem] = field(default_factory=list)
     """Of the catalog, met while looking for files."""
 
@@ -100,9 +111,9 @@ def verify(
     reading = Reading()
     findings = damaged(parts, reading, pace, note=not (parts.readonly or dry_run), read=not dry_run, progress=progress)
     problems += [each.problem for each in findings] + reading.problems
-    remaining = reading.total - reading.documents if reading.is_stopped else 0
+    remaining = _remaining(parts, reading, is_noted=not (parts.readonly or dry_run)) if reading.is_stopped else 0
     leftovers = 0
-    if not remaining:
+    if reading.is_round or not remaining:
         foreign, leftovers = _strangers(parts)
         problems += foreign
         if not dry_run:
@@ -142,7 +153,10 @@ def damaged(
         note: whether to note in the catalog what was checked.
         read: False to count only what would be read.
     """
+    if note:
+        _forget_future(parts)
     done: list[int] = []
+    noted_at = time.monotonic()
     for document, expected in _documents(parts, reading):
         if pace.is_over() and reading.documents:  # one at least, or runs too short to begin would never come to an end
             reading.is_stopped = True
@@ -154,9 +168,10 @@ def damaged(
                 yield Finding(problem, document, each)
         reading.documents += 1
         done.append(document.id)
-        if note and len(done) >= _PAGE:
+        reading.is_round |= reading.comes_round and document.id == reading.first_of_round
+        if note and (len(done) >= _PAGE or time.monotonic() - noted_at >= _NOTE_SECONDS):
             _note(parts, done)
-            done = []
+            done, noted_at = [], time.monotonic()
         if progress is not None:
             progress(Progress(reading.documents, reading.total, 0, document.hash))
     if note and done:
@@ -169,10 +184,23 @@ def _note(parts: Parts, documents: list[int]) -> None:
         db.executemany(f"UPDATE checks SET checked_at = {NOW} WHERE document_id = ?", [(id,) for id in documents])
 
 
+def _forget_future(parts: Parts) -> None:
+    """What a clock noted that was ahead would come last, and runs that end early would not come to it."""
+    with contextlib.suppress(StorageError, StoreLocked, IntegrityError):
+        with parts.database.read() as db:
+            found = row(db, f"SELECT 1 FROM checks WHERE checked_at > {NOW} LIMIT 1")
+        if found is not None:
+            with parts.database.write() as db:
+                db.execute(f"UPDATE checks SET checked_at = '' WHERE checked_at > {NOW}")
+
+
 def _documents(parts: Parts, reading: Reading) -> Iterator[tuple[DocumentRow, list[Expected]]]:
     """Every live document with its files; a text's files come with the first of its documents."""
     try:
         ids = _ids(parts)
+        if ids:
+            reading.first_of_round = min(ids)
+            reading.comes_round = ids[0] != reading.first_of_round and _was_checked(parts, reading.first_of_round)
     except IntegrityError as error:
         reading.problems.append(Problem("catalog", "catalog.db", str(error), ()))
         return
@@ -194,6 +222,26 @@ def _ids(parts: Parts) -> array[int]:
         while some := checked(("document_id",), found.fetchmany(_PAGE)):
             ids.extend(id for (id,) in some)
     return ids
+
+
+def _was_checked(parts: Parts, id: int) -> bool:
+    with parts.database.read() as db:
+        return row(db, "SELECT 1 FROM checks WHERE document_id = ? AND checked_at > ''", id) is not None
+
+
+def _remaining(parts: Parts, reading: Reading, *, is_noted: bool) -> int:
+    """Documents that the round, of which a run read some, has still to come to."""
+    if is_noted:
+        with contextlib.suppress(IntegrityError), parts.database.read() as db:
+            found = row(
+                db,
+                """SELECT count(*) AS documents FROM checks JOIN documents ON id = document_id
+                   WHERE doomed = 0 AND checked_at < (SELECT checked_at FROM checks WHERE document_id = ?)""",
+                reading.first_of_round,
+            )
+            if found is not None and _was_checked(parts, reading.first_of_round):
+                return int(found["documents"])
+    return reading.total - reading.documents
 
 
 def _work(parts: Parts, id: int, reading: Reading) -> tuple[DocumentRow, list[Expected]] | None:
