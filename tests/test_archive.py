@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -61,6 +63,15 @@ def test_what_is_unpacked_is_as_good(filled: Path) -> None:
         store.delete_workspace("alice")
         store.collect()
     assert files(filled) == []
+
+
+@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="is SQLite's command line")
+def test_the_command_that_the_documentation_names_unpacks_it(filled: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text()
+    (command,) = re.findall(rf"`(sqlite3 {re.escape(ARCHIVE)} [^`]+)`", page)
+    pieces = packed(filled)
+    subprocess.run(command.split(), cwd=filled, check=True)
+    assert {name: (filled / name).read_bytes() for name in pieces} == pieces
 
 
 def test_packed_pieces_are_found_and_not_made_again(filled: Path) -> None:

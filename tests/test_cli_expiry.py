@@ -38,7 +38,7 @@ def test_expire_and_undelete_say_what_they_did(clock: Clock) -> None:
     assert Run("expire").out == "Took away 1 workspace (alice).\n"
     assert Run("expire").out == "Took away 0 workspaces.\n"
     assert Run("undelete", "--json").json[0]["name"] == "alice"
-    assert Run("undelete", "alice", "--name", "bob").code == ExitCode.STORE
+    assert Run("undelete", "alice", "--name", "bob").code == ExitCode.USAGE
     assert Run("undelete", "alice").out.startswith("Brought back alice with 2 documents. alice lives 1h")
     assert Run("undelete").out == "Nothing is expired.\n"
     assert Run("undelete", "alice").code == ExitCode.NOT_FOUND
@@ -77,7 +77,7 @@ def test_limits_that_are_not_given_stay(folder: Path) -> None:
         "Documents: 2", f"Their size: {len(FOX) + len(TAX)} bytes of at most 1.0 kB"
     ]  # fmt: skip
     for words in (["alice", "--keep-free", "0.1"], ["alice", "--workspace-bytes", "1"], ["--bytes", "1.5GB"],
-                  ["--bytes", "-1"], ["--keep-free", "much"], ["--warn-at", "2"]):  # fmt: skip
+                  ["--bytes", "-1"], ["--documents", "1kB"], ["--keep-free", "much"], ["--warn-at", "2"]):  # fmt: skip
         assert Run("limit", *words).code == ExitCode.USAGE, words
     assert Run("limit", "nobody").code == ExitCode.NOT_FOUND
 

@@ -30,6 +30,7 @@ Use = Callable[[DocStore, Workspace], object]
 @pytest.mark.parametrize(
     "use",
     [
+        lambda _, a: a.search("bad \udcff"),
         lambda _, a: a.search("x", mmr=True, fetch_k=None),
         lambda _, a: a.search("x", mmr=True, fetch_k=2.5),
         lambda _, a: a.search("x", mmr=True, lambda_mult=None),

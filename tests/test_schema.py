@@ -11,7 +11,7 @@ import pytest
 from docstore import DocStore, Workspace
 from docstore.lifecycle import catalog
 from docstore.testing import HashEmbedder
-from tests.folders import files
+from tests.folders import execute, files, query
 from tests.packing import open_store
 
 NOTE = b"A note."
@@ -100,3 +100,12 @@ def test_identities_do_not_change(raw: sqlite3.Connection, statement: str) -> No
     raw.execute("DELETE FROM refs WHERE document_id = 2")
     with pytest.raises(sqlite3.IntegrityError, match=r"cannot change|immutable"):
         raw.execute(statement)
+
+
+def test_what_sqlite_notes_of_its_tables_is_no_damage(store: DocStore, folder: Path) -> None:
+    store.workspace("alice").add(b"A note on keys.")
+    execute(folder, "ANALYZE")
+    assert query(folder, "SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_stat1'") == [(1,)]
+    assert store.verify().ok
+    assert store.repair().repairs == ()
+    assert len(store.workspace("alice").documents()) == 1

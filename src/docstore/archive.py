@@ -1,7 +1,7 @@
 """Archive: small pieces of many documents as rows of one SQLite file; a file for each would cost more than it holds.
 
 The file is a SQLite Archive (https://sqlite.org/sqlar.html): a piece's name is the path that its loose file would have,
-and its data is never deflated. `sqlite3 -Ax small.sqlar`, in the store's folder, unpacks it into files that serve as
+and its data is never deflated. `sqlite3 small.sqlar -Ax`, in the store's folder, unpacks it into files that serve as
 well.
 
 Only the holder of the catalog's write lock changes it, in transactions that are over before the catalog's own commits:

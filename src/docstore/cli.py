@@ -326,7 +326,7 @@ def verify(
             "--for",
             metavar="DURATION",
             show_default=False,
-            help="Stop after this time: 30s, 10m, 12h or 7d. The next run goes on from there.",
+            help="Begin no further document after this time: 30s, 10m, 12h or 7d. The next run goes on from there.",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the catalog; of files, only count them.")] = False,

@@ -79,7 +79,7 @@ def _limit_store(store: DocStore, given: dict[str, str | None], warn_at: float |
     store.limit(
         physical_bytes=_amount("--bytes", given["bytes"], old.max_physical_bytes),
         keep_free=_share("--keep-free", given["keep_free"], old.keep_free),
-        workspace_documents=_amount("--documents", given["documents"], old.workspace_documents),
+        workspace_documents=_count("--documents", given["documents"], old.workspace_documents),
         workspace_logical_bytes=_amount("--workspace-bytes", given["workspace_bytes"], old.workspace_logical_bytes),
         warn_at=old.warn_at if warn_at is None else warn_at,
     )
@@ -89,11 +89,17 @@ def _limit_store(store: DocStore, given: dict[str, str | None], warn_at: float |
 def _limit_workspace(workspace: Workspace, given: dict[str, str | None], warn_at: float | None) -> WorkspaceQuota:
     old = workspace.quota()
     workspace.limit(
-        documents=_amount("--documents", given["documents"], old.max_documents),
+        documents=_count("--documents", given["documents"], old.max_documents),
         logical_bytes=_amount("--bytes", given["bytes"], old.max_logical_bytes),
         warn_at=old.warn_at if warn_at is None else warn_at,
     )
     return workspace.quota()
+
+
+def _count(option: str, text: str | None, old: int | None) -> int | None:
+    if text is not None and text.endswith("B"):
+        raise InvalidArgument(f"{option} is {text!r}; write a whole number of documents, or none")
+    return _amount(option, text, old)
 
 
 def _amount(option: str, text: str | None, old: int | None) -> int | None:

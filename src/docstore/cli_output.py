@@ -52,6 +52,7 @@ _EXIT_CODES: tuple[tuple[type[DocStoreError], ExitCode], ...] = (
     (errors.UnreadableDocument, ExitCode.INCOMPLETE),
     (errors.QuotaExceeded, ExitCode.INCOMPLETE),
     (errors.InvalidArgument, ExitCode.USAGE),
+    (errors.WorkspaceExists, ExitCode.USAGE),
     (errors.DocumentNotFound, ExitCode.NOT_FOUND),
     (errors.WorkspaceNotFound, ExitCode.NOT_FOUND),
     (errors.ConversationNotFound, ExitCode.NOT_FOUND),

@@ -141,7 +141,7 @@ class CatalogDatabase:
         self._refuse_newer(connection)
         if pending := schema.pending_migrations(connection):
             raise StoreVersionError(f"{self.path.parent} lacks {pending[0]}, which a read-only store cannot add. "
-                                    "Open it once without readonly.")  # fmt: skip
+                                    "Open it once without readonly=True, as `docstore verify` does.")  # fmt: skip
 
     def _refuse_newer(self, connection: sqlite3.Connection) -> None:
         if unknown := schema.unknown_migrations(connection):

@@ -78,8 +78,10 @@ def _new() -> frozenset[tuple[str, str, str]]:
 
 
 def _found(connection: sqlite3.Connection) -> Entries:
-    # As text: in a damaged schema they may be of any type.
-    rows = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master")
+    # As text: in a damaged schema they may be of any type. Without the tables that SQLite's ANALYZE makes.
+    query = """SELECT type, name, coalesce(sql, '') FROM sqlite_master
+               WHERE NOT (type = 'table' AND name GLOB 'sqlite_stat[134]')"""
+    rows = connection.execute(query)
     return {(str(type), str(name), str(sql)) for type, name, sql in rows}
 
 

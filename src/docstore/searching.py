@@ -109,6 +109,10 @@ class Searchable:
         for query in queries:
             if not isinstance(query, str) or not query.strip():
                 raise InvalidArgument(f"A query is {query!r}; it must be text that is not empty")
+            try:
+                query.encode()
+            except UnicodeEncodeError as error:
+                raise InvalidArgument(f"A query is {query!r}, which is no valid Unicode: {error.reason}") from error
         return self._parts.pipeline.embed_queries(queries)
 
 

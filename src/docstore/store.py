@@ -321,7 +321,8 @@ def _prepare_folder(root: Path, readonly: bool) -> None:
         # have created the store since we listed.
         if found - {RESERVE, *(CATALOG + each for each in BESIDE)} and not (root / CATALOG).exists():
             # Collecting sweeps the folders it manages: it must never be let loose among somebody's own files.
-            raise StoreVersionError(f"{root} holds files and is no store. Choose an empty or a new folder.")
+            raise StoreVersionError(f"{root} holds files and is no store. Choose an empty or a new folder; if it was a "
+                                    f"store, its {CATALOG} was lost: restore it from a backup.")  # fmt: skip
         # Each new folder's entry is in the one above it.
         above = {path.parent for path in (root, *root.parents) if not path.exists()}
         root.mkdir(parents=True, exist_ok=True)

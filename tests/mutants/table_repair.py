@@ -103,8 +103,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "folders-are-not-looked-at-beside-others", "lifecycle/verify.py",
-        "reading.total - reading.documents if reading.is_stopped else 0",
-        "reading.total - reading.documents",
+        "is_noted=not (parts.readonly or dry_run)) if reading.is_stopped else 0", "is_noted=False)",
         "a damaged archive is not reported where documents are collected meanwhile",
         ("tests/test_verify.py::test_a_document_that_is_gone_is_nothing_to_come_back_for",),
     ),
@@ -164,6 +163,24 @@ MUTANTS: tuple[Mutant, ...] = (
         "            reading.files += 1",
         "what a killed run did not read counts as checked",
         (f"{_VERIFY}::test_what_was_not_read_is_not_noted",),
+    ),
+    Mutant(
+        "short-runs-never-come-round", "lifecycle/verify.py",
+        "    if reading.is_round or not remaining:", "    if not reading.is_stopped:",
+        "a store that is verified a little every night is never listed, nor its archive checked",
+        (f"{_VERIFY}::test_runs_that_all_end_early_come_round",),
+    ),
+    Mutant(
+        "slow-runs-begin-anew", "lifecycle/verify.py",
+        " or time.monotonic() - noted_at >= _NOTE_SECONDS", "",
+        "of a slow run that is killed nothing is noted, and the next reads the same again",
+        (f"{_VERIFY}::test_a_slow_run_that_is_killed_is_resumed",),
+    ),
+    Mutant(
+        "a-newer-schema-is-damage", "database.py",
+        "        self._refuse_newer(connection)\n        if not tampered:", "        if not tampered:",
+        "repair drops what a newer version of docstore has made",
+        ("tests/test_formats.py::test_who_has_a_store_open_that_a_newer_version_migrates_is_told_so",),
     ),
     Mutant(
         "leftovers-believed-at-once", "lifecycle/verify.py",

@@ -91,7 +91,7 @@ def undelete(parts: Parts, name: str, wanted: str) -> int:
         if refcount.workspace_id(db, wanted) is not None:
             raise WorkspaceExists(
                 f"There is a workspace {wanted!r} by now. Bring the expired one back under another name: "
-                "store.undelete(name, new_name=…)."
+                "store.undelete(name, new_name=…), or `docstore undelete NAME --name NEW`."
             )
         lifetimes.bring_back(db, id, wanted)
     return id
