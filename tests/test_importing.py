@@ -36,9 +36,9 @@ gc.callbacks.append(lambda phase, info: looks.append(info["generation"]))
 import docstore
 looks.clear()
 docstore.DocStore
-print(looks, gc.isenabled(), gc.get_freeze_count(), len(gc.get_objects(generation=0)) < 5000)
+print(looks, gc.isenabled(), gc.get_freeze_count() < 1000, len(gc.get_objects(generation=0)) < 5000)
 """
-    assert run(program) == "[] True 0 True"
+    assert run(program) == "[] True True True"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_what_an_application_has_told_the_collector_holds(before: str, after: st
 import gc, docstore
 {before}
 docstore.DocStore
-print(gc.isenabled(), gc.get_freeze_count() > 0)
+print(gc.isenabled(), gc.get_freeze_count() > 1000)
 """
     assert run(program) == after
 

@@ -84,6 +84,9 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604  (names, computed from the table above)
 
 
+_FROZEN_BY_PYTHON = 1000  # objects at most: 375 in 3.12, which at once freezes them anew. An application has thousands
+
+
 def __dir__() -> list[str]:
     return __all__
 
@@ -106,7 +109,7 @@ def _imported(module: str) -> ModuleType:
         if was_enabled:
             # Else the first look would be at all of them. This makes them old, and frees nothing and keeps nothing;
             # but it would thaw what the application has frozen.
-            if not gc.get_freeze_count():
+            if gc.get_freeze_count() < _FROZEN_BY_PYTHON:
                 gc.freeze()
                 gc.unfreeze()
             gc.enable()
