@@ -336,3 +336,20 @@ def test_what_a_writer_commits_is_read_where_the_catalog_is_a_link(note: Documen
         with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
             assert {each.hash for each in store.workspace("alice").documents()} == {note.hash, hash_of(LATER)}
             assert store.stats().catalog_bytes >= sum(each.stat().st_size for each in elsewhere.iterdir())
+
+
+def test_a_link_that_leads_elsewhere_is_followed(note: Document, folder: Path) -> None:
+    """To the same catalog, which was moved; what lies where it was is another one's."""
+    elsewhere, link = folder.with_name("elsewhere"), folder / "catalog.db"
+    elsewhere.mkdir()
+    link.rename(elsewhere / "catalog.db")
+    link.symlink_to(elsewhere / "catalog.db")
+    with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
+        before = store.workspaces()
+        (elsewhere / "catalog.db").rename(elsewhere / "moved.db")
+        link.unlink()
+        link.symlink_to(elsewhere / "moved.db")
+        DocStore(folder.with_name("other"), embedder=HashEmbedder()).close()
+        shutil.copy(folder.with_name("other") / "catalog.db", elsewhere / "catalog.db")
+        assert store.workspaces() == before
+        assert store.document(note.hash).hash == note.hash

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from docstore import DocStore, Progress, VerifyReport, Workspace, cas, contents
 from docstore.cas import ContentStore
-from docstore.database import Database
+from docstore.database import CatalogDatabase, Database
 from docstore.lifecycle import verify as verify_module
 from docstore.lifecycle.pace import Pace
 from docstore.parts import Parts
@@ -205,7 +206,7 @@ def test_what_was_not_read_is_not_noted(
             dies()
         return real(expected, pace)
 
-    monkeypatch.setattr(verify_module, "_PAGE", 1)
+    monkeypatch.setattr(verify_module, "_NOTE_SECONDS", 0.0)
     monkeypatch.setattr(verify_module, "fault", fault)
     with pytest.raises(Killed):
         store.verify(progress=killed_at_the_second)
@@ -333,6 +334,36 @@ def test_a_round_that_ends_with_a_run_is_noticed(
     reports = _runs(store, monkeypatch, 4)
     assert [each.remaining for each in reports] == [3, 0, 3, 0]
     assert [not each.ok for each in reports] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("which", [1, 4, 6])
+def test_a_round_ends_where_a_row_cannot_be_read(
+    store: DocStore, alice: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    alice.add_many([f"thing {number}".encode() for number in range(6)])
+    (folder / "foreign.txt").write_text("x")
+    lie(folder, f"UPDATE documents SET text_id = 999 WHERE id = {which}", without="documents_identity")
+    reports = _runs(store, monkeypatch, 4)
+    assert [each.remaining for each in reports] == [3, 0, 3, 0]
+    assert [any(each.kind == "foreign" for each in report.problems) for report in reports] == [False, True, False, True]
+
+
+def test_who_holds_the_catalog_does_not_slow_a_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify_module, "_NOTE_SECONDS", 0.0)
+    waited: list[float | None] = []
+    write = CatalogDatabase.write
+
+    def noting(self: CatalogDatabase, *, tampered: bool = False, timeout: float | None = None) -> Any:
+        waited.append(timeout)
+        return write(self, tampered=tampered, timeout=timeout)
+
+    with DocStore(folder, embedder=HashEmbedder(), timeout=0.5) as store:
+        store.workspace("alice").add_many([f"thing {number}".encode() for number in range(6)])
+        monkeypatch.setattr(CatalogDatabase, "write", noting)
+        with store._parts.database.write(), ThreadPoolExecutor(1) as pool:
+            assert pool.submit(store.verify).result().ok
+    assert waited[:8] == [None, *[verify_module._PATIENCE_SECONDS] * 6, None]
+    assert query(folder, "SELECT count(*) FROM checks WHERE checked_at = ''") == [(6,)]
 
 
 def test_a_slow_run_that_is_killed_is_resumed(

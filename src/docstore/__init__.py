@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -84,9 +82,6 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604  (names, computed from the table above)
 
 
-_FROZEN_BY_PYTHON = 1000  # objects at most: 375 in 3.12, which at once freezes them anew. An application has thousands
-
-
 def __dir__() -> list[str]:
     return __all__
 
@@ -94,22 +89,6 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'docstore' has no attribute {name!r}")
-    value = getattr(_imported(_HOME_OF[name]), name)
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value
-
-
-def _imported(module: str) -> ModuleType:
-    """A module, imported without a look for garbage among what stays: FAISS alone makes 20,000 objects."""
-    was_enabled = gc.isenabled()
-    try:
-        gc.disable()
-        return importlib.import_module(module)
-    finally:
-        if was_enabled:
-            # Else the first look would be at all of them. This makes them old, and frees nothing and keeps nothing;
-            # but it would thaw what the application has frozen.
-            if gc.get_freeze_count() < _FROZEN_BY_PYTHON:
-                gc.freeze()
-                gc.unfreeze()
-            gc.enable()

@@ -97,8 +97,8 @@ def _limit_workspace(workspace: Workspace, given: dict[str, str | None], warn_at
 
 
 def _count(option: str, text: str | None, old: int | None) -> int | None:
-    if text is not None and text.endswith("B"):
-        raise InvalidArgument(f"{option} is {text!r}; write a whole number of documents, or none")
+    if text is not None and text != "none" and re.fullmatch("[0-9]{1,15}", text) is None:
+        raise InvalidArgument(f"{option} is {text!r}; write a whole number of at most 15 digits, or none")
     return _amount(option, text, old)
 
 

@@ -243,7 +243,8 @@ class CatalogDatabase:
         if version == self._schema_version:
             return
         # Repair, too: what a newer version has made it would take for damage.
-        self._refuse_newer(connection)
+        with contextlib.suppress(sqlite3.DatabaseError):  # damage is for `verify` to report
+            self._refuse_newer(connection)
         if not tampered:
             if schema.is_tampered(connection):
                 raise IntegrityError(f"The schema of {self.path} is not docstore's: it was damaged or changed. Run "

@@ -82,8 +82,7 @@ class FrozenCatalog:
     """Connections to a catalog that is not ours to change. Safe for threads and after fork."""
 
     def __init__(self, path: Path, timeout: float) -> None:
-        # SQLite has the log beside the file itself, where this is a symbolic link to it.
-        self._path, self._timeout = Path(os.path.realpath(path)), timeout
+        self._path, self._timeout = path, timeout
         self._guard = threading.Lock()
         self._image: _Image | None = None
         in_child(self._leave_parent)
@@ -132,7 +131,7 @@ class FrozenCatalog:
         if image.copied_to is not None:
             return False
         try:
-            return _State.of(self._path).file != image.state.file
+            return _State.of(self._file()).file != image.state.file
         except OSError:  # it is not even there any more
             return True
 
@@ -141,21 +140,26 @@ class FrozenCatalog:
 
     def _current(self) -> _Image:
         with storage_errors("reading the catalog"):
-            state = _State.of(self._path)
+            path = self._file()
+            state = _State.of(path)
             if self._image is None or not self._image.settled or self._image.state != state:
                 self.close()
-                self._image = self._open()
+                self._image = self._open(path)
                 self._cleanup = weakref.finalize(self, self._image.close)
         return self._image
 
-    def _open(self) -> _Image:
+    def _file(self) -> Path:
+        """The file itself, where a symbolic link leads to it now: SQLite has the log beside that."""
+        return Path(os.path.realpath(self._path))
+
+    def _open(self, path: Path) -> _Image:
         deadline = time.monotonic() + self._timeout
         while True:
-            settled = (state := _State.of(self._path)).is_settled
+            settled = (state := _State.of(path)).is_settled
             if state.log is None:
-                return _Image(state, f"{self._path.absolute().as_uri()}?immutable=1", None, settled)
-            if (folder := _copy(self._path, state)) is not None:
-                return _Image(state, (folder / self._path.name).as_uri(), folder, settled)
+                return _Image(state, f"{path.as_uri()}?immutable=1", None, settled)
+            if (folder := _copy(path, state)) is not None:
+                return _Image(state, (folder / path.name).as_uri(), folder, settled)
             if time.monotonic() > deadline:
                 raise self._changed()
             time.sleep(_PAUSE_SECONDS)

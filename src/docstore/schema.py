@@ -80,7 +80,7 @@ def _new() -> frozenset[tuple[str, str, str]]:
 def _found(connection: sqlite3.Connection) -> Entries:
     # As text: in a damaged schema they may be of any type. Without the tables that SQLite's ANALYZE makes.
     query = """SELECT type, name, coalesce(sql, '') FROM sqlite_master
-               WHERE NOT (type = 'table' AND name GLOB 'sqlite_stat[134]')"""
+               WHERE NOT (type = 'table' AND name GLOB 'sqlite_stat[134]' AND rootpage > 0)"""
     rows = connection.execute(query)
     return {(str(type), str(name), str(sql)) for type, name, sql in rows}
 

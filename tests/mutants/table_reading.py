@@ -81,7 +81,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "overwriting-goes-unseen", "frozen.py",
-        "            return _State.of(self._path).file != image.state.file",
+        "            return _State.of(self._file()).file != image.state.file",
         "            return False",
         "a read without locks mixes two states",
         (f"{_READONLY}::test_what_is_changed_while_it_is_read_is_refused",),
@@ -175,16 +175,5 @@ MUTANTS: tuple[Mutant, ...] = (
         "        if found is None:\n            raise DocumentNotFound",
         "a document that is going is given out",
         (f"{_COLLECT}::test_a_doomed_document_is_a_miss",),
-    ),
-    Mutant(
-        "importing-thaws-what-is-frozen", "__init__.py",
-        "            if gc.get_freeze_count() < _FROZEN_BY_PYTHON:", "            if True:",
-        "what an application has frozen before it forks is looked at again, and no longer shared",
-        ("tests/test_importing.py::test_what_an_application_has_told_the_collector_holds",),
-    ),
-    Mutant(
-        "importing-switches-the-collector-on", "__init__.py", "        if was_enabled:\n", "        if True:\n",
-        "an application that has switched the collector off has it on again",
-        ("tests/test_importing.py::test_what_an_application_has_told_the_collector_holds",),
     ),
 )  # fmt: skip

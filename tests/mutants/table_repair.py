@@ -172,13 +172,13 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "slow-runs-begin-anew", "lifecycle/verify.py",
-        " or time.monotonic() - noted_at >= _NOTE_SECONDS", "",
+        "if note and time.monotonic() - noted_at >= _NOTE_SECONDS:", "if False:",
         "of a slow run that is killed nothing is noted, and the next reads the same again",
         (f"{_VERIFY}::test_a_slow_run_that_is_killed_is_resumed",),
     ),
     Mutant(
         "a-newer-schema-is-damage", "database.py",
-        "        self._refuse_newer(connection)\n        if not tampered:", "        if not tampered:",
+        "            self._refuse_newer(connection)\n", "            pass\n",
         "repair drops what a newer version of docstore has made",
         ("tests/test_formats.py::test_who_has_a_store_open_that_a_newer_version_migrates_is_told_so",),
     ),

@@ -38,8 +38,9 @@ from docstore.reports import Problem, Progress, VerifyReport
 from docstore.texts import SUFFIX
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
-_PAGE = 256  # documents listed, and noted as checked, at a time
-_NOTE_SECONDS = 1.0  # after which fewer are noted: a run may be killed, and one that is slow reads few
+_PAGE = 256  # documents listed at a time
+_NOTE_SECONDS = 1.0  # after which what was checked is noted: a run may be killed
+_PATIENCE_SECONDS = 0.1  # to wait for the catalog then; a second later is as good
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,31 +158,36 @@ def damaged(
         _forget_future(parts)
     done: list[int] = []
     noted_at = time.monotonic()
-    for document, expected in _documents(parts, reading):
+    for id, work in _documents(parts, reading):
         if pace.is_over() and reading.documents:  # one at least, or runs too short to begin would never come to an end
             reading.is_stopped = True
             break
+        # Nothing of one that is gone, or whose row is damaged. It counts as checked all the same: a round must end.
+        document, expected = work or (None, [])
         for each in expected:
             reading.files += 1
             reading.bytes += each.size
-            if read and (problem := _check(parts, document, each, pace)) is not None:
+            if document is not None and read and (problem := _check(parts, document, each, pace)) is not None:
                 yield Finding(problem, document, each)
         reading.documents += 1
-        done.append(document.id)
-        reading.is_round |= reading.comes_round and document.id == reading.first_of_round
-        if note and (len(done) >= _PAGE or time.monotonic() - noted_at >= _NOTE_SECONDS):
-            _note(parts, done)
-            done, noted_at = [], time.monotonic()
-        if progress is not None:
+        done.append(id)
+        reading.is_round |= reading.comes_round and id == reading.first_of_round
+        if note and time.monotonic() - noted_at >= _NOTE_SECONDS:
+            done = [] if _note(parts, done, _PATIENCE_SECONDS) else done
+            noted_at = time.monotonic()
+        if progress is not None and document is not None:
             progress(Progress(reading.documents, reading.total, 0, document.hash))
     if note and done:
         _note(parts, done)
 
 
-def _note(parts: Parts, documents: list[int]) -> None:
-    # Where it cannot be noted, the next run reads these again: no loss, and no reason to lose the report.
-    with contextlib.suppress(StorageError, StoreLocked, IntegrityError), parts.database.write() as db:
+def _note(parts: Parts, documents: list[int], timeout: float | None = None) -> bool:
+    """Whether it could be noted what was checked. Otherwise the next run reads these again: no loss, and no reason to
+    lose the report."""
+    with contextlib.suppress(StorageError, StoreLocked, IntegrityError), parts.database.write(timeout=timeout) as db:
         db.executemany(f"UPDATE checks SET checked_at = {NOW} WHERE document_id = ?", [(id,) for id in documents])
+        return True
+    return False
 
 
 def _forget_future(parts: Parts) -> None:
@@ -194,8 +200,9 @@ def _forget_future(parts: Parts) -> None:
                 db.execute(f"UPDATE checks SET checked_at = '' WHERE checked_at > {NOW}")
 
 
-def _documents(parts: Parts, reading: Reading) -> Iterator[tuple[DocumentRow, list[Expected]]]:
-    """Every live document with its files; a text's files come with the first of its documents."""
+def _documents(parts: Parts, reading: Reading) -> Iterator[tuple[int, tuple[DocumentRow, list[Expected]] | None]]:
+    """The id of every live document, and the document with its files, if it is still there and can be read; a text's
+    files come with the first of its documents."""
     try:
         ids = _ids(parts)
         if ids:
@@ -206,8 +213,7 @@ def _documents(parts: Parts, reading: Reading) -> Iterator[tuple[DocumentRow, li
         return
     reading.total = len(ids)
     for id in ids:
-        if (work := _work(parts, id, reading)) is not None:
-            yield work
+        yield id, _work(parts, id, reading)
 
 
 def _ids(parts: Parts) -> array[int]:
