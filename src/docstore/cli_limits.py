@@ -79,7 +79,7 @@ def _limit_store(store: DocStore, given: dict[str, str | None], warn_at: float |
     store.limit(
         physical_bytes=_amount("--bytes", given["bytes"], old.max_physical_bytes),
         keep_free=_share("--keep-free", given["keep_free"], old.keep_free),
-        workspace_documents=_count("--documents", given["documents"], old.workspace_documents),
+        workspace_documents=_amount("--documents", given["documents"], old.workspace_documents),
         workspace_logical_bytes=_amount("--workspace-bytes", given["workspace_bytes"], old.workspace_logical_bytes),
         warn_at=old.warn_at if warn_at is None else warn_at,
     )
@@ -89,24 +89,18 @@ def _limit_store(store: DocStore, given: dict[str, str | None], warn_at: float |
 def _limit_workspace(workspace: Workspace, given: dict[str, str | None], warn_at: float | None) -> WorkspaceQuota:
     old = workspace.quota()
     workspace.limit(
-        documents=_count("--documents", given["documents"], old.max_documents),
+        documents=_amount("--documents", given["documents"], old.max_documents),
         logical_bytes=_amount("--bytes", given["bytes"], old.max_logical_bytes),
         warn_at=old.warn_at if warn_at is None else warn_at,
     )
     return workspace.quota()
 
 
-def _count(option: str, text: str | None, old: int | None) -> int | None:
-    if text is not None and text != "none" and re.fullmatch("[0-9]{1,15}", text) is None:
-        raise InvalidArgument(f"{option} is {text!r}; write a whole number of at most 15 digits, or none")
-    return _amount(option, text, old)
-
-
 def _amount(option: str, text: str | None, old: int | None) -> int | None:
     if text is None or text == "none":
         return old if text is None else None
     found = re.fullmatch(r"([0-9]{1,15})([kMGT]B)?", text)
-    if found is None:
+    if found is None or (found[2] and option == "--documents"):
         raise InvalidArgument(f"{option} is {text!r}; write a whole number of at most 15 digits, with kB, MB, GB or TB "
                               "for bytes, or none")  # fmt: skip
     return int(found[1]) * _UNITS[found[2] or ""]

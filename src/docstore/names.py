@@ -32,15 +32,20 @@ def check_name(name: object, what: str) -> str:
         raise InvalidArgument(f"{what} is {name!r}; it must be text that is not empty")
     if len(name) > _MAX_NAME:
         raise InvalidArgument(f"{what} has {len(name):,} characters; at most {_MAX_NAME:,} are allowed")
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidArgument(f"{what} is {name!r}, which is no valid Unicode: {error.reason}") from error
+    require_unicode(name, what)
     if name.startswith(EXPIRED):
         raise InvalidArgument(f"{what} is {name!r}; such a beginning is kept for expired workspaces")
     if "\0" in name:
         raise InvalidArgument(f"{what} is {name!r}; it must not hold NUL")
     return name if type(name) is str else "".join(name)
+
+
+def require_unicode(text: str, what: str) -> None:
+    """Raises InvalidArgument where UTF-8 cannot spell a text: it holds half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(f"{what} is {text!r}, which is no valid Unicode: {error.reason}") from error
 
 
 def name_before(stored: str) -> str:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from docstore.errors import InvalidArgument
 from docstore.model import Hit
+from docstore.names import require_unicode
 from docstore.parts import Parts
 from docstore.search import Diversity, Filter, Wanted, find
 
@@ -109,10 +110,7 @@ class Searchable:
         for query in queries:
             if not isinstance(query, str) or not query.strip():
                 raise InvalidArgument(f"A query is {query!r}; it must be text that is not empty")
-            try:
-                query.encode()
-            except UnicodeEncodeError as error:
-                raise InvalidArgument(f"A query is {query!r}, which is no valid Unicode: {error.reason}") from error
+            require_unicode(query, "A query")
         return self._parts.pipeline.embed_queries(queries)
 
 

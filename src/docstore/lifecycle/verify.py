@@ -173,7 +173,8 @@ def damaged(
         done.append(id)
         reading.is_round |= reading.comes_round and id == reading.first_of_round
         if note and time.monotonic() - noted_at >= _NOTE_SECONDS:
-            done = [] if _note(parts, done, _PATIENCE_SECONDS) else done
+            if _note(parts, done, _PATIENCE_SECONDS):
+                done = []
             noted_at = time.monotonic()
         if progress is not None and document is not None:
             progress(Progress(reading.documents, reading.total, 0, document.hash))
@@ -237,16 +238,12 @@ def _was_checked(parts: Parts, id: int) -> bool:
 
 def _remaining(parts: Parts, reading: Reading, *, is_noted: bool) -> int:
     """Documents that the round, of which a run read some, has still to come to."""
-    if is_noted:
-        with contextlib.suppress(IntegrityError), parts.database.read() as db:
-            found = row(
-                db,
-                """SELECT count(*) AS documents FROM checks JOIN documents ON id = document_id
-                   WHERE doomed = 0 AND checked_at < (SELECT checked_at FROM checks WHERE document_id = ?)""",
-                reading.first_of_round,
-            )
-            if found is not None and _was_checked(parts, reading.first_of_round):
-                return int(found["documents"])
+    with contextlib.suppress(IntegrityError):
+        if is_noted and _was_checked(parts, reading.first_of_round):
+            query = """SELECT count(*) FROM checks JOIN documents ON id = document_id
+                       WHERE doomed = 0 AND checked_at < (SELECT checked_at FROM checks WHERE document_id = ?)"""
+            with parts.database.read() as db:
+                return int(db.execute(query, (reading.first_of_round,)).fetchone()[0])
     return reading.total - reading.documents
 
 

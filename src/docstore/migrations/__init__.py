@@ -1,7 +1,7 @@
 """What brings a catalog up to date: a file for each migration, with its statements. A released one never changes.
 
-The next ones must each change the schema, if only by a comment: by SQLite's own number for that, older versions which
-have the store open see that they are to look, and refuse it.
+The next ones must each change the schema, if only by an index that is made and dropped: by SQLite's own number for it,
+older versions which have the store open see that they are to look, and refuse it.
 """
 
 from __future__ import annotations
