@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,10 @@ from docstore import (
     Workspace,
     WorkspaceNotFound,
     conversations,
-    passages,
 )
 from docstore.testing import HashEmbedder
-from tests.folders import files, hash_of, problems, query
+from tests.folders import hash_of, problems, query
 
-SHIPS = ("The ships of the fleet lie in the harbour. Ünïcode ☂ before it. " * 40).encode()
 SNOW = b"The mountains of the north lie under snow."
 
 
@@ -81,99 +78,6 @@ def test_pages(chat: Conversation) -> None:
     for wrong in ({"after": -1}, {"limit": 0}, {"after": True}, {"limit": "3"}, {"after": 1 << 64}):
         with pytest.raises(InvalidArgument):
             chat.messages(**wrong)
-
-
-def test_sources_show_their_texts_while_the_document_is_there(
-    store: DocStore, folder: Path, alice: Workspace, chat: Conversation
-) -> None:
-    alice.add(SHIPS, name="ships.txt")
-    hits = alice.search("ships in the harbour", k=2)
-    message = chat.append("assistant", "In the harbour.", hits=hits)
-    seen = [(each.document, each.name, each.chunk, each.start, each.end, each.page, each.score, each.text)
-            for each in message.sources]  # fmt: skip
-    assert seen == [
-        (hit.document, hit.name, hit.chunk, hit.start, hit.end, hit.page, hit.score, hit.text) for hit in hits
-    ]
-    assert chat.messages() == [message]
-    store._parts.memory._values.clear()
-    assert chat.messages() == [message]
-    assert "harbour" not in "".join(sources for (sources,) in query(folder, "SELECT sources FROM messages"))
-    alice.remove(hits[0].document)
-    (gone,) = chat.messages()
-    assert {(each.name, each.text) for each in gone.sources} == {("was ships.txt", None)}
-    store.collect()
-    assert chat.messages() == [gone]
-    alice.add(SHIPS, name="back.txt")
-    assert chat.messages() == [message]  # what it was called then
-
-
-def test_a_source_that_is_included_shows_while_the_grant_lasts(alice: Workspace, bob: Workspace) -> None:
-    alice.add(SNOW, name="snow.txt")
-    bob.include(alice)
-    chat = bob.conversation("chat")
-    message = chat.append("assistant", "Under snow.", hits=bob.search("snow", k=1))
-    assert [(each.name, each.text) for each in message.sources] == [("snow.txt", SNOW.decode())]
-    assert chat.messages() == [message]
-    bob.exclude(alice)
-    assert [(each.name, each.text) for each in chat.messages()[0].sources] == [("was snow.txt", None)]
-
-
-def test_a_hit_of_somebody_elses_document_shows_nothing(alice: Workspace, bob: Workspace) -> None:
-    alice.add(SNOW, name="snow.txt")
-    hits = alice.search("snow", k=1)
-    chat = bob.conversation("chat")
-    message = chat.append("assistant", "Under snow.", hits=hits)
-    assert [(each.name, each.text) for each in message.sources] == [("was snow.txt", None)]
-    assert chat.messages() == [message]
-
-
-def test_a_hit_that_is_gone_before_it_is_appended(store: DocStore, alice: Workspace, chat: Conversation) -> None:
-    alice.add(SNOW, name="snow.txt")
-    hits = alice.search("snow", k=1)
-    alice.remove(hits[0].document)
-    store.collect()
-    assert chat.append("assistant", "Under snow.", hits=hits).sources[0].text is None
-    alice.add(SNOW)
-    wrong_place = replace(hits[0], start=1)
-    assert chat.append("assistant", "Under snow.", hits=[wrong_place]).sources[0].text is None
-
-
-def test_a_document_that_is_collected_while_its_text_is_read(
-    store: DocStore, alice: Workspace, chat: Conversation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alice.add(SNOW, name="snow.txt")
-    chat.append("assistant", "Under snow.", hits=alice.search("snow", k=1))
-    store._parts.memory._values.clear()
-    read = passages.read
-    calls: list[int] = []
-
-    def then_gone(files: Any, memory: Any, scope: int, places: Iterable[passages.Place]) -> dict[passages.Place, str]:
-        wanted = list(places)
-        calls.append(len(wanted))
-        if len(calls) == 1:
-            alice.remove(hash_of(SNOW))
-            store.collect()
-        return read(files, memory, scope, wanted)
-
-    monkeypatch.setattr(passages, "read", then_gone)
-    assert [each.name for each in chat.messages()[0].sources] == ["was snow.txt"]
-    assert calls == [1, 0]
-
-
-def test_a_lost_text_is_damage_and_no_gap(store: DocStore, folder: Path, alice: Workspace, chat: Conversation) -> None:
-    alice.add(SNOW)
-    hits = alice.search("snow", k=1)
-    chat.append("assistant", "Under snow.", hits=hits)
-    store._parts.memory._values.clear()
-    (path,) = files(folder, "texts")
-    (folder / path).unlink()
-    with pytest.raises(IntegrityError, match="missing"):
-        chat.messages()
-    with pytest.raises(IntegrityError, match="missing"):
-        chat.export()
-    chat.append("assistant", "What was said is not lost for it.", hits=hits)
-    store.repair()
-    assert [each.content for each in chat.messages()] == ["Under snow.", "What was said is not lost for it."]
 
 
 def test_the_list_has_the_latest_first(alice: Workspace, bob: Workspace) -> None:
@@ -326,22 +230,6 @@ def test_what_cannot_be_kept_is_refused_and_changes_nothing(
     chat.append("user", "ü" * (1 << 19))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"document": "abcd"}, {"name": ""}, {"chunk": "0"}, {"score": float("nan")}, {"score": "high"}, {"page": 1.5}],
-)
-def test_hits_that_no_search_gives_are_refused(alice: Workspace, chat: Conversation, change: dict[str, Any]) -> None:
-    alice.add(SNOW)
-    (hit,) = alice.search("snow")
-    with pytest.raises(InvalidArgument):
-        chat.append("user", "x", hits=[replace(hit, **change)])
-    with pytest.raises(InvalidArgument, match="too many"):
-        chat.append("user", "x", hits=[hit] * 20_000)
-    assert chat.messages() == []
-    strange = chat.append("user", "x", hits=[replace(hit, chunk=10**30)])
-    assert strange.sources[0].text is None and chat.messages() == [strange]
-
-
 def test_names(alice: Workspace) -> None:
     for wrong in ("", " ", 7, "a\0", "x" * 1001):
         with pytest.raises(InvalidArgument):
@@ -368,17 +256,6 @@ def test_a_readonly_store_reads_and_writes_nothing(
         for change in changes:
             with pytest.raises(StoreReadOnly):
                 change()
-
-
-def test_where_bytes_are_demanded_a_source_tells_nothing_of_others(folder: Path) -> None:
-    with DocStore(folder, embedder=HashEmbedder(), demand_bytes=True) as store:
-        alice, mallory = store.workspace("alice"), store.workspace("mallory")
-        alice.add(SNOW)
-        held = replace(alice.search("snow")[0], name="x")
-        unknown = replace(held, document=hash_of(b"what nobody has"))
-        shown = mallory.conversation("probe").append("user", "x", hits=[held, unknown])
-        assert {(each.name, each.text) for each in shown.sources} == {("was x", None)}
-        assert mallory.conversation("probe").messages() == [shown]
 
 
 DAMAGE = {
@@ -446,11 +323,3 @@ def test_what_contradicts_itself_is_found_and_what_can_be_corrected_is(
     if what in ("workspace", "conversation"):
         kept = b"".join(path.read_bytes() for path in (folder / "quarantine").rglob("*") if path.is_file())
         assert b"What was said to nobody." in kept
-
-
-def test_sources_of_a_workspace_that_is_gone_are_no_reason_for_another_error(store: DocStore, alice: Workspace) -> None:
-    alice.add(b"Five days of leave.")
-    conversation, hits = alice.conversation("leave"), alice.search("leave")
-    store.delete_workspace("alice")
-    with pytest.raises((ConversationNotFound, WorkspaceNotFound)):
-        conversation.append("assistant", "Five.", hits=hits)

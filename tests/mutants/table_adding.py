@@ -338,13 +338,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "room-for-vectors-is-not-asked-for", "ingest/admission.py",
         "        if item.blob is None or item.subindex is not None:\n", "        if item.held:\n",
         "in a store with little room all documents are embedded in vain",
-        ("tests/test_limits.py::test_a_nearly_full_store_embeds_nothing_in_vain",),
+        ("tests/test_limits_of_many.py::test_a_nearly_full_store_embeds_nothing_in_vain",),
     ),
     Mutant(
         "all-that-wait-for-room-are-looked-at-again", "ingest/add.py",
         "if not item.held][:_SOME]\n", "if not item.held]\n",
         "adding many to a store with little room takes time by the square of their number",
-        ("tests/test_limits.py::test_a_nearly_full_store_embeds_nothing_in_vain",),
+        ("tests/test_limits_of_many.py::test_a_nearly_full_store_embeds_nothing_in_vain",),
     ),
     Mutant(
         "what-was-begun-is-forgotten", "ingest/add.py",
@@ -352,7 +352,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "                    ready = begun + [item for item in ready if not item.held][:_SOME]\n",
         "                    ready = ready[:_SOME]\n",
         "documents wait for ever for the room of one that nobody looks at any more, and others for that one",
-        ("tests/test_limits.py::test_what_waits_for_room_does_not_keep_what_was_begun_from_its_end",),
+        ("tests/test_limits_of_many.py::test_what_waits_for_room_does_not_keep_what_was_begun_from_its_end",),
     ),
     Mutant(
         "a-handle-of-another-file-lends", "lending.py",

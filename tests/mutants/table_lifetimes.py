@@ -121,7 +121,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "            case Verdict.WAIT:\n                return Step.WAIT\n",
         "",
         "documents are embedded in vain",
-        (f"{_LIMITS}::test_many_fill_it_to_the_brim",),
+        ("tests/test_limits_of_many.py::test_many_fill_it_to_the_brim",),
     ),
     Mutant(
         "a-full-store-tells-of-others",

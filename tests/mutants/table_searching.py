@@ -159,7 +159,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "        if len(scores) == total or (",
         "        if selection is not None or len(scores) == total or (",
         "a filtered search finds less than there is, where other documents are nearer",
-        (f"{_FILTERS}::test_what_is_best_of_all_may_be_what_is_not_selected",),
+        ("tests/test_selected_rows.py::test_what_is_best_of_all_may_be_what_is_not_selected",),
     ),
     Mutant(
         "filters-kept-beyond-their-view", "filtered.py",

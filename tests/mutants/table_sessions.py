@@ -49,7 +49,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "    places = [place for each in sources if (place := _place(each))[:2] in there]",
         "    places = [place for each in sources if there is not None and (place := _place(each))[1]]",
         "a document's text is shown to who has lost it",
-        (f"{_CONVERSATIONS}::test_a_source_that_is_included_shows_while_the_grant_lasts",),
+        ("tests/test_conversation_sources.py::test_a_source_that_is_included_shows_while_the_grant_lasts",),
     ),
     Mutant(
         "damaged-messages-are-shown", "messages.py",
