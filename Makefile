@@ -1,5 +1,5 @@
 # The two commands of the README, each complete on a fresh machine: they make their own environment in .venv.
-.PHONY: demo test bench bench-full clean
+.PHONY: demo test applications bench bench-full clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -23,6 +23,14 @@ test: $(STAMP)
 	$(BIN)/mypy & types=$$!; \
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal; tests=$$?; \
 	wait $$types && exit $$tests
+
+# The examples of all frameworks: some 300 MB more in the environment.
+applications: $(VENV)/applications
+	$(BIN)/python -m pytest tests/test_applications.py
+
+$(VENV)/applications: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[applications]"
+	@touch $@
 
 # All benchmarks in short: minutes, and nothing is written to benchmarks/results.
 bench: $(VENV)/benchmarks

@@ -1,0 +1,84 @@
+"""`uvicorn examples.fastapi_app:app --workers 4`: a workspace per user, behind a service of several processes.
+
+Each worker opens the same folder, after it was started. Endpoints are plain functions, which FastAPI runs in threads: a
+search or an upload keeps nobody else waiting.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Header, Request, Response, UploadFile
+from fastapi.responses import JSONResponse
+
+from docstore import (
+    DocStore,
+    DocStoreError,
+    Document,
+    DocumentNotFound,
+    Hit,
+    InvalidArgument,
+    QuotaExceeded,
+    StoreLocked,
+    UnreadableDocument,
+    Workspace,
+)
+
+STATUS = {DocumentNotFound: 404, InvalidArgument: 422, UnreadableDocument: 422, QuotaExceeded: 413, StoreLocked: 503}
+"""What a client is told. All else is the server's fault."""
+
+
+@asynccontextmanager
+async def _opened(app: FastAPI) -> AsyncIterator[None]:
+    # With `demand_bytes`, nothing tells a user what others have stored.
+    with DocStore(os.environ.get("DOCSTORE_FOLDER", "data"), demand_bytes=True) as store:
+        app.state.store = store
+        yield
+
+
+app = FastAPI(lifespan=_opened)
+
+
+def _user(x_user: Annotated[str, Header()]) -> str:
+    return x_user  # where your authentication goes
+
+
+def _workspace(request: Request, user: Annotated[str, Depends(_user)]) -> Workspace:
+    store: DocStore = request.app.state.store
+    return store.workspace(f"user:{user}")
+
+
+Own = Annotated[Workspace, Depends(_workspace)]
+
+
+@app.exception_handler(DocStoreError)
+def _refused(_: Request, error: DocStoreError) -> Response:
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+    return JSONResponse({"detail": str(error) if status < 500 else type(error).__name__}, status)
+
+
+@app.post("/documents")
+def upload(workspace: Own, file: UploadFile) -> Document:
+    """Adds a document."""
+    return workspace.add(file.file, name=file.filename)
+
+
+@app.get("/documents")
+def documents(workspace: Own) -> list[Document]:
+    """All of the user's."""
+    return workspace.documents()
+
+
+@app.delete("/documents/{hash}", status_code=204)
+def remove(workspace: Own, hash: str) -> None:
+    """Drops the user's reference. `docstore collect`, from a timer, deletes what nobody references."""
+    workspace.remove(hash)
+
+
+@app.get("/search")
+def search(workspace: Own, q: str, k: int = 5) -> list[Hit]:
+    """The chunks nearest to a query."""
+    return workspace.search(q, k)

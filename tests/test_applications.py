@@ -1,0 +1,125 @@
+"""The applications of docs/how-to/applications.md, in the frameworks they are written for.
+
+Two of these bring hundreds of megabytes, and are not in the environment of `make test`: `make applications` runs all.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docstore import DocStore
+from tests.folders import files
+from tests.samples import pdf
+
+ROOT = Path(__file__).parent.parent
+LEAVE = b"Five days of leave may be carried over."
+
+# Frameworks warn of one another, and in the tests a warning is an error.
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def needs(library: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(find_spec(library) is None, reason=f"{library} is not installed: `make applications`")
+
+
+@pytest.mark.parametrize(
+    ("name", "prints"),
+    [
+        ("langchain_retriever", "Five days of leave may be carried over. (from leave.txt)"),
+        pytest.param("llamaindex_retriever", "file_name: leave.txt\n\nFive days", marks=needs("llama_index")),
+    ],
+)
+def test_a_retriever_finds_what_its_workspace_has(name: str, prints: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"examples.{name}"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0 and prints in done.stdout, done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DOCSTORE_FOLDER", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def test_retrievers_run_in_threads_and_keep_users_apart(folder: Path) -> None:
+    from langchain_core.embeddings import DeterministicFakeEmbedding
+
+    from examples.langchain_retriever import LangChainEmbedder, WorkspaceRetriever
+
+    with DocStore(folder, embedder=LangChainEmbedder(DeterministicFakeEmbedding(size=64), "fake/64")) as store:
+        for user in ("alice", "bob"):
+            store.workspace(user).add(pdf([f"A note of {user}'s.", f"And another of {user}'s."]), name=f"{user}.pdf")
+            found = WorkspaceRetriever(workspace=store.workspace(user)).batch(["a note"] * 8)
+            assert {(each.metadata["source"], each.metadata["page"]) for some in found for each in some} == {
+                (f"{user}.pdf", 1),
+                (f"{user}.pdf", 2),
+            }
+
+
+def test_a_service_serves_each_user_what_is_theirs(folder: Path) -> None:
+    from fastapi.testclient import TestClient
+
+    from examples.fastapi_app import app
+
+    alice, bob = {"X-User": "alice"}, {"X-User": "bob"}
+    with TestClient(app) as client:
+
+        def upload(name: str, content: bytes, user: dict[str, str] = alice) -> Any:
+            return client.post("/documents", headers=user, files={"file": (name, content)})
+
+        def found(user: dict[str, str]) -> list[str]:
+            return [hit["name"] for hit in client.get("/search", headers=user, params={"q": "leave"}).json()]
+
+        hash = upload("leave.txt", LEAVE).json()["hash"]
+        assert upload("mine.txt", LEAVE, bob).json()["reused"] is False  # whoever has it already
+        assert (found(alice), found(bob)) == (["leave.txt"], ["mine.txt"])
+        threads = [threading.Thread(target=upload, args=(f"{n}.txt", b"Note %d." % n)) for n in range(8)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert len(client.get("/documents", headers=alice).json()) == 9
+        broken = upload("broken.pdf", b"%PDF-1.7 broken")
+        assert broken.status_code == 422 and broken.json()["detail"].startswith("broken.pdf: the PDF is damaged")
+        assert client.get("/search", headers=alice, params={"q": " "}).status_code == 422
+        assert client.get("/documents").status_code == 422  # nobody
+        assert [client.delete(f"/documents/{hash}", headers=bob).status_code for _ in range(2)] == [204, 404]
+        assert (found(alice)[0], found(bob)) == ("leave.txt", [])
+
+
+def test_what_is_the_servers_fault_tells_clients_nothing(folder: Path) -> None:
+    from fastapi.testclient import TestClient
+
+    from examples.fastapi_app import app
+
+    with TestClient(app) as client:
+        client.post("/documents", headers={"X-User": "alice"}, files={"file": ("leave.txt", LEAVE)})
+        for path in files(folder, "embeddings"):
+            (folder / path).write_bytes(b"something else")
+        answer = client.get("/search", headers={"X-User": "alice"}, params={"q": "leave"})
+        assert (answer.status_code, answer.json()) == (500, {"detail": "IntegrityError"})
+
+
+@needs("streamlit")
+def test_a_chat_shows_its_answers_and_their_sources(folder: Path) -> None:
+    from streamlit.testing.v1 import AppTest
+
+    app = AppTest.from_file(str(ROOT / "examples" / "streamlit_app.py"), default_timeout=300).run()
+    app.file_uploader[0].upload("leave.txt", LEAVE, "text/plain").run()
+    app.chat_input[0].set_value("How many days?").run()
+    assert not app.exception and not app.error
+    said = [(each.name, [text.value for text in each.markdown], [text.value for text in each.caption])
+            for each in app.chat_message]  # fmt: skip
+    assert said == [("user", ["How many days?"], []), ("assistant", [LEAVE.decode()], ["leave.txt"])]
+    app.file_uploader[0].upload("broken.pdf", b"%PDF-1.7 broken", "application/pdf").run()
+    assert app.error[0].value.startswith("broken.pdf: the PDF is damaged") and not app.exception
+    app.text_input[0].set_value("bob").run()
+    assert not app.chat_message
