@@ -18,9 +18,9 @@ from docstore.covered import CoveredRow
 from docstore.filtered import Chosen
 from docstore.memory import Memory
 from docstore.parts import Parts
-from docstore.segments import Segment
+from docstore.segments import Segment, Snapshot
 from docstore.testing import HashEmbedder
-from docstore.views import Part, View
+from docstore.views import Part, View, _is_mostly
 from tests.rows import rows_of
 
 CODECS = pytest.mark.parametrize("codec", ["float16", "float32"])
@@ -270,9 +270,10 @@ def test_a_document_that_comes_back_is_found_again(folder: Path) -> None:
 class Lump:
     """Something of a size."""
 
-    def __init__(self, nbytes: int, *shared: Lump) -> None:
+    def __init__(self, nbytes: int, *shared: Lump | Segment) -> None:
         self.nbytes = nbytes
         self.shared = shared
+        self.snapshot: Snapshot | None = None
 
 
 def test_what_is_shared_counts_once_and_goes_with_the_last() -> None:
@@ -292,6 +293,51 @@ def test_what_is_shared_counts_once_and_goes_with_the_last() -> None:
     assert (memory._used, list(memory._values)) == (900, [5])
     memory.drop(5)
     assert (memory._used, memory._shares) == (0, {})
+
+
+def test_what_a_segment_had_before_it_grew_counts_as_long_as_a_view_keeps_it() -> None:
+    """Users of a library that grows search at different moments: each keeps what it was then."""
+    segment = Segment(0, 384, "float16", 100)
+    memory = Memory(10**7)
+
+    def grow(number: int) -> int:
+        segment.append(rows_of(f"document {number}", np.ones((100, 384), np.float32), "float16"))
+        value = Lump(10, segment)
+        value.snapshot = segment.snapshot()
+        memory.put(number, value)
+        return len(segment._buffer)
+
+    *before, _ = sizes = [grow(number) for number in range(4)]
+    assert sizes == sorted(set(sizes))
+    assert memory._used == 4 * 10 + segment.nbytes + sum(before)
+    memory.drop(0)
+    assert memory._used == 3 * 10 + segment.nbytes + sum(before[1:])
+    memory.budget = memory._used + sizes[-1]
+    grow(4)
+    assert list(memory._values) == [2, 3, 4]
+    assert memory._used == 3 * 10 + segment.nbytes + sum(sizes[2:]) <= memory.budget
+
+
+def test_what_a_running_search_keeps_of_before_takes_no_place_from_the_next() -> None:
+    segment = Segment(0, 384, "float16", 100)
+    segment.append(rows_of("document 0", np.ones((100, 384), np.float32), "float16"))
+    memory, running = Memory(200_000), segment.snapshot()
+    segment.append(rows_of("document 1", np.ones((100, 384), np.float32), "float16"))
+    assert memory.put("view", Lump(10, segment)) and memory.get("view") is not None
+    assert memory._used > memory.budget
+    del running
+    memory.put("other", Lump(10))
+    memory.put("view", Lump(10, segment))
+    assert memory._used == 20 + segment.nbytes <= memory.budget
+
+
+def test_a_small_workspace_does_not_go_through_a_large_segment() -> None:
+    segment = Segment(0, 32, "float16", 4)
+    segment.append(rows_of("large", np.ones((75, 32), np.float32), "float16"))
+    segment.append(rows_of("small", np.ones((25, 32), np.float32), "float16"))
+    segment.snapshot().keys = None  # type: ignore[assignment]
+    for names, is_mostly in ((["large"], True), (["small"], False), (["large", "small"], True), (["other"], False)):
+        assert _is_mostly(segment, {(name, "text"): (1, name) for name in names}) == is_mostly
 
 
 def test_what_is_too_large_for_memory_displaces_nothing() -> None:

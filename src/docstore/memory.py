@@ -29,7 +29,8 @@ class _Share:
 class Memory:
     """Values by key. One that is larger than the whole budget is not kept, and displaces none. Safe for threads.
 
-    What a value lists as `shared` is counted once, however many values share it, and goes with the last of them.
+    What a value lists as `shared` is counted once, however many values share it, and goes with the last of them. What
+    such a part has `outgrown`, older values keep: it is counted too, and no reason not to keep a new one.
     """
 
     def __init__(self, budget: int) -> None:
@@ -72,7 +73,7 @@ class Memory:
             self._used += value.nbytes
             for part in parts:
                 self._hold(part)
-            while self._used > self.budget:
+            while self._used > self.budget and len(self._values) > 1:  # what a search still goes through is not ours
                 self._forget(next(iter(self._values)))
             return True
 
@@ -102,15 +103,22 @@ class Memory:
         if (value := self._values.pop(key, None)) is None:
             return
         self._used -= value.nbytes
-        for part in getattr(value, "shared", ()):
+        parts = getattr(value, "shared", ())
+        del value  # what only this one kept of a part is then no longer counted
+        for part in parts:
             share = self._shares[id(part)]
             share.users -= 1
             if share.users == 0:
                 self._used -= self._shares.pop(id(part)).counted
+            else:
+                self._weigh(share)
 
     def _hold(self, part: Weighed) -> None:
         share = self._shares.setdefault(id(part), _Share(part))
         share.users += 1
-        grown = part.nbytes - share.counted
+        self._weigh(share)
+
+    def _weigh(self, share: _Share) -> None:
+        grown = share.part.nbytes + getattr(share.part, "outgrown", 0) - share.counted
         share.counted += grown
         self._used += grown

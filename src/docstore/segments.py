@@ -7,6 +7,7 @@ that gains a document costs that document, and workspaces that hold the same doc
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, count
@@ -151,6 +152,7 @@ class Segment:
         self._spans: list[Spans | SpansFile] = []
         self._sketcher, self._rounder = Sketcher(dimension, codec), Rounder(dimension, codec)
         self._buffer, self._codes = self._allocated(rows)
+        self._outgrown: list[weakref.ref[Codes]] = []
         self._snapshot: Snapshot | None = None
         self._make_lock()
         in_child(self._make_lock)
@@ -171,6 +173,12 @@ class Segment:
         rows = codes + self._used * SPAN.itemsize
         coarse = self._sketcher.nbytes(self._used) + self._rounder.nbytes(self._used)
         return rows + coarse + 600 * len(self._keys) + _NAME_BYTES * len(self._names)
+
+    @property
+    def outgrown(self) -> int:
+        """Memory it had before it grew and views of before still keep, in bytes. They go on without it, and need not be
+        there for it to be there."""
+        return sum(len(buffer) for each in self._outgrown if (buffer := each()) is not None)
 
     def has(self, key: Key) -> bool:
         """Whether a snapshot from now on has the rows of a document."""
@@ -263,4 +271,6 @@ class Segment:
         # Snapshots keep the old memory until the views that use them are gone.
         buffer, codes = self._allocated(rows)
         codes[: self._used] = self._codes[: self._used]
+        kept = [each for each in self._outgrown if each() is not None]
+        self._outgrown = [*kept, weakref.ref(self._buffer)]
         self._buffer, self._codes = buffer, codes  # together: no interrupt comes between

@@ -367,6 +367,8 @@ def _ids(part: Part, wanted: Called) -> Rows:
 
 def _is_mostly(segment: Segment, wanted: Called) -> bool:
     snapshot = segment.snapshot()
-    count = len(snapshot.ends)
-    kept = np.flatnonzero([key in wanted for key in snapshot.keys[:count]])
-    return snapshot.selection(kept).population >= COVERED * len(snapshot.codes)
+    # By what is wanted: a small workspace need not go through all that a large one has.
+    count, find = len(snapshot.ends), snapshot.positions.get
+    kept = np.array([position for key in wanted if (position := find(key, count)) < count], np.int64)
+    rows = snapshot.ends[kept] - snapshot.bounds[kept]
+    return int(rows.sum()) >= COVERED * len(snapshot.codes)

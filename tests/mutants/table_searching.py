@@ -28,6 +28,19 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_interrupts.py::test_memory_counts_what_it_holds",),
     ),
     Mutant(
+        "what-was-outgrown-is-free", "memory.py",
+        'grown = share.part.nbytes + getattr(share.part, "outgrown", 0)', "grown = share.part.nbytes",
+        "where a shared library grows, searches take several times the memory that they may",
+        (f"{_VIEWS}::test_what_a_segment_had_before_it_grew_counts_as_long_as_a_view_keeps_it",),
+    ),
+    Mutant(
+        "a-small-workspace-pays-for-a-large-one", "views.py",
+        "for key in wanted if (position := find(key, count)) < count]",
+        "for key in snapshot.keys[:count] if key in wanted and (position := find(key, count)) < count]",
+        "a chat's first search takes the longer the more documents somebody else has",
+        (f"{_VIEWS}::test_a_small_workspace_does_not_go_through_a_large_segment",),
+    ),
+    Mutant(
         "kept-without-lock", "memory.py",
         "        with self._changing():\n            self._forget(key)\n            if value",
         "        if True:\n            self._forget(key)\n            if value",
@@ -268,7 +281,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "what-is-gone-stays-in-memory", "views.py",
-        "    return snapshot.selection(kept).population >= COVERED * len(snapshot.codes)",
+        "    return int(rows.sum()) >= COVERED * len(snapshot.codes)",
         "    return True",
         "a view goes through ever more rows that nobody references",
         (f"{_VIEWS}::test_what_is_no_longer_referenced_leaves_memory",),
