@@ -303,7 +303,7 @@ def test_what_is_included_is_noted_in_the_same_commit(
 def test_workspaces_that_were_used_long_ago_take_no_memory(
     store: DocStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accesses, "_SOME_DUE", 10)
+    monkeypatch.setattr(accesses, "_SOME", 10)
     noted = store._parts.accesses
     noted._most_due = 10
     for number in range(200):
@@ -320,3 +320,32 @@ def test_workspaces_that_are_deleted_leave_no_note(store: DocStore, clock: Clock
         chat.search("key")
         store.delete_workspace(chat.name)
     assert not noted._noted and not noted._due
+
+
+def test_what_nobody_uses_any_more_is_written_and_takes_no_memory(
+    folder: Path, store: DocStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, commits: list[object]
+) -> None:
+    """A chat that is over is used by nobody, ever again."""
+    monkeypatch.setattr(accesses, "_SOME", 10)
+    monkeypatch.setattr(accesses, "_TOGETHER", 4)
+    noted = store._parts.accesses
+    chats = [store.workspace(f"chat {number}") for number in range(21)]
+    for chat in chats:
+        chat.search("key")
+    clock.advance(timedelta(seconds=61))
+    commits.clear()
+    chats[0].search("key")
+    wait_for(lambda: not noted._noted)
+    assert len(commits) == 1 + 5  # four together: a writer waits for no more
+    assert None not in written(folder)
+
+
+def test_notes_that_are_written_at_the_end_hold_up_nobody_for_long(
+    store: DocStore, monkeypatch: pytest.MonkeyPatch, commits: list[object]
+) -> None:
+    monkeypatch.setattr(accesses, "_TOGETHER", 4)
+    for number in range(10):
+        store.workspace(f"chat {number}").search("key")
+    commits.clear()
+    store.expire(dry_run=True)
+    assert (len(commits), store._parts.accesses._noted) == (3, {})

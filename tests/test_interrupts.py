@@ -165,6 +165,25 @@ def store(folder: Path) -> Iterator[DocStore]:
         yield store
 
 
+def test_a_traceback_that_is_kept_locks_nobody_out(store: DocStore, folder: Path) -> None:
+    """As a notebook keeps the last one. It holds cursors, and these what they have not read to its end."""
+    parts = store._parts
+
+    def stopped() -> None:
+        with parts.database.write() as db, parts.archive.writing():
+            parts.archive.put("documents/00/00", b"red")
+            writer = parts.archive._begun()
+            cursors = [each.execute("SELECT * FROM sqlite_schema") for each in (db, writer)]
+            assert all(each.fetchone() for each in cursors)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as kept:
+        stopped()
+    with DocStore(folder, embedder=HashEmbedder(), timeout=0) as other:
+        assert len(other.workspace("alice").add_many([b"red snow", b"red ice"]).added) == 2
+    assert kept.value.__traceback__ is not None
+
+
 SPARE = b"red fox 7"  # bob's alone
 
 

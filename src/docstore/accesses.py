@@ -1,8 +1,8 @@
 """Accesses: when each workspace was last used, kept in memory and written now and then, since a search must not write.
 
 A note of the same workspace is written at most once a minute, and when the store is closed. Where the catalog is locked
-no search waits: a thread tries again until it is free. So what is written is late, which `expire` allows for. A crash
-loses what is not written.
+no search waits: a thread tries again until it is free. It also writes those of many workspaces that nobody uses any
+more. So what is written is late, which `expire` allows for. A crash loses what is not written.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from itertools import islice
 
 from docstore import lifetimes, moments
 from docstore.database import CatalogDatabase, Database
@@ -22,7 +23,8 @@ _EVERY = timedelta(minutes=1)
 _RETRY = timedelta(seconds=1)  # after the catalog was locked; every search would try otherwise
 _LATE_SECONDS = 0.05  # between two tries of the thread
 _PATIENCE_SECONDS = 1.0
-_SOME_DUE = 1000  # workspaces, before those are forgotten that nobody used lately
+_SOME = 1000  # workspaces, before those are written, or forgotten, that nobody used lately
+_TOGETHER = 256  # notes in one transaction: others wait for it, some milliseconds
 
 MERCY = _EVERY + timedelta(seconds=30)
 """How late the written accesses of a workspace in use may be, a lock that is taken meanwhile included."""
@@ -40,8 +42,9 @@ class Accesses:
         self._readonly = readonly
         self._noted: dict[int, datetime] = {}
         self._due: dict[int, datetime] = {}  # when each workspace's next note is written at once
-        self._most_due = _SOME_DUE
-        self._late: set[int] = set()  # whose note could not be written
+        self._most_due = _SOME
+        self._thinned: datetime | None = None
+        self._late: dict[int, datetime] = {}  # whose note the thread is to write, and until when: then it is in vain
         self._begin_anew()
         in_child(self._begin_anew)
         around_fork(self._pause, self._resume)
@@ -65,17 +68,24 @@ class Accesses:
         now = moments.now()
         noted = dict.fromkeys(workspaces, now)
         self._noted.update(noted)
+        self._thin(now)
         if due := {each: now for each in noted if self._is_due(each, now)}:
             written = self._write(due, timeout=0)
             self._postpone(due, now, _EVERY if written else _RETRY)
             if not written:
                 self._write_later(due)
 
+    def _thin(self, now: datetime) -> None:
+        # Once a minute, since it goes through all; and with few, that nobody has used is no burden.
+        if len(self._noted) > _SOME and (self._thinned is None or not self._thinned <= now < self._thinned + _EVERY):
+            self._thinned = now
+            self._write_later([each for each, moment in self._noted.copy().items() if moment < now - _EVERY])
+
     def _write_later(self, noted: Iterable[int]) -> None:
         """A thread, and not whoever comes next: perhaps nobody does for long. And those of other workspaces would take
         longer for it."""
         with self._guard:
-            self._late.update(noted)
+            self._late.update(dict.fromkeys(noted, moments.now() + MERCY))
             if self._thread is None:
                 thread = threading.Thread(target=self._write_late, name="docstore accesses", daemon=True)
                 with suppress(RuntimeError):  # there are as many as there may be: then the next search tries again
@@ -85,28 +95,29 @@ class Accesses:
     def _write_late(self) -> None:
         while True:
             time.sleep(_LATE_SECONDS)
-            oldest = moments.now() - MERCY  # those before it would be written in vain
+            now = moments.now()
             with self._guard:
                 # Others may have written some, or deleted the workspace.
-                late = {each: moment for each in self._late if (moment := self._noted.get(each, oldest)) > oldest}
-                self._late = set(late)
-                if not late:
+                self._late = {each: until for each, until in self._late.items() if until > now and each in self._noted}
+                if not self._late:
                     self._thread = None
                     return
+                some = list(islice(self._late, _TOGETHER))
             with self._trying:
-                if self._write(late, timeout=0):
+                if self._write({each: self._noted.get(each, now) for each in some}, timeout=0):
                     with self._guard:
-                        self._late.difference_update(late)
+                        for each in some:
+                            self._late.pop(each, None)
 
     def _postpone(self, noted: Iterable[int], now: datetime, delay: timedelta) -> None:
         if len(self._due) > self._most_due:  # what is past says nothing
             self._due = {each: due for each, due in self._due.copy().items() if due > now}
-            self._most_due = _SOME_DUE + 2 * len(self._due)
+            self._most_due = _SOME + 2 * len(self._due)
         self._due.update(dict.fromkeys(noted, now + delay))
 
     def created(self, workspace: int, moment: datetime) -> None:
         """The workspace was created at about this moment, which counts as an access that is written."""
-        self._due[workspace] = moment + _EVERY
+        self._postpone([workspace], moment, _EVERY)
 
     def deleted(self, workspace: int) -> None:
         """The workspace is gone: there is nothing to write."""
@@ -132,6 +143,7 @@ class Accesses:
             self._forget(workspace, now)
         elif workspace != 0:
             self._noted[workspace] = now
+            self._thin(now)
 
     def _is_due(self, workspace: int, now: datetime) -> bool:
         due = self._due.get(workspace)
@@ -139,8 +151,9 @@ class Accesses:
 
     def flush(self) -> None:
         """Writes what is noted, with some patience."""
-        if noted := dict(self._noted):
-            self._write(noted, _PATIENCE_SECONDS)
+        noted = iter(self._noted.copy().items())
+        while (some := dict(islice(noted, _TOGETHER))) and self._write(some, _PATIENCE_SECONDS):
+            pass
 
     def close(self) -> None:
         """Writes what is noted. What cannot be written now is lost."""

@@ -27,7 +27,7 @@ from docstore.durable import storage_errors, sync_directory
 from docstore.errors import IntegrityError
 from docstore.forking import in_child
 from docstore.ownfiles import protect, release
-from docstore.pool import Pool
+from docstore.pool import Pool, discard
 from docstore.refusals import sqlite_errors
 
 ARCHIVE = "small.sqlar"
@@ -219,7 +219,7 @@ class Archive:
             except BaseException:
                 if reading is not None:
                     reading.connection = None
-                connection.close()
+                discard(connection)
                 raise
             if reading is None:
                 self._pool.give_back(connection)
@@ -275,7 +275,7 @@ class Archive:
             # more would lock everybody out.
             writer, self._writer, self._owner, self._waiting = self._writer, None, None, []
             if writer is not None:
-                writer.close()
+                discard(writer)
 
     def put(self, name: str, data: bytes) -> None:
         """Stores a piece, in the place of one that has its name."""
@@ -345,7 +345,7 @@ class Archive:
                 else:
                     sqlar.require(writer, sqlar.EXPECTED, self.path)
             except BaseException:
-                writer.close()
+                discard(writer)
                 raise
             self._writer, self._changes = writer, writer.total_changes
         return self._writer

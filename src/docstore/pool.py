@@ -25,6 +25,14 @@ _MOST_IDLE = 16  # each keeps descriptors and a cache, and two hundred threads m
 _inherited: list[sqlite3.Connection] = []
 
 
+def discard(connection: sqlite3.Connection) -> None:
+    """Closes a connection, and undoes its transaction. To close it alone does not end that as long as there is a cursor
+    with rows left: in a traceback, for example, which a notebook keeps, and everybody would be locked out as long."""
+    with contextlib.suppress(sqlite3.Error):
+        connection.rollback()
+    connection.close()
+
+
 class Pool:
     """The connections of one open store to one file."""
 
@@ -87,8 +95,7 @@ class Pool:
         try:
             yield connection
         except BaseException:
-            # Whatever state an error left it in, the next user gets a fresh one.
-            connection.close()
+            discard(connection)  # whatever state an error left it in, the next user gets a fresh one
             raise
         self.give_back(connection)
 

@@ -85,8 +85,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "failed-connections-are-reused", "pool.py",
-        "            # Whatever state an error left it in, the next user gets a fresh one.\n"
-        "            connection.close()\n"
+        "            discard(connection)  # whatever state an error left it in, the next user gets a fresh one\n"
         "            raise",
         "            self._idle.append(connection)\n            raise",
         "the next user of the connection commits what failed",

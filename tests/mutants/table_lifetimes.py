@@ -60,6 +60,22 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_ACCESSES}::test_an_access_that_met_a_lock_is_written_soon",),
     ),
     Mutant(
+        "notes-of-what-is-over-stay",
+        "accesses.py",
+        "        self._thin(now)\n        if due",
+        "        if due",
+        "a server's memory grows with each chat it ever had",
+        (f"{_ACCESSES}::test_what_nobody_uses_any_more_is_written_and_takes_no_memory",),
+    ),
+    Mutant(
+        "closed-and-not-undone",
+        "pool.py",
+        "        connection.rollback()\n",
+        "        pass\n",
+        "after Ctrl-C in a notebook nobody can write until the next error",
+        ("tests/test_interrupts.py::test_a_traceback_that_is_kept_locks_nobody_out",),
+    ),
+    Mutant(
         "forked-while-the-thread-writes",
         "accesses.py",
         "        self._trying.acquire()  # or",
