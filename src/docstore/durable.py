@@ -9,6 +9,7 @@ flush serves all that wait for it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -33,6 +34,11 @@ _SYNCS_AT_ONCE = 8  # on ext4 eight take a quarter of the time that one after th
 _FEW = 16  # of which threads would win nothing, or less than is worth an order that differs from run to run
 
 
+_ADVICE = dict.fromkeys((errno.EMFILE, errno.ENFILE), "Close files, or raise the limit of open files (`ulimit -n`)") | {
+    errno.EAGAIN: "End processes or threads, or raise their limit (`ulimit -u`)"
+}
+
+
 class storage_errors:  # noqa: N801  (used as a function is; as a generator each piece that is read would pay for it)
     """A context that turns an `OSError` of the store's own files into a `StorageError` that says what was done."""
 
@@ -46,9 +52,10 @@ class storage_errors:  # noqa: N801  (used as a function is; as a generator each
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, OSError):
+            advice = _ADVICE.get(error.errno or 0, "Free space or repair permissions")
             raise StorageError(
                 f"{self._doing} failed: {error.strerror or error} ({error.filename or 'the store'}). "
-                "Nothing visible was changed. Free space or repair permissions, then try again."
+                f"Nothing visible was changed. {advice}, then try again."
             ) from error
 
 

@@ -15,7 +15,8 @@ _TRANSLATION: dict[int, tuple[type[DocStoreError], str]] = {
     sqlite3.SQLITE_IOERR: (StorageError, "The disk failed or is full. Nothing was changed; check it, then try again."),
     sqlite3.SQLITE_CANTOPEN: (
         StorageError,
-        "It cannot be opened. Check that its folder exists, is permitted, and has room; or open with readonly=True.",
+        "It cannot be opened. Check that its folder exists, is permitted, and has room, and that this process may open "
+        "more files (`ulimit -n`); or open with readonly=True.",
     ),
     sqlite3.SQLITE_READONLY: (StorageError, "It is not writable. Check permissions, or open with readonly=True."),
     sqlite3.SQLITE_PERM: (StorageError, "Access is not permitted. Check permissions."),

@@ -11,6 +11,7 @@ _DEMAND_BYTES = "tests/test_demand_bytes.py"
 _DOCUMENTS = "tests/test_documents.py"
 _DURABILITY = "tests/test_durability.py"
 _FORCED_RACES = "tests/test_forced_races.py"
+_INTERPRETER = "tests/test_interpreter.py"
 _SUBINDEX = "tests/test_subindex.py"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -377,5 +378,23 @@ MUTANTS: tuple[Mutant, ...] = (
         "_Weight(weight.logical, new, _unwritten(item) + vectors)", "_Weight(weight.logical, new, new)",
         "a large document is refused on a disk that has room for it",
         ("tests/test_limits.py::test_what_is_on_the_disk_already_is_not_counted_again",),
+    ),
+    Mutant(
+        "starts-the-application-again", "ingest/interpreter.py",
+        '    if getattr(sys, "frozen", False):\n', "    if False:\n",
+        "a frozen program starts itself until the machine is full",
+        (f"{_INTERPRETER}::test_a_program_without_python_is_not_started_again",),
+    ),
+    Mutant(
+        "whatever-embeds-python-is-one", "ingest/interpreter.py",
+        "    if _PYTHON.match(os.path.basename(program)):", "    if program:",
+        "under uWSGI nothing can be added",
+        (f"{_INTERPRETER}::test_an_application_may_embed_python",),
+    ),
+    Mutant(
+        "waits-for-a-start-for-ever", "ingest/extractor.py",
+        "deadline = bytearray(), time.monotonic() + _START_SECONDS", "deadline = bytearray(), time.monotonic() + 22",
+        "an add waits for ever for a program that is none of ours, and so does who adds the same",
+        (f"{_INTERPRETER}::test_what_is_none_of_ours_is_not_waited_for",),
     ),
 )  # fmt: skip

@@ -21,9 +21,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from docstore.durable import storage_errors
 from docstore.errors import DocStoreError, StorageError, StoreClosed
 from docstore.forking import in_child
 from docstore.ingest.extraction import READY, Extraction, Unreadable
+from docstore.ingest.interpreter import interpreter
 
 if TYPE_CHECKING:
     from docstore.ingest.limits import Limits
@@ -34,6 +36,7 @@ CONCURRENCY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") e
 
 _LONGEST_POLL = 2**31 - 1  # milliseconds; poll(2) takes an int
 _PIPE = 1 << 16  # bytes that a pipe holds
+_START_SECONDS = 120.0  # a busy machine takes some; a program that is none of ours says nothing for ever
 _WAIT_SECONDS = 0.002  # for one place; another may be free by then
 
 # Workers of the process we were forked from: theirs to stop, so never finalised here.
@@ -153,13 +156,17 @@ class _Worker:
     def __init__(self) -> None:
         self._ready = False
         self._received = bytearray()
-        self._process = subprocess.Popen(
-            # -P: a json.py in the working directory must not be imported for the standard library's.
-            [sys.executable, "-P", "-m", "docstore.ingest.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(_import_path())},
-        )
+        self._program = interpreter()
+        # UTF-8 as here, where `-X utf8` says so: in that paths are spelled.
+        as_here = {"PYTHONPATH": os.pathsep.join(_import_path()), "PYTHONUTF8": str(sys.flags.utf8_mode)}
+        with storage_errors("Starting the process that extracts text"):
+            self._process = subprocess.Popen(
+                # -P: a json.py in the working directory must not be imported for the standard library's.
+                [self._program, "-P", "-m", "docstore.ingest.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=os.environ | as_here,
+            )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._input, self._output = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._input, False)  # see _send
@@ -172,15 +179,7 @@ class _Worker:
         """The answers, in order. Raises Unreadable for the first that does not come within `seconds` of the one before,
         or never will; the worker is then of no more use."""
         if not self._ready:
-            # That line says that all imports worked: what goes wrong later is the document's fault.
-            printed = b""
-            while not printed.endswith(READY):
-                if received := self._read():
-                    printed = (printed + received)[-len(READY) :]
-                    continue
-                raise DocStoreError(f"The process that extracts text does not start ({_cause(self._process.wait())}): "
-                                    f"see what `{sys.executable} -m docstore.ingest.worker` prints.")  # fmt: skip
-            self._ready = True
+            self._require_start()
         unsent: bytes | None = b"".join(requests)
         for _ in requests:
             deadline = time.monotonic() + seconds
@@ -200,6 +199,20 @@ class _Worker:
                 raise Unreadable("corrupt", detail + advice) from error
             yield answer
 
+    def _require_start(self) -> None:
+        # That line says that all imports worked: what goes wrong later is the document's fault.
+        printed, deadline = bytearray(), time.monotonic() + _START_SECONDS
+        try:
+            while not printed.endswith(READY):
+                printed = printed[-len(READY) :]
+                self._receive(deadline, printed)
+        except (TimeoutError, EOFError) as error:
+            ended = isinstance(error, EOFError)
+            why = _cause(self._process.wait()) if ended else f"nothing for {_START_SECONDS:.0f} s"
+            raise DocStoreError(f"The process that extracts text does not start ({why}): see what `{self._program} "
+                                "-m docstore.ingest.worker` prints.") from error  # fmt: skip
+        self._ready = True
+
     def _send(self, data: bytes, deadline: float) -> None:
         # A thread of the worker's reads while another parses. But what parses may keep that thread from running, for
         # as long as it takes, and then a write that waits would never end.
@@ -214,11 +227,11 @@ class _Worker:
 
     def _answer(self, deadline: float) -> Extraction | Unreadable | StorageError:
         while not (start := self._received.find(b"\n") + 1):
-            self._receive(deadline)
+            self._receive(deadline, self._received)
         answer = json.loads(self._received[:start])
         end = start + answer["bytes"]
         while len(self._received) < end:
-            self._receive(deadline)
+            self._receive(deadline, self._received)
         text = self._received[start:end].decode()
         del self._received[:end]
         if "failed" in answer:
@@ -228,16 +241,13 @@ class _Worker:
             return Unreadable(answer["reason"], answer["detail"])
         return Extraction(text, answer["media_type"], answer["pages"])
 
-    def _receive(self, deadline: float) -> None:
+    def _receive(self, deadline: float, into: bytearray) -> None:
         ready = select.poll()
         ready.register(self._output, select.POLLIN)
         _require_ready(ready, deadline)
-        if not (data := self._read()):
+        if not (data := os.read(self._output, _PIPE)):
             raise EOFError
-        self._received += data
-
-    def _read(self) -> bytes:
-        return os.read(self._output, _PIPE)
+        into += data
 
     def kill(self) -> None:
         self._process.kill()
