@@ -351,3 +351,19 @@ with DocStore({str(folder)!r}, embedder=HashEmbedder()) as store:
 """)
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("text/html\n", 0), done.stderr
+
+
+def test_workers_that_only_a_burst_needed_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    extractor = Extractor(None)
+    several = [extractor.extract_each([b"red", b"fox"]) for _ in range(3)]
+    for each in several:
+        next(each)
+    for each in several:
+        list(each)
+    last, used = extractor._idle[-1], list(extractor._idle)
+    assert len(used) == 3
+    assert extractor.extract(b"snow").text == "snow" and extractor._idle == used
+    monkeypatch.setattr("docstore.ingest.extractor._IDLE_SECONDS", 0)
+    assert extractor.extract(b"snow").text == "snow" and extractor._idle == [last]
+    assert [each.is_alive() for each in used] == [False, False, True]
+    extractor.close()

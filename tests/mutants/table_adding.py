@@ -397,4 +397,10 @@ MUTANTS: tuple[Mutant, ...] = (
         "an add waits for ever for a program that is none of ours, and so does who adds the same",
         (f"{_INTERPRETER}::test_what_is_none_of_ours_is_not_waited_for",),
     ),
+    Mutant(
+        "workers-of-a-burst-stay", "ingest/extractor.py",
+        "while worker.idle_since - self._idle[0].idle_since > _IDLE_SECONDS:", "while False:",
+        "after a burst of uploads a server keeps a process for each processor for ever",
+        ("tests/test_extraction.py::test_workers_that_only_a_burst_needed_end",),
+    ),
 )  # fmt: skip

@@ -37,6 +37,7 @@ CONCURRENCY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") e
 _LONGEST_POLL = 2**31 - 1  # milliseconds; poll(2) takes an int
 _PIPE = 1 << 16  # bytes that a pipe holds
 _START_SECONDS = 120.0  # a busy machine takes some; a program that is none of ours says nothing for ever
+_IDLE_SECONDS = 60.0  # after which a worker ends when another comes back: a burst must not keep its memory for ever
 _WAIT_SECONDS = 0.002  # for one place; another may be free by then
 
 # Workers of the process we were forked from: theirs to stop, so never finalised here.
@@ -141,7 +142,10 @@ class Extractor:
     def _give_back(self, worker: _Worker) -> None:
         with self._guard:
             if not self._closed:
-                self._idle.append(worker)
+                worker.idle_since = time.monotonic()
+                self._idle.append(worker)  # and the last is taken first, so the first are those that nobody needs
+                while worker.idle_since - self._idle[0].idle_since > _IDLE_SECONDS:
+                    self._idle.pop(0).kill()
                 return
         worker.kill()
 
@@ -154,6 +158,8 @@ class Extractor:
 
 class _Worker:
     def __init__(self) -> None:
+        self.idle_since = 0.0
+        """When it last came back, by the monotonic clock."""
         self._ready = False
         self._received = bytearray()
         self._program = interpreter()
