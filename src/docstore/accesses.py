@@ -102,9 +102,10 @@ class Accesses:
                 if not self._late:
                     self._thread = None
                     return
-                some = list(islice(self._late, _TOGETHER))
+                noted = {each: self._noted.get(each) for each in islice(self._late, _TOGETHER)}
+            some = {each: moment for each, moment in noted.items() if moment is not None}
             with self._trying:
-                if self._write({each: self._noted.get(each, now) for each in some}, timeout=0):
+                if self._write(some, timeout=0):
                     with self._guard:
                         for each in some:
                             self._late.pop(each, None)
