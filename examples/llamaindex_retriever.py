@@ -5,6 +5,7 @@ A retriever is a workspace and a number, so make one for each request: what sear
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from typing import Any
 
@@ -42,6 +43,9 @@ class WorkspaceRetriever(BaseRetriever):
             )
             for hit in self._workspace.search(query_bundle.query_str, k=self._k, where=self._where)
         ]
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return await asyncio.to_thread(self._retrieve, query_bundle)  # or nobody else is served meanwhile
 
 
 def main(embedder: Embedder | None = None) -> str:

@@ -18,7 +18,7 @@ def opened() -> DocStore:
     return DocStore(os.environ.get("DOCSTORE_FOLDER", "data"))
 
 
-user = st.sidebar.text_input("User", "alice")  # where your authentication goes
+user = st.sidebar.text_input("User", "alice", max_chars=100)  # where your authentication goes
 workspace = opened().workspace(f"user:{user}")
 chat = workspace.conversation("first")
 
@@ -30,7 +30,7 @@ for file in st.sidebar.file_uploader("Documents", accept_multiple_files=True):
 for document in workspace.documents():
     st.sidebar.write(document.name)
 
-if question := st.chat_input("Ask your documents"):
+if question := (st.chat_input("Ask your documents") or "").strip():
     chat.append("user", question)
     hits = workspace.search(question, k=3)
     answer = hits[0].text if hits else "There is nothing to search yet."  # where a language model would write it

@@ -14,6 +14,7 @@ import pytest
 
 from docstore import DocStore, DocStoreError, StorageError, Workspace
 from docstore.ingest import extractor
+from docstore.ingest.interpreter import interpreter
 
 NOTE = b"The key hangs behind the door."
 
@@ -33,13 +34,27 @@ def test_a_program_without_python_is_not_started_again(alice: Workspace, monkeyp
 
 def test_where_there_is_no_python_it_is_said(alice: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/usr/sbin/uwsgi")
-    monkeypatch.setattr(sys, "exec_prefix", str(tmp_path))
+    for prefix in ("exec_prefix", "base_exec_prefix"):
+        monkeypatch.setattr(sys, prefix, str(tmp_path))
     with pytest.raises(DocStoreError, match="'/usr/sbin/uwsgi', which is no Python"):
         alice.add(NOTE)
 
 
+def test_a_python_of_another_name_is_one(alice: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the only program of an environment is a link to it."""
+    (tmp_path / "server").symlink_to(Path(sys.executable).resolve())
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "server"))
+    assert interpreter() == str(tmp_path / "server")
+    assert alice.add(NOTE).chunks == 1
+
+
 @pytest.mark.parametrize(
-    ("does", "told"), [("exec sleep 60", "nothing for 1 s"), ("echo hello; exit 7", "exit code 7")]
+    ("does", "told"),
+    [
+        ("exec sleep 60", "nothing for 1 s"),
+        ("echo hello; exit 7", "exit code 7"),
+        ("exec sleep 60 >&-", "says nothing any more"),
+    ],
 )
 def test_what_is_none_of_ours_is_not_waited_for(
     store: DocStore, alice: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, told: str
@@ -48,6 +63,7 @@ def test_what_is_none_of_ours_is_not_waited_for(
     program.write_text(f"#!/bin/sh\n{does}\n")
     program.chmod(0o755)
     monkeypatch.setattr(extractor, "_START_SECONDS", 1.0)
+    monkeypatch.setattr(extractor, "_END_SECONDS", 1.0)
     began = time.monotonic()
     with monkeypatch.context() as patched:
         patched.setattr(sys, "executable", str(program))
@@ -70,16 +86,19 @@ def test_where_there_is_no_room_for_a_process_it_is_said(
         alice.add(NOTE)
 
 
-def test_paths_are_spelled_as_in_the_application(tmp_path: Path) -> None:
+@pytest.mark.parametrize("begun", [{"LC_ALL": "C", "PYTHONUTF8": "0"}, {"LC_ALL": "C.UTF-8"}])
+def test_paths_are_spelled_as_in_the_application(tmp_path: Path, begun: dict[str, str]) -> None:
+    options = ["-X", "utf8"] if "PYTHONUTF8" in begun else []
     program = """
-import sys
+import os, sys
+os.environ["LC_ALL"] = "C"  # for other programs that it starts
 from docstore import DocStore
 from docstore.testing import HashEmbedder
 with DocStore(sys.argv[1], embedder=HashEmbedder()) as store:
     print(store.workspace("alice").add(b"a red fox " * 200_000).chunks)
 """
     done = subprocess.run(
-        [sys.executable, "-X", "utf8", "-c", program, str(tmp_path / "ström")],
-        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0"}, capture_output=True, text=True, check=False,
+        [sys.executable, *options, "-c", program, str(tmp_path / "ström")],
+        env=os.environ | begun, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0 and int(done.stdout) > 100, done.stderr

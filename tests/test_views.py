@@ -331,13 +331,49 @@ def test_what_a_running_search_keeps_of_before_takes_no_place_from_the_next() ->
     assert memory._used == 20 + segment.nbytes <= memory.budget
 
 
+def test_what_was_outgrown_and_is_gone_takes_no_place() -> None:
+    segment = Segment(0, 384, "float16", 100)
+    segment.append(rows_of("document 0", np.ones((100, 384), np.float32), "float16"))
+    memory, running = Memory(10**7), segment.snapshot()
+    segment.append(rows_of("document 1", np.ones((100, 384), np.float32), "float16"))
+    memory.put("view", Lump(10, segment))
+    del running
+    memory.budget = memory._used
+    memory.put("other", Lump(1000))
+    assert list(memory._values) == ["view", "other"]
+    assert memory._used == 1010 + segment.nbytes and not memory._outgrown
+
+
+def test_a_library_that_grows_displaces_nobody(folder: Path) -> None:
+    with DocStore(folder, embedder=HashEmbedder(4096)) as store:
+        for name in ("chat 0", "chat 1", "chat 2"):
+            store.workspace(name).add(name.encode())
+            _view(store, name)
+        _fill(store, "library", range(300))
+        store.workspace("user").include(store.workspace("library"))
+        _view(store, "user")
+        memory = store._parts.memory
+        memory.budget = int(1.6 * memory._used)
+        _fill(store, "library", range(300, 360))
+        _view(store, "user")
+        assert sum(key[0] == "view" for key in memory._values) == 4  # type: ignore[index]
+
+
 def test_a_small_workspace_does_not_go_through_a_large_segment() -> None:
     segment = Segment(0, 32, "float16", 4)
     segment.append(rows_of("large", np.ones((75, 32), np.float32), "float16"))
     segment.append(rows_of("small", np.ones((25, 32), np.float32), "float16"))
-    segment.snapshot().keys = None  # type: ignore[assignment]
-    for names, is_mostly in ((["large"], True), (["small"], False), (["large", "small"], True), (["other"], False)):
-        assert _is_mostly(segment, {(name, "text"): (1, name) for name in names}) == is_mostly
+    kept, keys = segment.snapshot(), segment.snapshot().keys
+    many = [f"other {number}" for number in range(9)]
+    for names, is_mostly in (
+        (["large"], True),
+        (["small"], False),
+        (["large", *many], True),
+        (["small", *many], False),
+    ):
+        wanted = {(name, "text"): (1, name) for name in names}
+        kept.keys = keys if len(wanted) > 2 else None  # type: ignore[assignment]
+        assert _is_mostly(segment, wanted) == is_mostly
 
 
 def test_what_is_too_large_for_memory_displaces_nothing() -> None:

@@ -152,9 +152,10 @@ class Accesses:
 
     def flush(self) -> None:
         """Writes what is noted, with some patience."""
-        noted = iter(self._noted.copy().items())
-        while (some := dict(islice(noted, _TOGETHER))) and self._write(some, _PATIENCE_SECONDS):
-            pass
+        noted, until = iter(self._noted.copy().items()), time.monotonic() + _PATIENCE_SECONDS
+        while some := dict(islice(noted, _TOGETHER)):
+            if not self._write(some, max(0, until - time.monotonic())):
+                return
 
     def close(self) -> None:
         """Writes what is noted. What cannot be written now is lost."""

@@ -39,6 +39,7 @@ class Memory:
         self._used = 0
         self._values: OrderedDict[Hashable, Weighed] = OrderedDict()
         self._shares: dict[int, _Share] = {}
+        self._outgrown: dict[int, _Share] = {}  # those of them that had when they were weighed
         self._is_counted = True
         self._make_lock()
         in_child(self._make_lock)
@@ -73,6 +74,8 @@ class Memory:
             self._used += value.nbytes
             for part in parts:
                 self._hold(part)
+            if self._used > self.budget:  # what has outgrown something may have been rid of it since
+                deque(map(self._weigh, list(self._outgrown.values())), maxlen=0)
             while self._used > self.budget and len(self._values) > 1:  # what a search still goes through is not ours
                 self._forget(next(iter(self._values)))
             return True
@@ -94,7 +97,7 @@ class Memory:
             self._is_counted = True
 
     def _count(self) -> None:
-        self._shares, self._used = {}, sum(value.nbytes for value in self._values.values())
+        self._shares, self._outgrown, self._used = {}, {}, sum(value.nbytes for value in self._values.values())
         for value in self._values.values():
             for part in getattr(value, "shared", ()):
                 self._hold(part)
@@ -110,6 +113,7 @@ class Memory:
             share.users -= 1
             if share.users == 0:
                 self._used -= self._shares.pop(id(part)).counted
+                self._outgrown.pop(id(part), None)
             else:
                 self._weigh(share)
 
@@ -119,6 +123,11 @@ class Memory:
         self._weigh(share)
 
     def _weigh(self, share: _Share) -> None:
-        grown = share.part.nbytes + getattr(share.part, "outgrown", 0) - share.counted
+        outgrown = getattr(share.part, "outgrown", 0)
+        if outgrown:
+            self._outgrown[id(share.part)] = share
+        else:
+            self._outgrown.pop(id(share.part), None)
+        grown = share.part.nbytes + outgrown - share.counted
         share.counted += grown
         self._used += grown

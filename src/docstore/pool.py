@@ -28,9 +28,12 @@ _inherited: list[sqlite3.Connection] = []
 def discard(connection: sqlite3.Connection) -> None:
     """Closes a connection, and undoes its transaction. To close it alone does not end that as long as there is a cursor
     with rows left: in a traceback, for example, which a notebook keeps, and everybody would be locked out as long."""
-    with contextlib.suppress(sqlite3.Error):
+    try:
         connection.rollback()
-    connection.close()
+    except sqlite3.Error:
+        pass
+    finally:
+        connection.close()  # whatever comes between, Ctrl-C once more for example
 
 
 class Pool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar
@@ -203,17 +204,20 @@ def _with_view(parts: Parts, workspace: int, with_metadata: bool, use: Callable[
     while True:
         made = parts.views.made
         moment = _look(parts, workspace, with_metadata)
-        parts.accesses.note(*[each for each, _ in moment.versions])  # what is included too, whoever searches it
+        seen, is_large = moment.versions, moment.is_large
+        parts.accesses.note(*[each for each, _ in seen])  # what is included too, whoever searches it
         try:
             with storage_errors("reading a stored document"):
                 try:
-                    if moment.is_large:
-                        with parts.views.making(parts.scope(workspace)):
-                            if parts.views.made != made:  # perhaps what this one lacks
-                                moment = _look(parts, workspace, with_metadata)
-                            view = _view(parts, workspace, moment)
-                    else:
-                        view = _view(parts, workspace, moment)
+                    with parts.views.making(parts.scope(workspace)) if is_large else nullcontext():
+                        if is_large and parts.views.made != made:  # perhaps what this one lacks
+                            moment = _look(parts, workspace, with_metadata)
+                            seen = moment.versions
+                        view = _view(parts, moment)
+                        is_new = view is not moment.old
+                        del moment  # what only the old view keeps must be gone before memory counts
+                        if is_new:
+                            parts.views.put(workspace, view)
                     return use(view)
                 except FileNotFoundError as error:
                     raise IntegrityError(
@@ -222,7 +226,7 @@ def _with_view(parts: Parts, workspace: int, with_metadata: bool, use: Callable[
                     ) from error
         except IntegrityError:
             # Unless somebody changed the workspace meanwhile, and what was read had been collected.
-            if versions(parts, workspace) == moment.versions:
+            if versions(parts, workspace) == seen:
                 raise
 
 
@@ -335,7 +339,7 @@ def _require_vectors(read: Iterable[CoveredRow], documents: int) -> None:
         )
 
 
-def _view(parts: Parts, workspace: int, moment: _Moment) -> View:
+def _view(parts: Parts, moment: _Moment) -> View:
     view = moment.old
     if moment.plan is not None:
         dimension, codec = parts.pipeline.dimension, parts.pipeline.codec
@@ -351,8 +355,6 @@ def _view(parts: Parts, workspace: int, moment: _Moment) -> View:
         if moment.changed is not None and moment.old is not None:
             filtered = moment.old.filtered.after(moment.changed, view.documents)
         view = view.described(moment.metadata, filtered)
-    if view is not moment.old:
-        parts.views.put(workspace, view)
     return view
 
 

@@ -367,8 +367,9 @@ def _ids(part: Part, wanted: Called) -> Rows:
 
 def _is_mostly(segment: Segment, wanted: Called) -> bool:
     snapshot = segment.snapshot()
-    # By what is wanted: a small workspace need not go through all that a large one has.
+    # By whichever is fewer: a small workspace need not go through all that a large one has, nor the other way round.
     count, find = len(snapshot.ends), snapshot.positions.get
-    kept = np.array([position for key in wanted if (position := find(key, count)) < count], np.int64)
+    some = wanted if len(wanted) < count else [key for key in snapshot.keys[:count] if key in wanted]
+    kept = np.array([position for key in some if (position := find(key, count)) < count], np.int64)
     rows = snapshot.ends[kept] - snapshot.bounds[kept]
     return int(rows.sum()) >= COVERED * len(snapshot.codes)

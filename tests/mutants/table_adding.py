@@ -387,7 +387,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "whatever-embeds-python-is-one", "ingest/interpreter.py",
-        "    if _PYTHON.match(os.path.basename(program)):", "    if program:",
+        "    if any(_PYTHON.match(Path(path).name) for path in (program, os.path.realpath(program))):",
+        "    if program:",
         "under uWSGI nothing can be added",
         (f"{_INTERPRETER}::test_an_application_may_embed_python",),
     ),

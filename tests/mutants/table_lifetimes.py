@@ -70,8 +70,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "closed-and-not-undone",
         "pool.py",
-        "        connection.rollback()\n",
-        "        pass\n",
+        "        connection.rollback()\n    except",
+        "        pass\n    except",
         "after Ctrl-C in a notebook nobody can write until the next error",
         ("tests/test_interrupts.py::test_a_traceback_that_is_kept_locks_nobody_out",),
     ),

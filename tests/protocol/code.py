@@ -142,9 +142,7 @@ LINES: dict[str, tuple[Line, ...]] = {
         Line("passages.py", "_blocks", "with files.open_all(lacking, texts.SUFFIX) as opened:"),
     ),
     "search: answer": (Line("search.py", "_with_view", "return use("),),
-    "search: look whether it changed": (
-        Line("search.py", "_with_view", "if versions(parts, workspace) == moment.versions:"),
-    ),
+    "search: look whether it changed": (Line("search.py", "_with_view", "if versions(parts, workspace) == seen:"),),
     "read: look": (Line("store.py", "DocStore.read", "self._stored_now("),),
     "read: open": (Line("store.py", "DocStore.read", "self._parts.documents.open(hash"),),
     "read: look again": (Line("store.py", "DocStore.read", "except FileNotFoundError"),),

@@ -37,6 +37,7 @@ CONCURRENCY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") e
 _LONGEST_POLL = 2**31 - 1  # milliseconds; poll(2) takes an int
 _PIPE = 1 << 16  # bytes that a pipe holds
 _START_SECONDS = 120.0  # a busy machine takes some; a program that is none of ours says nothing for ever
+_END_SECONDS = 5.0  # from the end of its output to its own
 _IDLE_SECONDS = 60.0  # after which a worker ends when another comes back: a burst must not keep its memory for ever
 _WAIT_SECONDS = 0.002  # for one place; another may be free by then
 
@@ -163,8 +164,9 @@ class _Worker:
         self._ready = False
         self._received = bytearray()
         self._program = interpreter()
-        # UTF-8 as here, where `-X utf8` says so: in that paths are spelled.
-        as_here = {"PYTHONPATH": os.pathsep.join(_import_path()), "PYTHONUTF8": str(sys.flags.utf8_mode)}
+        # Paths are spelled as here, whatever the locale's encoding has become, or `-X utf8` says.
+        is_utf8 = sys.getfilesystemencoding() == "utf-8"
+        as_here = {"PYTHONPATH": os.pathsep.join(_import_path()), "PYTHONUTF8": str(int(is_utf8))}
         with storage_errors("Starting the process that extracts text"):
             self._process = subprocess.Popen(
                 # -P: a json.py in the working directory must not be imported for the standard library's.
@@ -200,7 +202,7 @@ class _Worker:
                     "limit", detail + "It may be hostile; or open the store with larger limits."
                 ) from error
             except EOFError as error:
-                detail = f"the process that read it died ({_cause(self._process.wait())}). "
+                detail = f"the process that read it died ({self._ended()}). "
                 advice = "The file is damaged or hostile; or Limits.memory is too small for it."
                 raise Unreadable("corrupt", detail + advice) from error
             yield answer
@@ -214,7 +216,7 @@ class _Worker:
                 self._receive(deadline, printed)
         except (TimeoutError, EOFError) as error:
             ended = isinstance(error, EOFError)
-            why = _cause(self._process.wait()) if ended else f"nothing for {_START_SECONDS:.0f} s"
+            why = self._ended() if ended else f"nothing for {_START_SECONDS:.0f} s"
             raise DocStoreError(f"The process that extracts text does not start ({why}): see what `{self._program} "
                                 "-m docstore.ingest.worker` prints.") from error  # fmt: skip
         self._ready = True
@@ -254,6 +256,11 @@ class _Worker:
         if not (data := os.read(self._output, _PIPE)):
             raise EOFError
         into += data
+
+    def _ended(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return _cause(self._process.wait(timeout=_END_SECONDS))
+        return "it says nothing any more"
 
     def kill(self) -> None:
         self._process.kill()

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 import sys
+from pathlib import Path
 
 from docstore.errors import DocStoreError
 
 _PYTHON = re.compile(r"\.?(python|pypy|graalpy)", re.IGNORECASE)
-_NAMES = (f"python{sys.version_info.major}.{sys.version_info.minor}", "python3", "python")
+_NAME = f"python{sys.version_info.major}.{sys.version_info.minor}"  # of another version, our modules may not load
 
 
 def interpreter() -> str:
@@ -27,12 +28,12 @@ def interpreter() -> str:
         raise DocStoreError(f"This program, {program or 'whose path is unknown'}, was made to run without Python, and "
                             "docstore reads documents in a Python process of its own. Run the application with "
                             "Python.")  # fmt: skip
-    if _PYTHON.match(os.path.basename(program)):  # noqa: PTH119  (it need not be a path)
+    if any(_PYTHON.match(Path(path).name) for path in (program, os.path.realpath(program))):
         return program
-    folder = os.path.join(sys.exec_prefix, "bin")  # noqa: PTH118
-    for name in _NAMES:
-        if os.access(found := os.path.join(folder, name), os.X_OK):  # noqa: PTH118
-            return found
-    raise DocStoreError(f"sys.executable is {program!r}, which is no Python, and there is none in {folder}. docstore "
+    for prefix in (sys.exec_prefix, sys.base_exec_prefix):
+        found = Path(prefix) / "bin" / _NAME
+        if found.is_file() and os.access(found, os.X_OK):
+            return str(found)
+    raise DocStoreError(f"sys.executable is {program!r}, which is no Python, and there is no {found}. docstore "
                         "reads documents in a Python process of its own: before the first is added, set "
                         "sys.executable to one that has what this application imports.")  # fmt: skip
