@@ -16,7 +16,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.retrievers import BaseRetriever
 
-from docstore import DocStore, Embedder, Workspace
+from docstore import DocStore, Workspace
 
 
 class WorkspaceRetriever(BaseRetriever):
@@ -58,18 +58,17 @@ class LangChainEmbedder:
         return np.array(self._model.embed_documents(list(texts)), np.float32)
 
 
-def main(embedder: Embedder | None = None) -> list[Document]:
-    """Runs it. Returns what was found."""
+def main() -> None:
+    """Runs it."""
     # Where your model goes, such as `OpenAIEmbeddings(model="text-embedding-3-small")`; this one knows no meaning.
-    embedder = embedder or LangChainEmbedder(DeterministicFakeEmbedding(size=64), "fake/64")
+    embedder = LangChainEmbedder(DeterministicFakeEmbedding(size=64), "fake/64")
     with tempfile.TemporaryDirectory() as folder, DocStore(folder, embedder=embedder) as store:
         alice = store.workspace("user:alice")
         alice.add(b"The key of the store room hangs behind the kitchen door.", name="keys.txt")
         alice.add(b"Five days of leave may be carried over.", name="leave.txt", metadata={"year": 2026})
         retriever = WorkspaceRetriever(workspace=alice, k=1, where={"year": 2026})
-        found: list[Document] = retriever.invoke("How many days of leave may I carry over?")
-        print(f"{found[0].page_content} (from {found[0].metadata['source']})")
-    return found
+        (found,) = retriever.invoke("How many days of leave may I carry over?")
+        print(f"{found.page_content} (from {found.metadata['source']})")
 
 
 if __name__ == "__main__":

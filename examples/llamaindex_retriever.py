@@ -14,7 +14,7 @@ from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
-from docstore import DocStore, Embedder, Workspace
+from docstore import DocStore, Workspace
 from examples.embedder import installed_embedder
 
 
@@ -48,20 +48,15 @@ class WorkspaceRetriever(BaseRetriever):
         return await asyncio.to_thread(self._retrieve, query_bundle)  # or nobody else is served meanwhile
 
 
-def main(embedder: Embedder | None = None) -> str:
-    """Runs it. Returns the answer."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        DocStore(folder, embedder=embedder or installed_embedder()) as store,
-    ):
+def main() -> None:
+    """Runs it."""
+    with tempfile.TemporaryDirectory() as folder, DocStore(folder, embedder=installed_embedder()) as store:
         alice = store.workspace("user:alice")
         alice.add(b"The key of the store room hangs behind the kitchen door.", name="keys.txt")
         alice.add(b"Five days of leave may be carried over.", name="leave.txt")
         # Where your language model goes; this one repeats what it was asked, sources included.
         engine = RetrieverQueryEngine.from_args(WorkspaceRetriever(alice, k=1), llm=MockLLM())
-        answer = str(engine.query("How many days of leave may I carry over?"))
-        print(answer)
-    return answer
+        print(engine.query("How many days of leave may I carry over?"))
 
 
 if __name__ == "__main__":

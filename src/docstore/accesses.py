@@ -79,7 +79,8 @@ class Accesses:
         # Once a minute, since it goes through all; and with few, that nobody has used is no burden.
         if len(self._noted) > _SOME and (self._thinned is None or not self._thinned <= now < self._thinned + _EVERY):
             self._thinned = now
-            self._write_later([each for each, moment in self._noted.copy().items() if moment < now - _EVERY])
+            if old := [each for each, moment in self._noted.copy().items() if moment < now - _EVERY]:
+                self._write_later(old)
 
     def _write_later(self, noted: Iterable[int]) -> None:
         """A thread, and not whoever comes next: perhaps nobody does for long. And those of other workspaces would take

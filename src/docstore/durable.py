@@ -33,9 +33,10 @@ SMALL = 1 << 16
 _SYNCS_AT_ONCE = 8  # on ext4 eight take a quarter of the time that one after the other do; more win nothing
 _FEW = 16  # of which threads would win nothing, or less than is worth an order that differs from run to run
 
-
-_ADVICE = dict.fromkeys((errno.EMFILE, errno.ENFILE), "Close files, or raise the limit of open files (`ulimit -n`)") | {
-    errno.EAGAIN: "End processes or threads, or raise their limit (`ulimit -u`)"
+_ADVICE = {
+    errno.EMFILE: "Close files, or raise the limit of open files (`ulimit -n`)",
+    errno.ENFILE: "Close files, or raise the system's limit of open files",
+    errno.EAGAIN: "End processes or threads, or raise their limit (`ulimit -u`)",
 }
 
 

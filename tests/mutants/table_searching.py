@@ -31,19 +31,19 @@ MUTANTS: tuple[Mutant, ...] = (
         "what-was-outgrown-is-free", "memory.py",
         'outgrown = getattr(share.part, "outgrown", 0)', "outgrown = 0",
         "where a shared library grows, searches take several times the memory that they may",
-        (f"{_VIEWS}::test_what_a_segment_had_before_it_grew_counts_as_long_as_a_view_keeps_it",),
+        ("tests/test_memory.py::test_what_a_segment_had_before_it_grew_counts_as_long_as_a_view_keeps_it",),
     ),
     Mutant(
         "what-was-outgrown-counts-for-ever", "memory.py",
         "deque(map(self._weigh, list(self._outgrown.values())), maxlen=0)", "pass",
         "after a library has grown searches read all workspaces again, though there is room for them",
-        (f"{_VIEWS}::test_what_was_outgrown_and_is_gone_takes_no_place",),
+        ("tests/test_memory.py::test_what_was_outgrown_and_is_gone_takes_no_place",),
     ),
     Mutant(
         "the-old-view-counts-beside-the-new", "search.py",
         "                        del moment  #", "                        pass  #",
         "when a library grows, searches of others read their workspaces again, though there is room for them",
-        (f"{_VIEWS}::test_a_library_that_grows_displaces_nobody",),
+        ("tests/test_memory.py::test_a_library_that_grows_displaces_nobody",),
     ),
     Mutant(
         "a-small-workspace-pays-for-a-large-one", "views.py",
@@ -93,7 +93,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "                return False  # not put and taken out again: all others would have gone before it\n",
         "                pass\n",
         "searching one workspace that does not fit makes all others slow",
-        (f"{_VIEWS}::test_what_is_too_large_for_memory_displaces_nothing",),
+        ("tests/test_memory.py::test_what_is_too_large_for_memory_displaces_nothing",),
     ),
     Mutant(
         "threads-read-the-same-at-once", "search.py",
