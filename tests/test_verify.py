@@ -328,6 +328,16 @@ def test_runs_that_all_end_early_come_round(
     assert query(folder, "SELECT count(*) FROM checks WHERE checked_at = ''") == [(0,)]
 
 
+def test_what_is_noted_at_once_was_checked_at_once(
+    store: DocStore, alice: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a millisecond ended meanwhile, those before would count as still to come in the round that begins."""
+    alice.add_many([f"thing {number}".encode() for number in range(10)])
+    monkeypatch.setattr(verify_module, "NOW", "hex(randomblob(8))")  # a clock that never says the same twice
+    _runs(store, monkeypatch, 1)
+    assert query(folder, "SELECT count(*), count(DISTINCT checked_at) FROM checks WHERE checked_at > ''") == [(3, 1)]
+
+
 def test_a_round_that_ends_with_a_run_is_noticed(
     store: DocStore, alice: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,6 +171,13 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_VERIFY}::test_runs_that_all_end_early_come_round",),
     ),
     Mutant(
+        "noted-one-after-another", "lifecycle/verify.py",
+        '"UPDATE checks SET checked_at = ? WHERE document_id = ?", [(moment, id)',
+        'f"UPDATE checks SET checked_at = {NOW} WHERE document_id = ?", [(id,)',
+        "what was read just before a round's first counts as still to come in the round that begins",
+        (f"{_VERIFY}::test_what_is_noted_at_once_was_checked_at_once",),
+    ),
+    Mutant(
         "slow-runs-begin-anew", "lifecycle/verify.py",
         "if note and time.monotonic() - noted_at >= _NOTE_SECONDS:", "if False:",
         "of a slow run that is killed nothing is noted, and the next reads the same again",

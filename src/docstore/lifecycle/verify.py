@@ -186,7 +186,9 @@ def _note(parts: Parts, documents: list[int], timeout: float | None = None) -> b
     """Whether it could be noted what was checked. Otherwise the next run reads these again: no loss, and no reason to
     lose the report."""
     with contextlib.suppress(StorageError, StoreLocked, IntegrityError), parts.database.write(timeout=timeout) as db:
-        db.executemany(f"UPDATE checks SET checked_at = {NOW} WHERE document_id = ?", [(id,) for id in documents])
+        # One moment for all: of those noted with a round's first, none is to count as checked before it, and to come.
+        (moment,) = db.execute(f"SELECT {NOW}").fetchone()
+        db.executemany("UPDATE checks SET checked_at = ? WHERE document_id = ?", [(moment, id) for id in documents])
         return True
     return False
 
