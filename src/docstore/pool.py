@@ -4,8 +4,7 @@ Pooled, not tied to threads: a server's short-lived threads would leak one descr
 carried across `fork`. SQLite notes once for a process what it has locked of a file: in a child that inherits a
 connection the file seems locked already, and is not, so the last other process deletes the write-ahead log under it.
 Therefore the idle ones are closed before a fork, by the parent. Those that its other threads use meanwhile, the child
-keeps open but untouched, since closing one would change what they are writing: see 'Limits we know of' in
-docs/architecture.md.
+keeps open but untouched, since closing one would change what they are writing: see docs/known-limits.md.
 """
 
 from __future__ import annotations
