@@ -32,11 +32,17 @@ def test_a_program_without_python_is_not_started_again(alice: Workspace, monkeyp
         alice.add(NOTE)
 
 
-def test_where_there_is_no_python_it_is_said(alice: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/usr/sbin/uwsgi")
+@pytest.mark.parametrize(
+    ("executable", "told"),
+    [("/usr/sbin/uwsgi", "is no Python"), ("/nowhere/bin/python3", "is gone, or may not be run")],
+)
+def test_where_there_is_no_python_it_is_said(
+    alice: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executable: str, told: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
     for prefix in ("exec_prefix", "base_exec_prefix"):
         monkeypatch.setattr(sys, prefix, str(tmp_path))
-    with pytest.raises(DocStoreError, match="'/usr/sbin/uwsgi', which is no Python"):
+    with pytest.raises(DocStoreError, match=f"'{executable}', which {told}"):
         alice.add(NOTE)
 
 

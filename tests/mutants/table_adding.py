@@ -387,8 +387,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "whatever-embeds-python-is-one", "ingest/interpreter.py",
-        "    if any(_PYTHON.match(Path(path).name) for path in (program, os.path.realpath(program))):",
-        "    if program:",
+        "    if is_python and _can_run(Path(program)):", "    if program:",
         "under uWSGI nothing can be added",
         (f"{_INTERPRETER}::test_an_application_may_embed_python",),
     ),

@@ -28,12 +28,18 @@ def interpreter() -> str:
         raise DocStoreError(f"This program, {program or 'whose path is unknown'}, was made to run without Python, and "
                             "docstore reads documents in a Python process of its own. Run the application with "
                             "Python.")  # fmt: skip
-    if any(_PYTHON.match(Path(path).name) for path in (program, os.path.realpath(program))):
+    is_python = any(_PYTHON.match(Path(path).name) for path in (program, os.path.realpath(program)))
+    if is_python and _can_run(Path(program)):
         return program
     for prefix in (sys.exec_prefix, sys.base_exec_prefix):
         found = Path(prefix) / "bin" / _NAME
-        if found.is_file() and os.access(found, os.X_OK):
+        if _can_run(found):
             return str(found)
-    raise DocStoreError(f"sys.executable is {program!r}, which is no Python, and there is no {found}. docstore "
+    what = "is gone, or may not be run" if is_python else "is no Python"
+    raise DocStoreError(f"sys.executable is {program!r}, which {what}, and there is no {found}. docstore "
                         "reads documents in a Python process of its own: before the first is added, set "
                         "sys.executable to one that has what this application imports.")  # fmt: skip
+
+
+def _can_run(program: Path) -> bool:
+    return program.is_file() and os.access(program, os.X_OK)
