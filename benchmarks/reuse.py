@@ -2,10 +2,11 @@
 
     python benchmarks/reuse.py measure --documents FOLDER --folder FOLDER
 
-FOLDER of documents holds real PDFs. Each is extracted, edited page by page, and made anew, before and after alike: as a
-PDF, whose pages bound its chunks; as plain text with a blank line between pages; and as plain text without. Every edit
-is a `DocStore.replace` in a store with the default chunk sizes and the default model's tokens, so what is counted is
-what a user gets. `benchmarks/results/reuse.md` has what the last committed run found.
+FOLDER of documents holds real PDFs, at whatever depth. The first that are long enough to be manuals are extracted,
+edited page by page, and made anew, before and after alike: as a PDF, whose pages bound its chunks; as plain text with a
+blank line between pages; and as plain text without. Every edit is a `DocStore.replace` in a store with the default
+chunk sizes and the default model's tokens, so what is counted is what a user gets. `benchmarks/results/reuse.md` has
+what the last committed run found.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from docstore.testing import HashEmbedder
 _RESULTS = Path(__file__).parent / "results"
 _EDITS = 10  # of each kind, spread over the manual
 _LEAST_PAGE = 500  # characters of a page that is edited: a title page is none
+_LEAST_PAGES = 40  # such pages of a manual: of one of few pages an inserted one is most of what is new
+_MOST = 6  # manuals: a minute each
 
 Pages = list[str]
 
@@ -81,6 +84,27 @@ def pages_of(path: Path) -> Pages:
     return [page.encode("latin-1", "replace").decode("latin-1") for page in pages]
 
 
+def manuals(folder: Path, most: int) -> dict[str, Pages]:
+    """The first PDFs of a folder, and of those below, that have enough full pages, by name."""
+    chosen: dict[str, Pages] = {}
+    for path in sorted(folder.rglob("*.pdf"), key=lambda path: (path.stem, path)):
+        if len(chosen) == most:
+            break
+        if path.stem not in chosen and len(PdfReader(path).pages) >= _LEAST_PAGES:
+            pages = pages_of(path)
+            if len(_full(pages)) >= _LEAST_PAGES:
+                chosen[path.stem] = pages
+    if not chosen:
+        raise typer.BadParameter(f"{folder} holds no PDF with {_LEAST_PAGES} pages of text. On Debian or Ubuntu: "
+                                 "apt-get download texlive-latex-base-doc && dpkg -x texlive-latex-base-doc*.deb pdfs",
+                                 param_hint="--documents")  # fmt: skip
+    return chosen
+
+
+def _full(pages: Pages) -> list[int]:
+    return [number for number, page in enumerate(pages) if len(page) >= _LEAST_PAGE]
+
+
 def as_pdf(pages: Pages) -> bytes:
     """A PDF of one page for each text, however long that is."""
     document = FPDF(format=(210, 600))
@@ -102,7 +126,7 @@ FORMS: dict[str, Callable[[Pages], bytes]] = {
 def edits(pages: Pages, count: int, seed: int = 0) -> Iterator[tuple[str, Pages]]:
     """New versions of a manual, with their kind."""
     chance = random.Random(seed)
-    full = [number for number, page in enumerate(pages) if len(page) >= _LEAST_PAGE]
+    full = _full(pages)
     for turn in range(count):
         at = full[(2 * turn + 1) * len(full) // (2 * count)]
         lines = pages[at].split("\n")
@@ -153,12 +177,13 @@ def measure(
     documents: Annotated[Path, typer.Option(help="Folder of PDFs: the manuals.")],
     folder: Annotated[Path, typer.Option(help="Where the stores are made: a folder that is not there yet.")],
     count: Annotated[int, typer.Option(help="Edits of each kind.")] = _EDITS,
+    most: Annotated[int, typer.Option(help="Manuals.")] = _MOST,
     results: Annotated[Path, typer.Option(help="Folder for reuse.md.")] = _RESULTS,
 ) -> None:
-    """Measures all PDFs of a folder."""
+    """Measures the manuals of a folder."""
     rows = []
-    for path in sorted(documents.glob("*.pdf")):
-        rows += list(measured(folder, path.stem, pages_of(path), count))
+    for manual, pages in manuals(documents, most).items():
+        rows += list(measured(folder, manual, pages, count))
     print(report(rows))
     (results / "reuse.md").write_text(report(rows))
 

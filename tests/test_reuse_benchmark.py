@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.reuse import FORMS, as_pdf, edits, measured, pages_of, report
+import pytest
+import typer
+
+from benchmarks.reuse import FORMS, as_pdf, edits, manuals, measured, pages_of, report
 
 PAGES = ["\n".join(f"Page {page} says in line {line} that {page * line} is a number." for line in range(30))
          for page in range(40)]  # fmt: skip
@@ -24,6 +27,16 @@ def test_the_rows_of_a_run(tmp_path: Path) -> None:
 def test_a_manual_is_made_anew_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "manual.pdf").write_bytes(as_pdf(PAGES))
     assert [page.split() for page in pages_of(tmp_path / "manual.pdf")] == [page.split() for page in PAGES]
+
+
+def test_manuals_lie_at_whatever_depth(tmp_path: Path) -> None:
+    """As for the other benchmarks, which `make bench-full` gives the same folder."""
+    with pytest.raises(typer.BadParameter, match="40 pages"):
+        manuals(tmp_path, 6)
+    for name, pages in (("long", PAGES), ("short", PAGES[:39])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.pdf").write_bytes(as_pdf(pages))
+    assert list(manuals(tmp_path, 6)) == ["long"]
 
 
 def test_edits_change_one_page() -> None:
