@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from docstore import DocStore, Workspace, contents, texts
 from docstore.ingest import digests
 from docstore.ingest.digests import digest
 from docstore.ingest.embed import SentenceTransformerEmbedder
+from docstore.ingest.reuse import finder
 from docstore.testing import HashEmbedder
 from tests.folders import execute, problems, query
 from tests.oracle import chunks_of, private_index
@@ -109,6 +111,24 @@ def test_rows_go_with_their_text(store: DocStore, alice: Workspace, folder: Path
     store.delete_workspace("alice")
     store.collect()
     assert query(folder, "SELECT (SELECT count(*) FROM chunks) + (SELECT count(*) FROM copies)") == [(0,)]
+
+
+def test_of_what_was_read_only_the_vectors_that_are_wanted_stay(store: DocStore, alice: Workspace) -> None:
+    """Documents that are built together may share a chunk each with a large one, each with another."""
+    donors = [alice.add("\n\n".join(f"{donor} {line} ".ljust(900, "x") for line in range(300)).encode())
+              for donor in range(5)]  # fmt: skip
+    wanted = [next(iter(chunks_of(text_of(store, donor.hash)))) for donor in donors]
+    find = finder(store._parts, None)
+    marks = {chunk: digest(chunk, store._parts.pipeline.fingerprint) for chunk in wanted}
+    find(marks)  # what is read of texts is in memory from now on
+    tracemalloc.start()
+    try:
+        found = find(marks)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert list(found) == wanted
+    assert kept < 300 * store._parts.pipeline.dimension * 2  # of one of them
 
 
 @pytest.mark.parametrize("damaged", ["index.faiss", "chunks.npy", "text"])

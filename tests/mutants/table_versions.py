@@ -16,6 +16,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_REUSE}::test_chunks_of_one_digest_are_told_apart",),
     ),
     Mutant(
+        "keeps-all-vectors-of-a-donor", "ingest/reuse.py",
+        "own = codes[list(there.values())]", "own = [codes[at] for at in there.values()]",
+        "documents that are built together keep in memory all of whatever they share a chunk with",
+        (f"{_REUSE}::test_of_what_was_read_only_the_vectors_that_are_wanted_stay",),
+    ),
+    Mutant(
         "vectors-of-others", "ingest/target.py",
         "return self.workspace if self._demands else None",
         "return None",

@@ -94,4 +94,5 @@ def _copied(parts: Parts, scope: int, text: str, row: SubindexRow, wanted: Mappi
         said = passages.read(parts.texts, parts.memory, scope, places)
     except (DocStoreError, OSError):
         return {}
-    return {chunk: codes[at] for (chunk, at), place in zip(there.items(), places, strict=True) if said[place] == chunk}
+    own = codes[list(there.values())]  # a copy: a view of one would keep all that were read
+    return {chunk: code for chunk, code, place in zip(there, own, places, strict=True) if said[place] == chunk}
