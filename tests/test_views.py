@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docstore import DocStore, rounded, search, sketches, subindexes
+from docstore import DocStore, nearest, rounded, search, sketches, subindexes
 from docstore.covered import CoveredRow
 from docstore.filtered import Chosen
 from docstore.parts import Parts
@@ -182,6 +182,35 @@ def test_a_large_view_is_kept_where_all_it_will_ever_have_fits(folder: Path, mon
         budget = view.shared[0].nbytes + sum(each.nbytes for each in store._parts.memory._values.values())
     with _store(folder, cache_bytes=budget) as store:
         assert _view(store, "alice") is _view(store, "alice")
+
+
+def test_what_others_have_in_a_segment_makes_no_workspace_large(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does what it has removed: a search of less than 100,000 chunks is exact, whoever shares its memory."""
+    monkeypatch.setattr(sketches, "FROM", 250)
+    looks: list[int] = []
+    in_two_stages = nearest._in_two_stages
+
+    def counted(*given: Any) -> nearest.Best:
+        looks.append(1)
+        return in_two_stages(*given)
+
+    monkeypatch.setattr(nearest, "_in_two_stages", counted)
+
+    def is_in_two_stages(workspace: str, **filters: Any) -> bool:
+        looks.clear()
+        assert store.workspace(workspace).search("text", k=1, **filters)
+        return bool(looks)
+
+    with _store(folder) as store:
+        hashes = _fill(store, "alice", range(300))
+        _view(store, "alice")
+        _fill(store, "bob", range(240))
+        assert _view(store, "bob").shared[0] is _view(store, "alice").shared[0]
+        assert is_in_two_stages("alice") and not is_in_two_stages("bob")
+        assert is_in_two_stages("alice", documents=hashes[:240])  # of one that is large
+        for hash in hashes[249:]:
+            store.workspace("alice").remove(hash)
+        assert not is_in_two_stages("alice")
 
 
 def test_where_bytes_are_demanded_nothing_is_shared(folder: Path) -> None:

@@ -15,7 +15,7 @@ from docstore import rounded, sketches
 from docstore.rounded import Rounded
 from docstore.segments import Snapshot
 from docstore.selections import Rows, Selection
-from docstore.sketches import Piece, covered, deviation, rotate
+from docstore.sketches import Piece, deviation, rotate
 from docstore.vectors import Vectors, decode, scan, scan_each, scan_some
 
 Best = tuple[Vectors, Rows]
@@ -53,7 +53,12 @@ def candidates_for(rows: int, k: int) -> int:
 
 
 def nearest(
-    snapshot: Snapshot, queries: Vectors, k: int, selection: Selection | None, candidates: int | None
+    snapshot: Snapshot,
+    queries: Vectors,
+    k: int,
+    selection: Selection | None,
+    candidates: int | None,
+    covered: int | None = None,
 ) -> list[Best]:
     """The k best rows for each query, by falling inner product, and all others that score as the k-th.
 
@@ -61,6 +66,8 @@ def nearest(
         queries: shape (m, dimension), normalised.
         selection: which documents take part; None for all.
         candidates: how many rows of a large snapshot are scored exactly; None for as many as they ask for.
+        covered: how many of its rows the workspace covers, whatever a filter selects of them; None for all. These
+            decide whether it is large: what others have in the same segment must not show.
     """
     total = len(snapshot.codes)
     population = total if selection is None else selection.population
@@ -69,7 +76,7 @@ def nearest(
                  for first in range(0, len(queries), _TOGETHER)]  # fmt: skip
         return [best for some in found for best in some]
     if population >= _FEW * total and k <= population // 100:
-        if total >= sketches.FROM:
+        if (total if covered is None else covered) >= sketches.FROM:
             if (pieces := snapshot.sketcher.pieces(snapshot.codes)) is not None:
                 snapshot.rounder.drop()
                 return [
@@ -332,7 +339,9 @@ def _estimated_best(
     middle = len(estimates) // 2
     worst, half = np.partition(estimates, (0, middle))[[0, middle]].tolist()
     rows = rows[rows < len(snapshot.codes)]  # the segment may have grown since
-    rows = np.concatenate([rows, np.arange(covered(pieces), len(snapshot.codes))])  # and the last have no sketches
+    rows = np.concatenate(
+        [rows, np.arange(sketches.covered(pieces), len(snapshot.codes))]
+    )  # and the last have no sketches
     return (rows if selection is None else rows[selection.has(rows)]), worst, half - worst
 
 

@@ -217,7 +217,8 @@ class View:
         answers: list[list[Ranked]] = [[] for _ in queries]
         selections = [part.alive for part in self.parts] if chosen is None else chosen.parts
         for part, selection in zip(self.parts, selections, strict=True):
-            best_of_part = nearest(part.snapshot, queries, k, selection, candidates)
+            covered = None if part.alive is None else part.alive.population
+            best_of_part = nearest(part.snapshot, queries, k, selection, candidates, covered)
             for answer, some in zip(answers, part.ranked(best_of_part), strict=True):
                 answer.extend(some)
         for answer in answers:

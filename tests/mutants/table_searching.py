@@ -343,6 +343,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_VIEWS}::test_a_large_view_is_kept_where_all_it_will_ever_have_fits",),
     ),
     Mutant(
+        "whoever-shares-a-segment-is-as-large", "views.py",
+        "covered = None if part.alive is None else part.alive.population", "covered = None",
+        "what a workspace finds depends on what others have in memory",
+        (f"{_VIEWS}::test_what_others_have_in_a_segment_makes_no_workspace_large",),
+    ),
+    Mutant(
         "sketches-weigh-nothing", "sketches.py",
         "return rows * _bytes_each(self._dimension) if rows >= FROM else 0", "return 0",
         "memory grows past its budget with what searches make of large segments",
