@@ -9,7 +9,9 @@ import os
 
 import streamlit as st
 
-from docstore import DocStore, DocStoreError
+from docstore import DocStore, DocStoreError, QuotaExceeded, UnreadableDocument
+
+SHOWN = 100  # messages of a long chat, the newest
 
 
 @st.cache_resource
@@ -25,8 +27,10 @@ chat = workspace.conversation("first")
 for file in st.sidebar.file_uploader("Documents", accept_multiple_files=True):
     try:
         workspace.add(file, name=file.name)  # again at every click: what is there costs a look
-    except DocStoreError as error:
+    except (UnreadableDocument, QuotaExceeded) as error:  # what the user can mend
         st.sidebar.error(str(error))
+    except DocStoreError as error:  # for you: its text may name folders of the server
+        st.sidebar.error(f"The document could not be added ({type(error).__name__}).")
 for document in workspace.documents():
     st.sidebar.write(document.name)
 
@@ -35,7 +39,8 @@ if question := (st.chat_input("Ask your documents") or "").strip():
     hits = workspace.search(question, k=3)
     answer = hits[0].text if hits else "There is nothing to search yet."  # where a language model would write it
     chat.append("assistant", answer, hits=hits)
-for message in chat.messages():
+written = sum(each.messages for each in workspace.conversations() if each.name == chat.name)
+for message in chat.messages(after=max(written - SHOWN, 0)):
     with st.chat_message(message.role):
         st.write(message.content)
         for source in message.sources:

@@ -246,6 +246,34 @@ def test_a_query_that_is_not_read_to_its_end_warns(folder: Path) -> None:
         assert store.workspace("alice").search("word " * 15)
 
 
+def test_an_embedder_that_is_empty_is_one(folder: Path) -> None:
+    """It may have a length, say of what it remembers."""
+
+    class Remembering(HashEmbedder):
+        def __len__(self) -> int:
+            return self.embedded
+
+    with DocStore(folder, embedder=Remembering()) as store:
+        store.workspace("alice").add(NOTE)
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        assert store.workspace("alice").search("note")
+
+
+@pytest.mark.parametrize("wrong", [{"codec": "x"}, {"chunk_size": 0}, {"embedder": 0}, {"embedder": ""}])
+def test_what_is_refused_leaves_no_folder(folder: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument):
+        DocStore(folder, **{"embedder": HashEmbedder(), **wrong})
+    assert not folder.exists()
+
+
+def test_errors_call_things_what_the_caller_does(alice: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match=r"^where is int"):
+        alice.search("x", where=5)  # type: ignore[arg-type]
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DocStoreError, match="path that leads through folders"):
+        DocStore(tmp_path / "file", embedder=HashEmbedder())
+
+
 @pytest.mark.parametrize("wrong", [{"memory": 4e9}, {"pages": 2.5}, {"characters": 1 << 63}, {"seconds": 10**400}])
 def test_limits_that_no_system_could_keep(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument, match=f"Limits.{next(iter(wrong))} is"):

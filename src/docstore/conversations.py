@@ -89,7 +89,8 @@ class ConversationInfo:
 class Conversation:
     """The messages of one conversation. Get one from `Workspace.conversation`. Safe for threads.
 
-    It stays the same conversation when somebody renames it.
+    It stays the same conversation when somebody renames it. Every method raises WorkspaceNotFound when its workspace
+    was deleted or has expired.
     """
 
     def __init__(self, parts: Parts, workspace: int, id: int, name: str) -> None:
@@ -107,9 +108,9 @@ class Conversation:
         """Adds a message after the last one. Durable when it returns.
 
         Args:
-            role: who says it: `user`, `assistant`, whatever the application calls them.
-            content: at most 1 MiB in UTF-8.
-            metadata: a JSON object. At most 64 KiB.
+            role: who says it: `user`, `assistant`, whatever the application calls them, in 1,000 characters at most.
+            content: at most 1 MiB in UTF-8, without NUL.
+            metadata: a JSON object. At most 64 KiB, 32 levels deep.
             hits: what an answer used. Their texts are not kept: they are read from the documents while those are there.
 
         Raises:
@@ -135,7 +136,8 @@ class Conversation:
         return _message(message, sources, texts)
 
     def messages(self, after: int = 0, limit: int = _PAGE) -> list[Message]:
-        """A page of messages, in their order.
+        """A page of messages, in their order: the first 100, unless told otherwise. They are numbered from 1, without
+        gaps: of a conversation of n messages, `after=n - 20` gives the last 20; `Workspace.conversations` knows n.
 
         Args:
             after: the number of the last message of the page before.
@@ -181,7 +183,12 @@ class Conversation:
 
     def export(self) -> str:
         """All of it as JSON, of one moment: name, creation, and every message with its sources, as `messages` gives
-        them."""
+        them.
+
+        Raises:
+            ConversationNotFound: it was deleted.
+            IntegrityError: a message, or the stored text of a source, is damaged.
+        """
         return self._at_one_moment(lambda db, owners: "".join(self._exported(db, owners)))
 
     def _exported(self, db: Database, owners: list[Owner]) -> Iterator[str]:

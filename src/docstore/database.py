@@ -232,8 +232,8 @@ class CatalogDatabase:
         # collect, as referenced by nobody, what its own catalog references.
         if self._file is not None and self._file_now() != self._file:
             raise StorageError(f"{self.path} is another file than when this store was opened: the folder was moved, "
-                               "deleted, or restored from a backup. Nothing was changed. Close this store and open it "
-                               "again.")  # fmt: skip
+                               "deleted, or restored from a backup. Nothing more is changed. Close this store and open "
+                               "it again.")  # fmt: skip
 
     def _begun(self, connection: sqlite3.Connection, timeout: float, tampered: bool) -> None:
         self._require_same_file()

@@ -37,7 +37,7 @@ class Document:
     added_at: datetime
     """When the reference was made, UTC."""
     reused: bool
-    """True when making the reference embedded nothing: the store held the text's vectors already."""
+    """True when the store held the vectors of this very text already. Equal chunks of other texts do not count."""
 
 
 def document_of(row: ReferenceRow) -> Document:

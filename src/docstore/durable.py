@@ -36,6 +36,7 @@ _FEW = 16  # of which threads would win nothing, or less than is worth an order 
 _ADVICE = {
     errno.EMFILE: "Close files, or raise the limit of open files (`ulimit -n`)",
     errno.ENFILE: "Close files, or raise the system's limit of open files",
+    errno.ENOTDIR: "Choose a path that leads through folders",
     errno.EAGAIN: "End processes or threads, or raise their limit (`ulimit -u`)",
 }
 

@@ -96,15 +96,16 @@ class QuotaWarning(UserWarning):
 
 
 class StorageError(DocStoreError):
-    """The disk or SQLite refused: full, not permitted, input/output error. Nothing visible was changed."""
+    """The disk or SQLite refused: full, not permitted, input/output error. Nothing that anybody sees was done of what
+    failed. What `add_many`, `link_many`, `collect`, `expire` or `repair` had committed before stays."""
 
 
 class StoreLocked(DocStoreError):
-    """Another process held the catalog's write lock for longer than the timeout."""
+    """Another process, or thread, held the catalog's write lock for longer than the timeout."""
 
 
 class StoreVersionError(DocStoreError):
-    """The folder is not a store, or a newer docstore wrote it."""
+    """The folder is not a store; or a newer docstore wrote it; or an older one did, and it was opened for reading."""
 
 
 class StoreReadOnly(DocStoreError):
@@ -112,7 +113,8 @@ class StoreReadOnly(DocStoreError):
 
 
 class LinkForbidden(DocStoreError):
-    """`link` on a store that was opened with `demand_bytes=True`. Says nothing of whether it holds the document."""
+    """`link`, `link_many` or `workspace_for` on a store that was opened with `demand_bytes=True`. Says nothing of
+    whether it holds the document."""
 
 
 class StoreClosed(DocStoreError):

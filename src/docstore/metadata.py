@@ -14,8 +14,11 @@ _MAX_DEPTH = 32  # far below the recursion limit of whoever reads it back
 _DECODER = json.JSONDecoder()
 
 
-def encode(metadata: Mapping[str, Any] | None) -> str | None:
+def encode(metadata: Mapping[str, Any] | None, what: str = "metadata") -> str | None:
     """The one JSON spelling of metadata: equal objects compare equal as text. None stays None.
+
+    Args:
+        what: what errors call it.
 
     Raises:
         InvalidArgument: it is no JSON object, nests too deep or is too large.
@@ -23,18 +26,18 @@ def encode(metadata: Mapping[str, Any] | None) -> str | None:
     if metadata is None:
         return None
     if not isinstance(metadata, Mapping):
-        raise InvalidArgument(f"metadata is {type(metadata).__name__}; it must be a dictionary with text keys")
-    plain = _plain(metadata, 0)
+        raise InvalidArgument(f"{what} is {type(metadata).__name__}; it must be a dictionary with text keys")
+    plain = _plain(metadata, 0, what)
     try:
         text = _spelled(plain)
     except ValueError as error:  # whole numbers of thousands of digits
-        raise InvalidArgument(f"metadata cannot be written as JSON: {error}") from error
+        raise InvalidArgument(f"{what} cannot be written as JSON: {error}") from error
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
-        raise InvalidArgument(f"metadata holds text that is no valid Unicode: {error.reason}") from error
+        raise InvalidArgument(f"{what} holds text that is no valid Unicode: {error.reason}") from error
     if size > _MAX_BYTES:
-        raise InvalidArgument(f"metadata takes {size:,} bytes as JSON; at most {_MAX_BYTES:,} are allowed")
+        raise InvalidArgument(f"{what} takes {size:,} bytes as JSON; at most {_MAX_BYTES:,} are allowed")
     return text
 
 
@@ -112,15 +115,15 @@ def _spelled(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
-def _plain(value: Any, depth: int) -> Any:
+def _plain(value: Any, depth: int, what: str) -> Any:
     if depth > _MAX_DEPTH:
-        raise InvalidArgument(f"metadata nests deeper than {_MAX_DEPTH} levels")
+        raise InvalidArgument(f"{what} nests deeper than {_MAX_DEPTH} levels")
     if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise InvalidArgument("metadata has a key that is not text; JSON knows no other")
-        return {key: _plain(each, depth + 1) for key, each in value.items()}
+            raise InvalidArgument(f"{what} has a key that is not text; JSON knows no other")
+        return {key: _plain(each, depth + 1, what) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each, depth + 1) for each in value]
-    raise InvalidArgument(f"metadata holds {value!r:.60}, a {type(value).__name__}, which JSON cannot hold")
+        return [_plain(each, depth + 1, what) for each in value]
+    raise InvalidArgument(f"{what} holds {value!r:.60}, a {type(value).__name__}, which JSON cannot hold")

@@ -27,7 +27,7 @@ class Replacement:
     new: str
     """Hash of the one that took its place."""
     moved: tuple[str, ...]
-    """Names of the workspaces that reference the new one now."""
+    """Names of the workspaces that reference the new one now; of one that is expired `chat (expired)`."""
     stayed: tuple[str, ...]
     """Names of those that had pinned the old one, and keep it."""
     chunks: int

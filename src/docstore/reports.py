@@ -32,7 +32,7 @@ class Progress:
     """Where a long operation stands. Passed to the callback after every step."""
 
     done: int
-    """Items finished: documents of `add_many`, files of `verify`."""
+    """Items finished: documents of `add_many`, `verify`, `repair` and `collect`."""
     total: int | None
     """Items in all, or None while that is unknown."""
     chunks: int
@@ -102,7 +102,7 @@ class Problem:
     workspaces: tuple[str, ...]
     """Names of the workspaces whose documents it affects."""
     documents: tuple[str, ...] = ()
-    """Hashes of the documents it affects: what to add again, once a damaged file is deleted."""
+    """Hashes of the documents it affects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,5 +152,5 @@ class RepairReport:
 
     @property
     def ok(self) -> bool:
-        """True when nothing is left for a person to do."""
+        """True when no damage is left for a person to deal with. Foreign files, which `verify` reports, are none."""
         return all(each.action in ("restored", "corrected") for each in self.repairs)

@@ -68,7 +68,7 @@ class Filter(NamedTuple):
                 raise InvalidArgument("`documents` takes hashes, which are text: for a Document, its `.hash`")
             documents = frozenset(documents)
         # Encoded and decoded, the values compare as stored ones do: a tuple is a list.
-        encoded = encode(where)
+        encoded = encode(where, "where")
         return cls(documents, json.loads(encoded), encoded) if encoded is not None else cls(documents)
 
     def choose(self, view: View) -> Chosen | None:

@@ -53,6 +53,8 @@ class Searchable:
         Raises:
             InvalidArgument: an empty query, k below 1, or parameters out of range.
             DocumentNotFound: `documents` names one this workspace neither references nor includes.
+            PipelineMismatch: some documents have no vectors under the embedder, codec and chunk sizes of this store.
+            EmbeddingError: the embedder failed.
             IntegrityError: stored bytes are damaged.
         """
         wanted = Wanted.of(k, candidates, Diversity.of(fetch_k, lambda_mult) if mmr else None)
@@ -84,7 +86,7 @@ class Searchable:
         where: Mapping[str, Any] | None = None,
         candidates: int | None = None,
     ) -> list[list[Hit]]:
-        """As `search`, for many queries in one pass: one list of hits for each, in their order."""
+        """As `search`, for many queries in one pass: one list of hits for each, in their order. For none, none."""
         if isinstance(queries, str) or not isinstance(queries, Sequence):
             raise InvalidArgument("search_many takes a list of queries; for one, use search")
         if not queries:

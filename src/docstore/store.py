@@ -87,17 +87,21 @@ class DocStore(Maintained, Versioned):
                 applications whose users may `add` and must not learn what others hold; costs them the embedding, and
                 still stores everything once.
             default_ttl: how long workspaces live that are created without a `ttl`; None: until they are deleted.
-            default_sliding: whether every access begins that time anew. See `workspace`.
+            default_sliding: whether every access begins that time anew; counts with `default_ttl` only.
 
         Raises:
-            StoreVersionError: the folder holds something else, or a newer docstore wrote it.
+            InvalidArgument: a parameter is out of its range.
+            StoreVersionError: the folder holds something else, or a newer docstore wrote it; or with `readonly`, there
+                is no store, or an older docstore wrote it: open it once without.
             StorageError: the folder cannot be made or opened, or is on a network file system.
+            StoreLocked: another process kept the catalog locked.
+            IntegrityError: the catalog is damaged, or was emptied beside documents.
         """
         if not isinstance(folder, str | os.PathLike) or not _is_path(folder):
             raise InvalidArgument(f"The folder is {folder!r}; it must be a path")
         for name, value in (("cache_bytes", cache_bytes), ("timeout", timeout)):
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
-                raise InvalidArgument(f"{name} is {value!r}; it must be a number that is not negative")
+                raise InvalidArgument(f"{name} is {value!r}; it must be a number from 0 to {_MOST:,}")
         if limits is not None and not isinstance(limits, docstore.Limits):
             raise InvalidArgument(f"limits is a {type(limits).__name__}; it must be docstore.Limits")
         timeout = min(timeout, _LONGEST_WAIT)
@@ -107,10 +111,12 @@ class DocStore(Maintained, Versioned):
         if (length := len(os.fsencode(root))) > _LONGEST:
             raise InvalidArgument(f"The path of the folder has {length} bytes, and SQLite opens files below one of at "
                                   f"most {_LONGEST}. Choose a shorter one.")  # fmt: skip
+        if embedder is None:  # not `or`: one with a length may have none yet
+            embedder = SentenceTransformerEmbedder()
+        pipeline = Pipeline(embedder, codec, chunk_size, chunk_overlap)
         if not readonly:
             refuse_network(root)
         _prepare_folder(root, readonly)
-        pipeline = Pipeline(embedder or SentenceTransformerEmbedder(), codec, chunk_size, chunk_overlap)
         reserve = Reserve(root, readonly=readonly)
         database = reserve.while_opening(lambda: CatalogDatabase(root / CATALOG, readonly=readonly, timeout=timeout))
         reserve.fill()
@@ -156,12 +162,15 @@ class DocStore(Maintained, Versioned):
         """The workspace of this name, created if there is none.
 
         Args:
+            name: text of 1,000 characters at most, not blank, and without NUL.
             ttl: how long it lives if it is created: a second at least; None: as long as `default_ttl` says. After
                 that, `expire` takes it away. `Workspace.expire_after` changes it later.
             sliding: every search and change begins the time anew. Otherwise it ends a `ttl` after it was created.
+                Counts with `ttl` only.
 
         Raises:
             WorkspaceNotFound: there is none and the store is read-only.
+            InvalidArgument: `name`, `ttl` or `sliding` is not what it must be.
         """
         name = check_name(name, "The workspace's name")
         lifetime = Lifetime.of(ttl, sliding) if ttl is not None else self._lifetime
@@ -181,7 +190,7 @@ class DocStore(Maintained, Versioned):
 
         Made and filled if there is none, completed if it lost some. Its name, `set:` and a hash, follows from the
         documents; their names in it are those that who asked first gave them. Include it in a workspace of each
-        user's: `alice.include(store.workspace_for(paths))`.
+        user's: `alice.include(store.workspace_for(paths))`. Its references are pinned: `replace` does not move them.
 
         Args:
             documents: paths, bytes or binary file objects, one at least. Each is read, to know its hash.
@@ -190,6 +199,9 @@ class DocStore(Maintained, Versioned):
             UnreadableDocument: the first that cannot be stored. A workspace that was made for this is gone again.
             InvalidArgument: the set is empty.
             LinkForbidden: the store demands the bytes: such a workspace shows who else has the same.
+            QuotaExceeded: a limit of the store forbids one.
+            EmbeddingError: the embedder failed.
+            WorkspaceNotFound: there is none and the store is read-only.
         """
         from docstore.sets import workspace_for
 
@@ -210,10 +222,11 @@ class DocStore(Maintained, Versioned):
     def delete_workspace(self, name: str) -> None:
         """Deletes a workspace with its references, at once and for good: `undelete` is for what expired.
 
-        Documents that were only its own go with the next collection.
+        Documents that were only its own go with the next collection. One that is expired is brought back first, by
+        `undelete`, or goes with the others by `expire(grace=timedelta(0))`.
 
         Raises:
-            WorkspaceNotFound: there is none of this name.
+            WorkspaceNotFound: there is none of this name, or it is expired.
         """
         name = check_name(name, "The workspace's name")
         self._parts.forget(self._parts.free_space(lambda: self._delete_workspace(name)))
@@ -267,14 +280,15 @@ class DocStore(Maintained, Versioned):
         return stored_document(found, subindex.chunks if subindex is not None else 0)
 
     def refcount(self, hash: str) -> int:
-        """How many workspaces reference a document; 0 for one the store does not hold."""
+        """How many workspaces reference a document, those that are expired and not yet deleted among them; 0 for one
+        the store does not hold."""
         with self._parts.database.read() as db:
             found = contents.find_document(db, check_hash(hash))
         return found.refcount if found is not None else 0
 
     def read(self, hash: str) -> BinaryIO:
         """The document's bytes, as a binary file object to close after use. It stays readable while it is open,
-        even if the document is collected meanwhile.
+        even if the document is collected meanwhile. They are not compared with the hash: hash them, or run `verify`.
 
         Raises:
             DocumentNotFound: the store does not hold it.

@@ -183,8 +183,8 @@ def _damage(hash: str) -> Iterator[None]:
 
 def _damaged(hash: str, error: Exception) -> IntegrityError:
     return IntegrityError(
-        f"Stored text {hash} is damaged ({str(error) or 'it ends early'}). Run `docstore verify` to see what is "
-        "affected; delete the file and add the document again."
+        f"Stored text {hash} is damaged ({str(error) or 'it ends early'}). Run `docstore repair`, which restores it or "
+        "says what to do."
     )
 
 

@@ -23,9 +23,9 @@ class Versioned:
     ) -> docstore.Replacement:
         """Stores a new version of a document, and moves every reference to it, in one transaction.
 
-        Each keeps its name, metadata and time. Workspaces that pinned the old version stay; one that has both keeps the
-        new one alone. Chunks whose text is stored already are not embedded again. The old version stays until it is
-        collected, and so long `rollback` can bring it back.
+        Each keeps its name, metadata and time. Workspaces that pinned the old version stay, as those of `workspace_for`
+        do; one that has both keeps the new one alone. Chunks whose text is stored already are not embedded again. The
+        old version stays until it is collected, and so long `rollback` can bring it back.
 
         An act of who runs the application, with `demand_bytes=True` too: it changes what every workspace finds.
         Where nobody references the old version, the new one is stored for you to link, until it is collected.
@@ -33,13 +33,15 @@ class Versioned:
         Args:
             old: hash of the document to replace.
             document: the new version: a path, bytes or a binary file object.
-            progress: called between batches of chunks.
+            progress: called between batches of chunks, and once more when all is done: what it raises then undoes
+                nothing.
 
         Raises:
             DocumentNotFound: the store does not hold the old one.
             InvalidArgument: the new version has the same bytes.
             UnreadableDocument: the new version cannot be stored; see `Workspace.add`.
             QuotaExceeded: a limit of the store forbids it. Limits of workspaces do not.
+            EmbeddingError: the embedder failed.
         """
         from docstore.ingest import source
         from docstore.ingest.add import Addition

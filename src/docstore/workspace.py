@@ -38,7 +38,12 @@ _GROUP_SECONDS = 5.0  # that they are waited for: what a crawler brings is not l
 
 
 class Workspace(Searchable, Lending, Bounded):
-    """A named set of references to documents. Get one from `DocStore.workspace`. Safe for threads."""
+    """A named set of references to documents. Get one from `DocStore.workspace`. Safe for threads.
+
+    Beside what each method says it raises, all raise WorkspaceNotFound when it was deleted or has expired, StoreClosed
+    after `close`, and IntegrityError when the catalog is damaged; those that change anything, StoreReadOnly,
+    StorageError and StoreLocked.
+    """
 
     def __init__(self, parts: Parts, id: int, name: str) -> None:
         self._parts = parts
@@ -67,13 +72,14 @@ class Workspace(Searchable, Lending, Bounded):
 
         Args:
             document: a path, bytes or a binary file object (read from where it stands to its end).
-            name: what this workspace calls it; by default the file's name.
-            metadata: a JSON object of this workspace's own, for `where=` in searches. At most 64 KiB.
+            name: what this workspace calls it, in 1,000 characters at most; by default the file's name.
+            metadata: a JSON object of this workspace's own, for `where=` in searches. At most 64 KiB, 32 levels deep.
 
         Raises:
             QuotaExceeded: a limit of the workspace or the store forbids it.
             UnreadableDocument: it is missing, empty, corrupt, encrypted, unsupported, has no text, or met a limit.
             EmbeddingError: the embedder failed.
+            InvalidArgument: it is no document, or `name` or `metadata` is not what it must be.
             StorageError: the disk refused.
             StoreLocked: another process kept the catalog locked.
         """
@@ -106,6 +112,11 @@ class Workspace(Searchable, Lending, Bounded):
                 some seconds later.
             metadata: what every one of these references gets; see `add`.
             progress: called after every document, and between batches of chunks.
+
+        Raises:
+            InvalidArgument: `documents` is one document, or `metadata` is not what it must be.
+            StorageError: the disk refused; what was committed before stays.
+            StoreLocked: another process kept the catalog locked; likewise.
         """
         if isinstance(documents, str | bytes | os.PathLike) or not isinstance(documents, Iterable):
             raise InvalidArgument("add_many takes many documents: pass a list, or one to add")
@@ -161,9 +172,16 @@ class Workspace(Searchable, Lending, Bounded):
         Whoever can call this with a hash can read the document: hand it to applications, not to their users.
         `DocStore(…, demand_bytes=True)` forbids it.
 
+        Args:
+            name: what this workspace calls it; by default the hash.
+            metadata: as for `add`.
+
         Raises:
             DocumentNotFound: the store does not hold it.
             LinkForbidden: the store demands the bytes.
+            QuotaExceeded: a limit of the workspace forbids it.
+            EmbeddingError: it has no vectors under this store's pipeline yet, and the embedder failed.
+            InvalidArgument: `hash`, `name` or `metadata` is not what it must be.
         """
         from docstore.ingest.incoming import Incoming
 
@@ -248,7 +266,8 @@ class Workspace(Searchable, Lending, Bounded):
             return replacements.pinned(db, self._id)
 
     def documents(self) -> list[docstore.Document]:
-        """The documents this workspace references, in the order their references were made."""
+        """The documents this workspace references, by the time their references were made; those of one millisecond,
+        as of one `add_many`, by name."""
         from docstore.documents import document_of
 
         with self._parts.database.read() as db:

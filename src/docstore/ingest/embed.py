@@ -92,7 +92,8 @@ class SentenceTransformerEmbedder:
 
     @property
     def fingerprint(self) -> str:
-        """Of the weights, not of the name: a folder and a hub name with the same weights share vectors."""
+        """Of the weights, not of the name: a folder and a hub name with the same weights share vectors. The default
+        model alone is known by its name, and no folder's are taken for its."""
         if self._is_default:  # known without loading, and checked on loading
             return f"{DEFAULT_MODEL}@sha256:{DEFAULT_MODEL_SHA256}"
         model = self._load()

@@ -68,7 +68,10 @@ def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes
         detail = f"reading it needs more than Limits.memory, {limits.memory:,} bytes. "
         return {"reason": "limit", "detail": detail + "It may be hostile; or open the store with larger limits."}, b""
     except ImportError as error:
-        return {"failed": f"{error} (a module of another name's, or an installation that is not whole)"}, b""
+        causes = (
+            f"an installation that is not whole, or Limits.memory, {limits.memory:,} bytes, is too little for Python"
+        )
+        return {"failed": f"{error} (a module of another name's, {causes})"}, b""
     except OSError as error:
         return {"failed": f"{error.strerror or error} ({error.filename or 'temporary file'})"}, b""
     except Exception as error:  # noqa: BLE001  (parsers of broken files raise anything)
