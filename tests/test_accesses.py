@@ -156,6 +156,27 @@ def test_a_search_does_not_fail_for_a_thread(
     wait_for(lambda: written(folder) != [None])
 
 
+def test_the_thread_outlives_a_lack_of_memory(
+    folder: Path, store: DocStore, alice: Workspace, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, refused = CatalogDatabase.write, threading.Event()
+
+    def full(database: CatalogDatabase, **options: Any) -> AbstractContextManager[Database]:
+        if threading.current_thread().name == "docstore accesses" and not refused.is_set():
+            refused.set()
+            raise MemoryError
+        return write(database, **options)
+
+    clock.advance(HOUR)
+    monkeypatch.setattr(CatalogDatabase, "write", full)
+    with closing(sqlite3.connect(folder / "catalog.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        alice.search("key")
+        assert refused.wait(20)
+        other.execute("ROLLBACK")
+    wait_for(lambda: written(folder) != [None])
+
+
 def test_a_late_note_is_tried_for_as_long_as_it_is_not_in_vain(
     folder: Path, store: DocStore, alice: Workspace, clock: Clock
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
+import subprocess
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from docstore import DocStore
+from docstore import DocStore, Limits, StorageError
+from docstore.lifecycle import lost_rows
 from docstore.testing import HashEmbedder
 from tests.folders import hash_of, problems, query
 
@@ -95,6 +98,30 @@ def test_a_document_that_nothing_gives_a_text_can_be_removed_and_added_again(fil
         assert alice.add(_DOCUMENTS[4]).hash == lost
         assert store.verify().ok
         assert len(alice.search("handbook", k=99)) == len(_DOCUMENTS)
+
+
+@pytest.mark.parametrize("cause", ["no process", "a limit", "no descriptor"])
+def test_what_cannot_be_told_now_is_not_given_up(filled: Path, monkeypatch: pytest.MonkeyPatch, cause: str) -> None:
+    """A text whose document cannot be read at the moment is not lost, and a row that says so would be for ever."""
+    _lose(filled, "DELETE FROM texts WHERE id = 5")
+    limits = Limits(characters=1) if cause == "a limit" else Limits()
+    with DocStore(filled, embedder=HashEmbedder(), limits=limits) as store:
+        with monkeypatch.context() as patched:
+            if cause == "no process":
+                patched.setattr(subprocess, "Popen", _no_memory)
+            elif cause == "no descriptor":
+                patched.setattr(lost_rows, "fault", lambda *_: ("unreadable", "it cannot be read: no descriptor"))
+            with pytest.raises(StorageError):
+                store.repair()
+        assert query(filled, "SELECT count(*) FROM texts WHERE id = 5") == [(0,)]
+    with DocStore(filled, embedder=HashEmbedder()) as store:
+        assert {each.action for each in store.repair().repairs} == {"restored", "corrected"}
+        assert store.verify().ok
+    assert problems(filled) == []
+
+
+def _no_memory(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
 
 def test_vectors_whose_text_is_damaged_too_come_back_in_one_run(filled: Path) -> None:

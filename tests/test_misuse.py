@@ -18,7 +18,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from docstore import DocStore, DocStoreError, EmbeddingError, InvalidArgument, Limits, Workspace
+from docstore import (
+    DocStore,
+    DocStoreError,
+    EmbeddingError,
+    InvalidArgument,
+    Limits,
+    UnreadableDocument,
+    Workspace,
+)
 from docstore.testing import HashEmbedder
 from tests.folders import hash_of
 
@@ -259,11 +267,38 @@ def test_an_embedder_that_is_empty_is_one(folder: Path) -> None:
         assert store.workspace("alice").search("note")
 
 
-@pytest.mark.parametrize("wrong", [{"codec": "x"}, {"chunk_size": 0}, {"embedder": 0}, {"embedder": ""}])
+@pytest.mark.parametrize(
+    "wrong", [{"codec": "x"}, {"chunk_size": 0}, {"chunk_size": 5_000_000}, {"embedder": 0}, {"embedder": ""}]
+)
 def test_what_is_refused_leaves_no_folder(folder: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument):
         DocStore(folder, **{"embedder": HashEmbedder(), **wrong})
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_no_memory_is_nobodys_fault(alice: Workspace, many: bool) -> None:
+    """Neither the document's nor the embedder's: MemoryError comes out as it is."""
+
+    class Full(io.BytesIO):
+        def read(self, *_: Any) -> bytes:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        alice.add_many([Full()]) if many else alice.add(Full())
+
+
+def test_a_text_given_as_a_path_is_not_all_of_the_error(alice: Workspace) -> None:
+    with pytest.raises(UnreadableDocument, match="pass its bytes") as caught:
+        alice.add("a whole text " * 10_000)
+    assert len(str(caught.value)) < 5000
+
+
+@pytest.mark.parametrize("use", [pickle.dumps, copy.deepcopy])
+def test_a_store_is_opened_in_each_process(store: DocStore, alice: Workspace, use: Callable[[Any], Any]) -> None:
+    for each in (store, alice, alice.conversation("chat")):
+        with pytest.raises(TypeError, match="Open the store in each process"):
+            use(each)
 
 
 def test_errors_call_things_what_the_caller_does(alice: Workspace, tmp_path: Path) -> None:

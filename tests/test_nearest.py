@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from docstore import InvalidArgument, Workspace, nearest, sketches
 from docstore.segments import Segment, Snapshot
 from docstore.testing import HashEmbedder
-from docstore.vectors import Codec, empty_index, scan_each
+from docstore.vectors import Codec, empty_index, scan, scan_each
 from tests.rows import rows_of
 
 DIMENSION = 384
@@ -305,3 +305,19 @@ def test_a_workspace_searched_in_two_stages_changes_and_is_searched_by_threads(
     assert alice.search("note 3", k=2, mmr=True, fetch_k=2) == alice.search("note 3", k=2, mmr=True, fetch_k=2)
     found = {hit.document for hit in alice.search("note 3", k=2, documents=[notes[50].hash])}
     assert found == {notes[50].hash}
+
+
+def test_where_there_is_no_room_for_many_results_faiss_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would end the process: a failure to allocate in one of its threads goes nowhere."""
+
+    class Index:
+        def search(self, *_: object) -> None:
+            raise AssertionError
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    query = clustered(1)
+    monkeypatch.setattr(np, "empty", full)
+    with pytest.raises(MemoryError):
+        scan(Index(), query, 200)

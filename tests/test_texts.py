@@ -7,6 +7,7 @@ import tracemalloc
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,8 +115,41 @@ def test_a_hit_from_a_damaged_text_is_an_integrity_error(alice: Workspace, folde
     data = bytearray((folder / path).read_bytes())
     data[20] ^= 0xFF
     (folder / path).write_bytes(data)
-    with pytest.raises(IntegrityError, match="docstore verify"):
+    with pytest.raises(IntegrityError, match="docstore repair"):
         alice.search("words")
+
+
+@given(st.text(st.sampled_from("a é€\U0001f600"), max_size=40), st.lists(st.integers(0, 40)), st.integers(1, 9))
+def test_byte_offsets_are_counted_in_parts(content: str, characters: list[int], at_once: int) -> None:
+    wanted = [min(each, len(content)) for each in characters]
+    before, texts._AT_ONCE = texts._AT_ONCE, at_once
+    try:
+        found = texts.byte_offsets(content, np.array(wanted, np.int64)).tolist()
+    finally:
+        texts._AT_ONCE = before
+    assert found == [len(content[:each].encode()) for each in wanted]
+
+
+def test_no_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = Text.of("some words that are stored " * 40)
+    file = compress(text)
+
+    class Full:
+        def __init__(self, **_: object) -> None:
+            pass
+
+        def refuse(self, *_: object) -> bytes:
+            raise zstd.ZstdError("Unable to compress Zstandard data: Allocation error : not enough memory")
+
+        compress = decompress = refuse
+        FLUSH_FRAME = 2
+
+    for name in ("ZstdCompressor", "ZstdDecompressor"):
+        monkeypatch.setattr(texts, name, Full)
+    with pytest.raises(MemoryError):
+        compress(text)
+    with pytest.raises(MemoryError):
+        decompress(file, text.hash, len(text.content))
 
 
 def test_page_numbers_and_byte_offsets() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,34 @@ def test_what_others_have_in_a_segment_makes_no_workspace_large(folder: Path, mo
         for hash in hashes[249:]:
             store.workspace("alice").remove(hash)
         assert not is_in_two_stages("alice")
+
+
+class _Same(HashEmbedder):
+    def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+        return np.ones((len(texts), self.dimension), np.float32)
+
+
+@pytest.mark.parametrize("k", [1, 5, 40])
+def test_of_very_many_equals_the_first_are_found(folder: Path, monkeypatch: pytest.MonkeyPatch, k: int) -> None:
+    """Without a Python object for each: there are as many for each of many queries."""
+    with DocStore(folder, embedder=_Same(), chunk_size=20, chunk_overlap=0) as store:
+        alice = store.workspace("alice")
+        alice.add_many(
+            [b"\n".join(b"%d text of line %d" % (number, line) for line in range(3)) for number in range(90)]
+        )
+        expected = [(each.hash, chunk) for each in sorted(alice.documents(), key=lambda each: each.hash)
+                    for chunk in range(each.chunks)][:k]  # fmt: skip
+        ranked: list[int] = []
+        rank = Part.ranked
+
+        def counted(part: Part, best: list[nearest.Best]) -> Any:
+            ranked.extend(len(scores) for scores, _ in best)
+            return rank(part, best)
+
+        monkeypatch.setattr(Part, "ranked", counted)
+        for hits in alice.search_many(["text"] * 20, k=k):
+            assert [(hit.document, hit.chunk) for hit in hits] == expected
+        assert ranked == [k] * 20
 
 
 def test_where_bytes_are_demanded_nothing_is_shared(folder: Path) -> None:

@@ -87,7 +87,7 @@ class Accesses:
         longer for it."""
         with self._guard:
             self._late.update(dict.fromkeys(noted, moments.now() + MERCY))
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 thread = threading.Thread(target=self._write_late, name="docstore accesses", daemon=True)
                 with suppress(RuntimeError):  # there are as many as there may be: then the next search tries again
                     thread.start()
@@ -164,8 +164,8 @@ class Accesses:
         self._noted.clear()
 
     def _write(self, noted: dict[int, datetime], timeout: float) -> bool:
-        # Whoever searches must not fail for a note.
-        with suppress(DocStoreError):
+        # Whoever searches must not fail for a note, nor the thread that writes the late ones end.
+        with suppress(DocStoreError, MemoryError):
             with self._database.write(timeout=timeout) as db:
                 lifetimes.note(db, noted)
             for workspace, moment in noted.items():

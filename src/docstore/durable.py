@@ -37,6 +37,7 @@ _ADVICE = {
     errno.EMFILE: "Close files, or raise the limit of open files (`ulimit -n`)",
     errno.ENFILE: "Close files, or raise the system's limit of open files",
     errno.ENOTDIR: "Choose a path that leads through folders",
+    errno.ENOMEM: "Free memory, or raise its limit (`ulimit -v`)",
     errno.EAGAIN: "End processes or threads, or raise their limit (`ulimit -u`)",
 }
 
@@ -178,6 +179,8 @@ def _read_block(source: BinaryIO) -> bytes:
     # Anything at all may be behind a caller's file object, so whatever it raises must not pass for our disk's error.
     try:
         block = source.read(BLOCK)
+    except MemoryError:  # which is not the source's
+        raise
     except Exception as error:
         raise SourceError(str(error)) from error
     if not isinstance(block, bytes):

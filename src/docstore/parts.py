@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from docstore.accesses import Accesses
 from docstore.archive import ARCHIVE, JOURNAL, Archive
@@ -52,6 +52,10 @@ class Parts:
     """Whether a workspace gets only documents whose bytes it brings. See `DocStore`."""
     _embeddings: dict[str, ContentStore] = field(default_factory=dict)
     """By pipeline."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A store, and what belongs to it, cannot be pickled or copied. Open the store in each process: "
+                        f"DocStore({str(self.folder)!r}).")  # fmt: skip
 
     @property
     def known_names(self) -> set[str]:

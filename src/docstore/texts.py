@@ -37,8 +37,12 @@ _FOOTER = struct.Struct("<IBI")  # after the entries: frames, flags, magic numbe
 _LEAST = 10  # bytes of a frame that gives any: 4 of magic number, 2 of header, 3 and 1 of a block (RFC 8878)
 _MAGIC, _SKIPPABLE, _HAS_CHECKSUMS = 0x8F92EAB1, 0x184D2A5E, 0x80
 _SMALL = 64 * 1024  # bytes of a file; larger ones are read in parts
-_LONGEST_SPAN = 16 << 20  # bytes; more is no chunk but a damaged span, which must not fill the memory
+_AT_ONCE = 1 << 18  # characters whose bytes are counted
+LONGEST_CHUNK = 4 << 20
+"""Characters. What is longer is no chunk but a damaged span, which must not fill the memory."""
+_LONGEST_SPAN = 4 * LONGEST_CHUNK  # bytes
 _OPTIONS: dict[int, int] = {CompressionParameter.compression_level: 9, CompressionParameter.checksum_flag: 1}
+_OUT_OF_MEMORY = "Allocation error"  # how zstd says so (lib/common/error_private.c)
 _SHORT = 4096  # bytes of a text that level 9 makes no smaller than level 3 does, in five times as long
 _FOR_SHORT: dict[int, int] = _OPTIONS | {CompressionParameter.compression_level: 3}
 
@@ -65,7 +69,12 @@ def compress(text: Text) -> bytes:
     data = text.content.encode()
     blocks = [data[first : first + BLOCK] for first in range(0, len(data), BLOCK)]
     compressor = ZstdCompressor(options=_FOR_SHORT if len(data) < _SHORT else _OPTIONS)
-    frames = [compressor.compress(block, ZstdCompressor.FLUSH_FRAME) for block in blocks]
+    try:
+        frames = [compressor.compress(block, ZstdCompressor.FLUSH_FRAME) for block in blocks]
+    except ZstdError as error:
+        if _OUT_OF_MEMORY in str(error):
+            raise MemoryError(str(error)) from error
+        raise
     table = b"".join(_ENTRY.pack(len(frame), len(block)) for frame, block in zip(frames, blocks))
     head = struct.pack("<II", _SKIPPABLE, len(table) + _FOOTER.size)
     return b"".join([*frames, head, table, _FOOTER.pack(len(frames), 0, _MAGIC)])
@@ -177,7 +186,9 @@ def _damage(hash: str) -> Iterator[None]:
     """Turns what a damaged file raises into an `IntegrityError` that names the text."""
     try:
         yield
-    except (ZstdError, EOFError, ValueError, MemoryError) as error:
+    except (ZstdError, EOFError, ValueError) as error:
+        if _OUT_OF_MEMORY in str(error):
+            raise MemoryError(str(error)) from error
         raise _damaged(hash, error) from error
 
 
@@ -189,13 +200,24 @@ def _damaged(hash: str, error: Exception) -> IntegrityError:
 
 
 def byte_offsets(content: str, characters: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Offsets in UTF-8 of offsets in characters, both shape (n,) int64."""
+    """Offsets in UTF-8 of offsets in characters, both shape (n,) int64.
+
+    A part of the text at a time: what NumPy needs for it takes thirty times as much memory as the part.
+    """
     if content.isascii():
         return characters
-    points = np.frombuffer(content.encode("utf-32-le"), dtype="<u4")
-    widths = 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
-    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(widths)])
-    return ends[characters]
+    offsets = np.empty_like(characters)
+    order = np.argsort(characters, kind="stable")
+    rising = characters[order]
+    before = done = 0
+    for first in range(0, len(content) + 1, _AT_ONCE):
+        points = np.frombuffer(content[first : first + _AT_ONCE].encode("utf-32-le"), dtype="<u4")
+        widths = 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
+        ends = np.concatenate([np.full(1, before, np.int64), before + np.cumsum(widths)])
+        last = int(np.searchsorted(rising, first + len(points), side="right"))
+        offsets[order[done:last]] = ends[rising[done:last] - first]
+        before, done = int(ends[-1]), last
+    return offsets
 
 
 def page_numbers(content: str, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

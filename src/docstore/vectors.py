@@ -45,6 +45,10 @@ _BYTES: Final = {"float16": 2, "float32": 4}  # a dimension of a code takes
 # depends on the rest of the batch, which exactness (invariant 7) must not allow. Below that results are small, too.
 _COMPONENTS_AT_ONCE = 64_000
 
+# For so many results FAISS 1.15 allocates within its threads, where a failure ends the process: two places of 12 bytes
+# for each, and what it returns. With no more than that to spare 2 of 110 searches still ended it.
+_MANY_KEPT, _BYTES_KEPT = 100, 64
+
 _COPIED = 3 << 19  # bytes of codes that are copied before they are scanned: 2,048 of 384 halves
 
 
@@ -182,6 +186,8 @@ def scan(index: Any, queries: Vectors, k: int) -> tuple[Vectors, npt.NDArray[np.
     at_once, parts = max(_COMPONENTS_AT_ONCE // queries.shape[1], 1), []
     for first in range(0, len(queries), at_once):
         some = queries[first : first + at_once]
+        if k >= _MANY_KEPT:
+            np.empty(len(some) * k * _BYTES_KEPT, np.uint8)  # where there is no room, it must be told here
         with threads(len(some)):
             parts.append(index.search(some, k))
     if len(parts) == 1:

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from heapq import nsmallest
 from itertools import islice, repeat
 from sys import getsizeof
 from typing import NamedTuple
@@ -38,6 +39,8 @@ _ENTRY_BYTES = 100  # of each document in a dictionary
 Versions = tuple[tuple[int, int], ...]
 """(id, version) of a workspace and of what it includes: all that decides what its searches cover."""
 
+
+_EQUALS = 64  # rows more than asked for, which Python ranks sooner than NumPy begins
 
 Called = Mapping[Key, tuple[int, str]]
 """Documents, each with its id in the catalog and what the workspace calls it."""
@@ -113,6 +116,18 @@ class Part(NamedTuple):
                 if position < before:
                     yield position
                 position = self.snapshot.earlier.get(position)
+
+    def first_of_equals(self, best: Best, k: int) -> Best:
+        """The k best rows, by what decides between those that score as the k-th. They may be all there are, for each of
+        many queries, and take Python a hundred bytes each."""
+        scores, rows = best
+        better = int(np.searchsorted(-scores, -scores[k - 1]))
+        equals = np.sort(rows[better:])
+        positions, firsts = np.unique(self.snapshot.documents_of(equals), return_index=True)
+        keys, lasts = self.snapshot.keys, [*firsts[1:].tolist(), len(equals)]
+        by_key = nsmallest(k - better, zip(map(keys.__getitem__, positions.tolist()), firsts.tolist(), lasts))
+        first = np.concatenate([equals[begin:end] for _, begin, end in by_key])[: k - better]
+        return scores[:k], np.concatenate([rows[:better], first])
 
     def ranked(self, best: list[Best]) -> Iterator[list[Ranked]]:
         """The best rows for each query."""
@@ -218,7 +233,10 @@ class View:
         selections = [part.alive for part in self.parts] if chosen is None else chosen.parts
         for part, selection in zip(self.parts, selections, strict=True):
             covered = None if part.alive is None else part.alive.population
-            best_of_part = nearest(part.snapshot, queries, k, selection, candidates, covered)
+            best_of_part = [
+                part.first_of_equals(best, k) if len(best[0]) > k + _EQUALS else best
+                for best in nearest(part.snapshot, queries, k, selection, candidates, covered)
+            ]
             for answer, some in zip(answers, part.ranked(best_of_part), strict=True):
                 answer.extend(some)
         for answer in answers:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from blake3 import blake3
 
 from docstore.errors import InvalidArgument
-from docstore.texts import PAGE_BREAK, byte_offsets, page_numbers
+from docstore.texts import LONGEST_CHUNK, PAGE_BREAK, byte_offsets, page_numbers
 from docstore.vectors import SPAN
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ class Chunker:
         """
         if not (isinstance(size, int) and isinstance(overlap, int)) or size < 1 or not 0 <= overlap < size:
             raise InvalidArgument(f"chunk_size is {size} and chunk_overlap is {overlap}: need 0 <= overlap < size")
+        if size > LONGEST_CHUNK:
+            raise InvalidArgument(f"chunk_size is {size:,}; at most {LONGEST_CHUNK:,} characters are allowed")
         if max_tokens is not None and max_tokens < _LEAST_TOKENS:
             raise InvalidArgument(f"max_tokens is {max_tokens}; an embedder must read at least {_LEAST_TOKENS}")
         self._size = size

@@ -203,7 +203,7 @@ class Pipeline:
     def _cut(self, content: str) -> npt.NDArray[np.void]:
         try:
             return self._chunker.spans(content)
-        except DocStoreError:
+        except (DocStoreError, MemoryError):
             raise
         except Exception as error:  # count_tokens is the caller's code
             raise EmbeddingError(f"The embedder failed to count tokens: {type(error).__name__}: {error}") from error

@@ -6,6 +6,7 @@ costs one read. What cannot is copied while it is hashed.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -21,6 +22,7 @@ from docstore.ownfiles import is_own
 from docstore.scratch import Scratch
 
 _MAX_NAME = 255
+_MOST_LABEL = 4096  # characters, as many as a path may have: what is longer is no path, but perhaps a whole text
 _LONG = 64 << 20  # bytes that take some ten milliseconds, or longer
 
 
@@ -78,7 +80,7 @@ def read(
                 path = scratch.file()
                 hash, size = copy(origin, path)
                 staged = Staged(path, hash, size)
-    except DocStoreError:
+    except (DocStoreError, MemoryError):
         raise
     except Exception as error:  # whatever a caller's path or file object comes up with
         raise _unreadable(label, error) from error
@@ -99,7 +101,7 @@ def stage(source: Source, scratch: Scratch) -> Staged:
         try:
             with _opened(source.origin, source.position) as stream:
                 staged = stage_stream(stream, path, source.size)
-        except DocStoreError:
+        except (DocStoreError, MemoryError):
             raise
         except Exception as error:
             raise _unreadable(source.label, error) from error
@@ -117,7 +119,8 @@ def label_of(given: AnySource) -> str:
         InvalidArgument: it is no source at all.
     """
     if isinstance(given, str | os.PathLike):
-        return _readable(given)
+        label = _readable(given)
+        return label if len(label) <= _MOST_LABEL else label[:_MOST_LABEL] + "…"
     if isinstance(given, bytes):
         return "untitled"
     if isinstance(given, type) or not callable(getattr(given, "read", None)):
@@ -173,5 +176,8 @@ def _opened(origin: str | bytes | BinaryIO, position: int = 0) -> AbstractContex
 def _unreadable(name: str, error: Exception) -> UnreadableDocument:
     if isinstance(error, FileNotFoundError):
         return UnreadableDocument(name, "missing", "there is no such file. Check the path.")
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return UnreadableDocument(name, "missing", "it is too long for a path. To add a text itself, pass its bytes, "
+                                  "text.encode().")  # fmt: skip
     reason = getattr(error, "strerror", None) or str(error)
     return UnreadableDocument(name, "missing", f"it cannot be read ({reason}). Check the file and its permissions.")

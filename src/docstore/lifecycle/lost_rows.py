@@ -21,7 +21,7 @@ from docstore import texts as text_files
 from docstore.contents import SubindexRow, TextRow
 from docstore.database import Database, row, rows
 from docstore.durable import Publication, Staged, stage, storage_errors
-from docstore.errors import DocStoreError, IntegrityError
+from docstore.errors import DocStoreError, IntegrityError, StorageError
 from docstore.ingest.extraction import SUFFIXES, Unreadable
 from docstore.ingest.pipeline import StagedSubindex
 from docstore.lifecycle.catalog import WITHOUT_SUBINDEX
@@ -128,20 +128,39 @@ def _extracted(parts: Parts, document: dict[str, Any]) -> Text | None:
         return None
     suffix = SUFFIXES[document["media_type"]]
     blob = Expected.of(parts.documents, document["hash"], suffix, document["hash"], document["size"])
-    if document["doomed"] or fault(blob, Pace())[0]:
+    if document["doomed"]:
         return None
-    return extracted(parts, blob, document["media_type"])
+    kind, detail = fault(blob, Pace())
+    if kind == "unreadable":
+        raise _not_now(blob, detail)
+    return None if kind else extracted(parts, blob, document["media_type"])
 
 
 def extracted(parts: Parts, blob: Expected, media_type: str) -> Text | None:
-    """What an intact document gives; None where it cannot be read any more, by another version or under a limit."""
+    """What an intact document gives; None where it gives none any more, to another version.
+
+    Raises:
+        DocStoreError: that could not be found out now: no memory for a process, a limit was met. Nothing follows of the
+            document from that, and what is once given up is lost.
+    """
     try:
-        if blob.path.exists():
-            return Text.of(parts.extractor.extract(blob.path, media_type).text)
-        with blob.open() as file:
-            return Text.of(parts.extractor.extract(file.read(), media_type).text)
-    except (DocStoreError, Unreadable, OSError):
+        with storage_errors("reading a document again"):
+            if blob.path.exists():
+                return Text.of(parts.extractor.extract(blob.path, media_type).text)
+            with blob.open() as file:
+                return Text.of(parts.extractor.extract(file.read(), media_type).text)
+    except IntegrityError:
         return None
+    except Unreadable as error:
+        if error.reason == "limit":
+            raise _not_now(blob, error.detail) from error
+        return None
+
+
+def _not_now(blob: Expected, detail: str) -> StorageError:
+    return StorageError(f"{blob.path.name} must be read again to restore its text, and could not be: {detail} Nothing "
+                        "was given up for lost. Mend that, or open the store with larger limits, then repair "
+                        "again.")  # fmt: skip
 
 
 def _put_text(parts: Parts, id: int, text: Text | None, gone: str) -> bool:

@@ -8,6 +8,7 @@ the document again heals it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from docstore import texts as text_files
 from docstore.contents import DocumentRow
 from docstore.database import Database
 from docstore.durable import Publication, stage, storage_errors
-from docstore.errors import IntegrityError, StoreReadOnly
+from docstore.errors import DocStoreError, IntegrityError, StoreReadOnly
 from docstore.ingest.extraction import SUFFIXES
 from docstore.lifecycle import catalog
 from docstore.lifecycle.catalog import Correction
@@ -182,7 +183,9 @@ def _extract_again(parts: Parts, document: DocumentRow) -> Text | None:
         blob = Expected.of(parts.documents, owner.hash, owner.suffix, owner.hash, owner.size)
         if owner.doomed or fault(blob, Pace())[0]:
             continue
-        text = extracted(parts, blob, owner.media_type)
+        text = None
+        with contextlib.suppress(DocStoreError):  # what cannot be done now, another run can
+            text = extracted(parts, blob, owner.media_type)
         if text is not None and text.hash == document.text.hash:
             return text
     return None
