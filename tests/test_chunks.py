@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docstore import DocStore, InvalidArgument, SentenceTransformerEmbedder
+from docstore.ingest import chunk
 from docstore.ingest.chunk import Chunker, _cuts
 from docstore.testing import HashEmbedder
 
@@ -150,3 +152,10 @@ def test_lines_that_repeat_make_no_cut() -> None:
 def test_sizes_that_make_no_sense(tmp_path: object, size: int, overlap: int) -> None:
     with pytest.raises(InvalidArgument, match="need 0 <= overlap < size"):
         DocStore(f"{tmp_path}/store", embedder=HashEmbedder(), chunk_size=size, chunk_overlap=overlap)
+
+
+def test_no_chunk_is_too_long_to_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `texts` takes for damage when it reads it, whatever size was asked for."""
+    monkeypatch.setattr(chunk, "LONGEST_CHUNK", 100)
+    with DocStore(folder, embedder=HashEmbedder(), chunk_size=10**9) as store:
+        assert store.workspace("alice").add(b"some words " * 50).chunks >= 6

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -100,24 +101,50 @@ def test_a_document_that_nothing_gives_a_text_can_be_removed_and_added_again(fil
         assert len(alice.search("handbook", k=99)) == len(_DOCUMENTS)
 
 
-@pytest.mark.parametrize("cause", ["no process", "a limit", "no descriptor"])
-def test_what_cannot_be_told_now_is_not_given_up(filled: Path, monkeypatch: pytest.MonkeyPatch, cause: str) -> None:
-    """A text whose document cannot be read at the moment is not lost, and a row that says so would be for ever."""
-    _lose(filled, "DELETE FROM texts WHERE id = 5")
-    limits = Limits(characters=1) if cause == "a limit" else Limits()
-    with DocStore(filled, embedder=HashEmbedder(), limits=limits) as store:
-        with monkeypatch.context() as patched:
-            if cause == "no process":
-                patched.setattr(subprocess, "Popen", _no_memory)
-            elif cause == "no descriptor":
-                patched.setattr(lost_rows, "fault", lambda *_: ("unreadable", "it cannot be read: no descriptor"))
-            with pytest.raises(StorageError):
-                store.repair()
-        assert query(filled, "SELECT count(*) FROM texts WHERE id = 5") == [(0,)]
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("cause", ["no process", "a limit"])
+def test_what_cannot_be_told_now_is_not_given_up(
+    filled: Path, monkeypatch: pytest.MonkeyPatch, cause: str, dry_run: bool
+) -> None:
+    """A text whose document cannot be read at the moment is not lost, and a row that says so would be for ever. Nor is
+    anything corrected for which it seems to be; but what can be told is."""
+    with DocStore(filled, embedder=HashEmbedder()) as store:
+        long = store.workspace("alice").add(b"A long paragraph of the handbook. " * 9)
+    _lose(filled, "DELETE FROM texts WHERE id IN (5, 21)")
+    limits = Limits(characters=100) if cause == "a limit" else Limits()
+    with DocStore(filled, embedder=HashEmbedder(), limits=limits) as store, monkeypatch.context() as patched:
+        if cause == "no process":
+            patched.setattr(subprocess, "Popen", _no_memory)
+        repairs = store.repair(dry_run=dry_run).repairs
+        lost = [each for each in repairs if each.action == "unrepaired"]
+        assert long.hash in {hash for each in lost for hash in each.documents}
+        assert all("larger limits" in each.detail for each in lost)
+        assert len(repairs) == 2 and len(lost) == (1 if cause == "a limit" else 2)
+        assert query(filled, "SELECT count(*) FROM texts WHERE id = 21") == [(0,)]
     with DocStore(filled, embedder=HashEmbedder()) as store:
         assert {each.action for each in store.repair().repairs} == {"restored", "corrected"}
         assert store.verify().ok
     assert problems(filled) == []
+
+
+def test_another_document_of_the_same_text_gives_it(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with DocStore(filled, embedder=HashEmbedder()) as store:
+        store.workspace("alice").add_many(
+            [b"<html><body><p>The same words.</p>%s</body></html>" % end for end in (b"", b" ")]
+        )
+    _lose(filled, "DELETE FROM texts WHERE id = 21")
+    answers = count()
+    extracted = lost_rows.extracted
+
+    def once(*given: Any) -> Any:
+        if not next(answers):
+            raise StorageError("no memory")
+        return extracted(*given)
+
+    monkeypatch.setattr(lost_rows, "extracted", once)
+    with DocStore(filled, embedder=HashEmbedder()) as store:
+        assert {each.action for each in store.repair().repairs} == {"restored", "corrected"}
+        assert store.verify().ok
 
 
 def _no_memory(*_: object, **__: object) -> None:

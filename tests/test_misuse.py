@@ -267,9 +267,7 @@ def test_an_embedder_that_is_empty_is_one(folder: Path) -> None:
         assert store.workspace("alice").search("note")
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"codec": "x"}, {"chunk_size": 0}, {"chunk_size": 5_000_000}, {"embedder": 0}, {"embedder": ""}]
-)
+@pytest.mark.parametrize("wrong", [{"codec": "x"}, {"chunk_size": 0}, {"embedder": 0}, {"embedder": ""}])
 def test_what_is_refused_leaves_no_folder(folder: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument):
         DocStore(folder, **{"embedder": HashEmbedder(), **wrong})
@@ -278,7 +276,7 @@ def test_what_is_refused_leaves_no_folder(folder: Path, wrong: dict[str, Any]) -
 
 @pytest.mark.parametrize("many", [False, True])
 def test_no_memory_is_nobodys_fault(alice: Workspace, many: bool) -> None:
-    """Neither the document's nor the embedder's: MemoryError comes out as it is."""
+    """Nor the document's: MemoryError comes out as it is."""
 
     class Full(io.BytesIO):
         def read(self, *_: Any) -> bytes:

@@ -87,7 +87,7 @@ class Accesses:
         longer for it."""
         with self._guard:
             self._late.update(dict.fromkeys(noted, moments.now() + MERCY))
-            if self._thread is None or not self._thread.is_alive():
+            if self._thread is None:
                 thread = threading.Thread(target=self._write_late, name="docstore accesses", daemon=True)
                 with suppress(RuntimeError):  # there are as many as there may be: then the next search tries again
                     thread.start()

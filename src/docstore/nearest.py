@@ -82,7 +82,7 @@ def nearest(
                 return [
                     _in_two_stages(snapshot, pieces, each[np.newaxis], k, selection, candidates) for each in queries
                 ]
-        elif total >= rounded.FROM and (some := snapshot.rounder.of(snapshot.codes)) is not None:
+        elif rounded.FROM <= total < sketches.FROM and (some := snapshot.rounder.of(snapshot.codes)) is not None:
             return _by_rounded(snapshot, some, queries, k, selection)
     return _each(snapshot, queries, k, selection)
 
@@ -339,9 +339,8 @@ def _estimated_best(
     middle = len(estimates) // 2
     worst, half = np.partition(estimates, (0, middle))[[0, middle]].tolist()
     rows = rows[rows < len(snapshot.codes)]  # the segment may have grown since
-    rows = np.concatenate(
-        [rows, np.arange(sketches.covered(pieces), len(snapshot.codes))]
-    )  # and the last have no sketches
+    without = np.arange(sketches.covered(pieces), len(snapshot.codes))  # the last, which have no sketches
+    rows = np.concatenate([rows, without])
     return (rows if selection is None else rows[selection.has(rows)]), worst, half - worst
 
 

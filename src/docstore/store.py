@@ -75,7 +75,7 @@ class DocStore(Maintained, Versioned):
         Args:
             embedder: anything that meets `Embedder`; by default all-MiniLM-L6-v2, loaded when first needed.
             codec: how vectors are stored: `float16`, or `float32` for twice the bytes.
-            chunk_size: characters a chunk has at most, 4,194,304 or fewer. It is never longer than the embedder reads.
+            chunk_size: characters a chunk has at most. It is never longer than the embedder reads, nor than 4,194,304.
             chunk_overlap: characters that neighbouring chunks share at most.
             limits: what extracting one document may use.
             cache_bytes: memory for merged indexes of the workspaces searched last, and texts of the hits found last. A

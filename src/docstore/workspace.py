@@ -266,8 +266,8 @@ class Workspace(Searchable, Lending, Bounded):
             return replacements.pinned(db, self._id)
 
     def documents(self) -> list[docstore.Document]:
-        """The documents this workspace references, by the time their references were made; those of one millisecond,
-        as of one `add_many`, by name."""
+        """The documents this workspace references, by the time their references were made; those of one millisecond, of
+        which one `add_many` makes several, by name."""
         from docstore.documents import document_of
 
         with self._parts.database.read() as db:

@@ -143,7 +143,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "what-cannot-be-read-now-is-lost", "lifecycle/lost_rows.py",
-        "            raise _not_now(blob, error.detail) from error\n", "            return None\n",
+        "            raise StorageError(error.detail) from error\n", "            return None\n",
         "repair under smaller limits makes a text that its document gives unrepairable for ever",
         ("tests/test_lost_rows.py::test_what_cannot_be_told_now_is_not_given_up",),
     ),

@@ -63,15 +63,15 @@ class Chunker:
         """
         if not (isinstance(size, int) and isinstance(overlap, int)) or size < 1 or not 0 <= overlap < size:
             raise InvalidArgument(f"chunk_size is {size} and chunk_overlap is {overlap}: need 0 <= overlap < size")
-        if size > LONGEST_CHUNK:
-            raise InvalidArgument(f"chunk_size is {size:,}; at most {LONGEST_CHUNK:,} characters are allowed")
         if max_tokens is not None and max_tokens < _LEAST_TOKENS:
             raise InvalidArgument(f"max_tokens is {max_tokens}; an embedder must read at least {_LEAST_TOKENS}")
-        self._size = size
+        self._size = min(
+            size, LONGEST_CHUNK
+        )  # a longer one could be stored, and would be taken for damage when it is read
         self._max_tokens = max_tokens
         # Without a tokenizer there is still a safe bound: no tokenizer makes more than one token of a byte.
         self._count_tokens = count_tokens or (lambda text: len(text.encode()) + 2)
-        self._overlap = overlap
+        self._overlap = min(overlap, self._size - 1)
 
     @cached_property
     def _splitter(self) -> TextSplitter:

@@ -44,32 +44,39 @@ _GONE = "unrepaired", (", and nothing gives it again. Remove the document from e
                        "again.")  # fmt: skip
 
 
+_NOT_NOW = (
+    "Nothing else of the catalog was corrected. Mend that, or open the store with larger limits; then repair again."
+)
+
 Statement = tuple[str, tuple[object, ...]]
 
 
-def restore_rows(parts: Parts, dry_run: bool) -> tuple[list[Repair], list[Statement]]:
+def restore_rows(parts: Parts, dry_run: bool) -> tuple[list[Repair], list[Statement] | None]:
     """Restores rows of pipelines and texts that something tells.
 
     Returns what it did, and the statements that a dry run did not execute: what else is to be corrected shows after
-    these.
+    these. None where a row is lost that another run may restore: until then nothing else is to be corrected, since what
+    points to it would go.
     """
     repairs: list[Repair] = []
-    statements: list[Statement] = []
+    statements: list[Statement | None] = []
     with parts.database.read(tampered=True) as db:
         if parts.readonly or schema.is_tampered(db):
-            return repairs, statements  # what a query would mean nobody knows
+            return repairs, []  # what a query would mean nobody knows
     for restore in (_pipeline, _texts):
         with suppress(IntegrityError):  # what is damaged so that it cannot be read is told of by the catalog's checks
             for repair, statement in restore(parts, dry_run):
                 repairs.append(repair)
                 statements.append(statement)
-    return repairs, statements if dry_run else []
+    if None in statements:
+        return repairs, None
+    return repairs, [each for each in statements if each is not None] if dry_run else []
 
 
 # -- a pipeline, from its files ---------------------------------------------------------------------------------------
 
 
-def _pipeline(parts: Parts, dry_run: bool) -> Iterator[tuple[Repair, Statement]]:
+def _pipeline(parts: Parts, dry_run: bool) -> Iterator[tuple[Repair, Statement | None]]:
     """Only the one that the store was opened with: of another nothing says what it was."""
     own = parts.pipeline
     with parts.database.read() as db:
@@ -102,7 +109,7 @@ def _made_by(parts: Parts, db: Database, pipeline: int) -> bool:
 # -- a text, from a document that gives it ----------------------------------------------------------------------------
 
 
-def _texts(parts: Parts, dry_run: bool) -> Iterator[tuple[Repair, Statement]]:
+def _texts(parts: Parts, dry_run: bool) -> Iterator[tuple[Repair, Statement | None]]:
     query = """SELECT text_id, hash, media_type, size, doomed FROM documents
                WHERE NOT EXISTS (SELECT 1 FROM texts WHERE id = text_id) ORDER BY text_id, id"""
     with parts.database.read() as db:
@@ -110,7 +117,12 @@ def _texts(parts: Parts, dry_run: bool) -> Iterator[tuple[Repair, Statement]]:
     for id, documents in groupby(lacking, itemgetter("text_id")):
         owners = list(documents)
         hashes = tuple(each["hash"] for each in owners)
-        text = next(filter(None, (_extracted(parts, each) for each in owners)), None)
+        try:
+            text = _given(parts, owners)
+        except DocStoreError as error:  # a row that says it is lost would say so for good
+            detail = f"document {hashes[0]} had lost its text, and it could not be extracted now: {error} {_NOT_NOW}"
+            yield Repair("unrepaired", "texts", detail, (), hashes), None
+            continue
         gone = blake3(f"the lost text of {hashes[0]}".encode()).hexdigest()
         statement = _text_row(id, gone if text is None else text.hash, 1, gone, 0)
         is_restored = text is not None if dry_run else _put_text(parts, id, text, gone)
@@ -123,6 +135,24 @@ def _text_row(id: int, hash: str, characters: int, file_hash: str, file_size: in
     return insert, (id, hash, characters, file_hash, file_size)
 
 
+def _given(parts: Parts, owners: Sequence[dict[str, Any]]) -> Text | None:
+    """What the first of some documents gives that gives any text.
+
+    Raises:
+        DocStoreError: none does, and of one it could not be found out now.
+    """
+    failed = None
+    for each in owners:
+        try:
+            if (text := _extracted(parts, each)) is not None:
+                return text
+        except DocStoreError as error:
+            failed = error
+    if failed is not None:
+        raise failed
+    return None
+
+
 def _extracted(parts: Parts, document: dict[str, Any]) -> Text | None:
     if document["media_type"] not in SUFFIXES:
         return None
@@ -130,18 +160,14 @@ def _extracted(parts: Parts, document: dict[str, Any]) -> Text | None:
     blob = Expected.of(parts.documents, document["hash"], suffix, document["hash"], document["size"])
     if document["doomed"]:
         return None
-    kind, detail = fault(blob, Pace())
-    if kind == "unreadable":
-        raise _not_now(blob, detail)
-    return None if kind else extracted(parts, blob, document["media_type"])
+    return None if fault(blob, Pace())[0] else extracted(parts, blob, document["media_type"])
 
 
 def extracted(parts: Parts, blob: Expected, media_type: str) -> Text | None:
     """What an intact document gives; None where it gives none any more, to another version.
 
     Raises:
-        DocStoreError: that could not be found out now: no memory for a process, a limit was met. Nothing follows of the
-            document from that, and what is once given up is lost.
+        DocStoreError: that could not be found out now: no memory for a process, a limit was met.
     """
     try:
         with storage_errors("reading a document again"):
@@ -153,14 +179,8 @@ def extracted(parts: Parts, blob: Expected, media_type: str) -> Text | None:
         return None
     except Unreadable as error:
         if error.reason == "limit":
-            raise _not_now(blob, error.detail) from error
+            raise StorageError(error.detail) from error
         return None
-
-
-def _not_now(blob: Expected, detail: str) -> StorageError:
-    return StorageError(f"{blob.path.name} must be read again to restore its text, and could not be: {detail} Nothing "
-                        "was given up for lost. Mend that, or open the store with larger limits, then repair "
-                        "again.")  # fmt: skip
 
 
 def _put_text(parts: Parts, id: int, text: Text | None, gone: str) -> bool:

@@ -51,6 +51,8 @@ def repair(parts: Parts, dry_run: bool, progress: Callable[[Progress], object] |
     if parts.readonly and not dry_run:
         raise StoreReadOnly(f"{parts.folder} was opened with readonly=True. Open it without to repair it.")
     repairs, restored = restore_rows(parts, dry_run)
+    if restored is None:
+        return RepairReport(tuple(repairs))
     repairs += _repair_catalog(parts, dry_run, restored)
     with parts.database.read(tampered=True) as db:
         if schema.is_tampered(db):
