@@ -177,7 +177,7 @@ def _unreadable(name: str, error: Exception) -> UnreadableDocument:
     if isinstance(error, FileNotFoundError):
         return UnreadableDocument(name, "missing", "there is no such file. Check the path.")
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        return UnreadableDocument(name, "missing", "it is too long for a path. To add a text itself, pass its bytes, "
-                                  "text.encode().")  # fmt: skip
+        return UnreadableDocument(name, "missing", f"it cannot be read ({error.strerror}). To add a text itself, pass "
+                                  "its bytes, text.encode().")  # fmt: skip
     reason = getattr(error, "strerror", None) or str(error)
     return UnreadableDocument(name, "missing", f"it cannot be read ({reason}). Check the file and its permissions.")
