@@ -153,8 +153,6 @@ def test_no_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_page_numbers_and_byte_offsets() -> None:
-    import numpy as np
-
     content = "ä\f\f€b\f𝄞"
     starts = np.array([0, 1, 3, 5, 6])
     assert texts.page_numbers(content, starts).tolist() == [1, 3, 3, 4, 4]

@@ -71,10 +71,8 @@ def compress(text: Text) -> bytes:
     compressor = ZstdCompressor(options=_FOR_SHORT if len(data) < _SHORT else _OPTIONS)
     try:
         frames = [compressor.compress(block, ZstdCompressor.FLUSH_FRAME) for block in blocks]
-    except ZstdError as error:
-        if _OUT_OF_MEMORY in str(error):
-            raise MemoryError(str(error)) from error
-        raise
+    except ZstdError as error:  # which bytes in memory give no other reason for
+        raise MemoryError(str(error)) from error
     table = b"".join(_ENTRY.pack(len(frame), len(block)) for frame, block in zip(frames, blocks))
     head = struct.pack("<II", _SKIPPABLE, len(table) + _FOOTER.size)
     return b"".join([*frames, head, table, _FOOTER.pack(len(frames), 0, _MAGIC)])
@@ -217,6 +215,7 @@ def byte_offsets(content: str, characters: npt.NDArray[np.int64]) -> npt.NDArray
         last = int(np.searchsorted(rising, first + len(points), side="right"))
         offsets[order[done:last]] = ends[rising[done:last] - first]
         before, done = int(ends[-1]), last
+    assert done == len(offsets), "an offset is beyond the text"
     return offsets
 
 
