@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from docstore import DocStore, Limits, StorageError
+from docstore import DocStore, Limits, StorageError, durable
 from docstore.lifecycle import lost_rows
 from docstore.testing import HashEmbedder
 from tests.folders import hash_of, problems, query
@@ -102,7 +102,7 @@ def test_a_document_that_nothing_gives_a_text_can_be_removed_and_added_again(fil
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-@pytest.mark.parametrize("cause", ["no process", "a limit"])
+@pytest.mark.parametrize("cause", ["no process", "a limit", "no descriptor"])
 def test_what_cannot_be_told_now_is_not_given_up(
     filled: Path, monkeypatch: pytest.MonkeyPatch, cause: str, dry_run: bool
 ) -> None:
@@ -115,6 +115,8 @@ def test_what_cannot_be_told_now_is_not_given_up(
     with DocStore(filled, embedder=HashEmbedder(), limits=limits) as store, monkeypatch.context() as patched:
         if cause == "no process":
             patched.setattr(subprocess, "Popen", _no_memory)
+        if cause == "no descriptor":
+            patched.setattr(durable, "open_regular", _no_descriptor)
         repairs = store.repair(dry_run=dry_run).repairs
         lost = [each for each in repairs if each.action == "unrepaired"]
         assert long.hash in {hash for each in lost for hash in each.documents}
@@ -145,6 +147,10 @@ def test_another_document_of_the_same_text_gives_it(filled: Path, monkeypatch: p
     with DocStore(filled, embedder=HashEmbedder()) as store:
         assert {each.action for each in store.repair().repairs} == {"restored", "corrected"}
         assert store.verify().ok
+
+
+def _no_descriptor(*_: object, **__: object) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 def _no_memory(*_: object, **__: object) -> None:

@@ -142,6 +142,12 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_lost_rows.py::test_one_text_that_the_embedder_refuses_keeps_no_other_from_coming_back",),
     ),
     Mutant(
+        "what-cannot-be-opened-now-is-lost", "lifecycle/lost_rows.py",
+        '    if kind == "unreadable":', '    if kind == "nothing":',
+        "repair with too few descriptors makes a text that its document gives unrepairable for ever",
+        ("tests/test_lost_rows.py::test_what_cannot_be_told_now_is_not_given_up",),
+    ),
+    Mutant(
         "what-cannot-be-read-now-is-lost", "lifecycle/lost_rows.py",
         "            raise StorageError(error.detail) from error\n", "            return None\n",
         "repair under smaller limits makes a text that its document gives unrepairable for ever",

@@ -45,7 +45,8 @@ _GONE = "unrepaired", (", and nothing gives it again. Remove the document from e
 
 
 _NOT_NOW = (
-    "Nothing else of the catalog was corrected. Mend that, or open the store with larger limits; then repair again."
+    "Nothing else of the catalog was corrected. Mend that (a file that the disk will not give any more: move it out of "
+    "the store), or open the store with larger limits; then repair again."
 )
 
 Statement = tuple[str, tuple[object, ...]]
@@ -160,7 +161,10 @@ def _extracted(parts: Parts, document: dict[str, Any]) -> Text | None:
     blob = Expected.of(parts.documents, document["hash"], suffix, document["hash"], document["size"])
     if document["doomed"]:
         return None
-    return None if fault(blob, Pace())[0] else extracted(parts, blob, document["media_type"])
+    kind, detail = fault(blob, Pace())
+    if kind == "unreadable":  # it may be sound: too many files are open, or a disk fails
+        raise StorageError(f"{blob.path}: {detail}.")
+    return None if kind else extracted(parts, blob, document["media_type"])
 
 
 def extracted(parts: Parts, blob: Expected, media_type: str) -> Text | None:
