@@ -37,7 +37,12 @@ class Row:
 
 def _spread(values: Sequence[float]) -> str:
     low, median, high = np.percentile(values, [25, 50, 75])
-    return f"{median:.3g}" if low == high else f"{median:.3g} ({low:.3g} to {high:.3g})"
+    return digits(median) if low == high else f"{digits(median)} ({digits(low)} to {digits(high)})"
+
+
+def digits(value: float) -> str:
+    """Three significant ones, and no exponent: 1,370."""
+    return f"{float(f'{value:.3g}'):,.12g}"
 
 
 def milliseconds(act: Callable[[], object]) -> float:

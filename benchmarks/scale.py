@@ -23,7 +23,7 @@ import typer
 if not __package__:  # run as a file: its neighbours are found from the repository's root
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.comparison import Row, in_turns, milliseconds, provenance, table
+from benchmarks.comparison import Row, digits, in_turns, milliseconds, provenance, table
 from docstore import DocStore
 from docstore.testing import HashEmbedder
 
@@ -156,7 +156,7 @@ def report(points: list[Point], rows: list[Row]) -> str:
     """The run, as Markdown."""
     names = list(points[0].values)
     heads = " | ".join(f"{each.documents:,}" for each in points)
-    lines = "\n".join(f"| {name} | " + " | ".join(f"{each.values[name]:.3g}" for each in points) + " |"
+    lines = "\n".join(f"| {name} | " + " | ".join(f"{digits(each.values[name])}" for each in points) + " |"
                       for name in names)  # fmt: skip
     return f"""# What operations cost as the store grows
 

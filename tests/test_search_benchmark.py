@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.comparison import Row
+from benchmarks.comparison import Row, digits
 from benchmarks.search import Private, filtered, hot, recall, report, warm
 from benchmarks.synthetic import CHUNKS, DIMENSION, ClusteredEmbedder, documents, queries
 from docstore import DocStore
@@ -29,6 +29,12 @@ def test_the_rows_of_a_run(folder: Path, tmp_path: Path) -> None:
 
 def test_a_row_is_a_ratio_of_medians() -> None:
     assert str(Row("what", "ms", [1.0, 2.0, 9.0], [4.0, 4.0, 4.0], "peer")).endswith("| 0.50 |")
+
+
+def test_numbers_are_written_out() -> None:
+    assert [digits(each) for each in (0.12345, 1.4, 999.6, 1374.9, 11_400_000)] == [
+        "0.123", "1.4", "1,000", "1,370", "11,400,000",
+    ]  # fmt: skip
 
 
 def test_vectors_are_the_same_in_every_process() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.comparison import digits
 from benchmarks.peers.measure import Failed, Measured
 from benchmarks.peers.workload import RECALL_K, K, Size
 from benchmarks.storage_disk import size as in_bytes
@@ -33,6 +34,11 @@ class _Column:
         return f"**{self.texts[row]}**" if self.texts[row] == best else self.texts[row]
 
 
+def _time(milliseconds: float) -> str:
+    rounded = float(f"{milliseconds:.3g}")
+    return f"{digits(rounded)} ms" if rounded < 1000 else f"{digits(rounded / 1000)} s"
+
+
 def _columns(rows: Sequence[Measured], workspaces: int) -> list[_Column]:
     factors = [workspaces / row.built.written for row in rows]
     marks = ["~ " if factor > 1 else "" for factor in factors]
@@ -41,16 +47,14 @@ def _columns(rows: Sequence[Measured], workspaces: int) -> list[_Column]:
         return _Column(heading, values, texts, min(values))
 
     def times(heading: str, values: Sequence[float]) -> _Column:
-        return column(
-            heading, values, [f"{value:,.3g} ms" if value < 1000 else f"{value / 1000:,.3g} s" for value in values]
-        )
+        return column(heading, values, [_time(value) for value in values])
 
     stored = [factor * row.built.bytes for factor, row in zip(factors, rows, strict=True)]
     built = [factor * row.built.seconds for factor, row in zip(factors, rows, strict=True)]
     recalls = [row.recall for row in rows]
     return [
         column("on disk", stored, [mark + in_bytes(value) for mark, value in zip(marks, stored, strict=True)]),
-        column("build", built, [f"{mark}{value:,.3g} s" for mark, value in zip(marks, built, strict=True)]),
+        column("build", built, [f"{mark}{digits(value)} s" for mark, value in zip(marks, built, strict=True)]),
         times("search, median", [float(np.median(row.searches)) for row in rows]),
         times("search, p95", [float(np.percentile(row.searches, 95)) for row in rows]),
         times("cold start", [float(np.median(row.cold)) for row in rows]),
