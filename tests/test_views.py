@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -366,7 +367,11 @@ def test_threads_that_begin_at_once_read_a_document_once(
     read: list[str] = []
     codes = subindexes._codes
 
+    reading = threading.Barrier(2)
+
     def read_codes(parts: Parts, references: list[CoveredRow]) -> Any:
+        with suppress(threading.BrokenBarrierError):  # a second that reads at the same time, if there is one
+            reading.wait(0.5)
         read.extend(each.text for each in references)
         return codes(parts, references)
 
