@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from docstore import DocStore, DocStoreError, StorageError, Workspace
-from docstore.ingest import extractor
+from docstore.ingest import worker_process
 from docstore.ingest.interpreter import interpreter
 
 NOTE = b"The key hangs behind the door."
@@ -68,8 +68,8 @@ def test_what_is_none_of_ours_is_not_waited_for(
     program = tmp_path / "python"
     program.write_text(f"#!/bin/sh\n{does}\n")
     program.chmod(0o755)
-    monkeypatch.setattr(extractor, "_START_SECONDS", 1.0)
-    monkeypatch.setattr(extractor, "_END_SECONDS", 1.0)
+    monkeypatch.setattr(worker_process, "_START_SECONDS", 1.0)
+    monkeypatch.setattr(worker_process, "_END_SECONDS", 1.0)
     began = time.monotonic()
     with monkeypatch.context() as patched:
         patched.setattr(sys, "executable", str(program))

@@ -8,14 +8,14 @@ entry whose data is lost, which is one of its legal images, and the one that is 
 from __future__ import annotations
 
 from docstore import DocStore
-from docstore.ingest.extractor import _Worker
+from docstore.ingest.worker_process import WorkerProcess
 
 
 class Workers:
     """Idle worker processes between two stores."""
 
     def __init__(self) -> None:
-        self._idle: list[_Worker] = []
+        self._idle: list[WorkerProcess] = []
 
     def lend(self, store: DocStore) -> None:
         """Gives a store that was just opened the workers of the last one."""

@@ -392,7 +392,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_INTERPRETER}::test_an_application_may_embed_python",),
     ),
     Mutant(
-        "waits-for-a-start-for-ever", "ingest/extractor.py",
+        "waits-for-a-start-for-ever", "ingest/worker_process.py",
         "deadline = bytearray(), time.monotonic() + _START_SECONDS", "deadline = bytearray(), time.monotonic() + 22",
         "an add waits for ever for a program that is none of ours, and so does who adds the same",
         (f"{_INTERPRETER}::test_what_is_none_of_ours_is_not_waited_for",),
