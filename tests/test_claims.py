@@ -103,6 +103,35 @@ def test_when_the_first_fails_the_second_tries(folder: Path) -> None:
     assert problems(folder) == []
 
 
+def test_who_fails_late_leaves_others_their_claims(folder: Path) -> None:
+    """What an operation has published, and let go of, may be removed, collected, and be added again by others."""
+    embedder = Slow()
+    claimed = "SELECT key FROM claims ORDER BY key"
+    held: list[tuple[object, ...]] = []
+    with (
+        DocStore(folder, embedder=HashEmbedder()) as one,
+        DocStore(folder, embedder=embedder) as two,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        alice = one.workspace("alice")
+
+        def fail(step: Progress) -> None:
+            if step.done and not held:
+                alice.remove(alice.documents()[0].hash)
+                one.collect()
+                pool.submit(two.workspace("bob").add, NOTE)
+                assert embedder.begun.wait(20)
+                held.extend(query(folder, claimed))
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            alice.add_many([NOTE], progress=fail)
+        assert held and query(folder, claimed) == held
+        embedder.go_on.set()
+    assert query(folder, claimed) == []
+    assert problems(folder) == []
+
+
 ADDER = """
 import sys, time
 from docstore import DocStore

@@ -39,6 +39,11 @@ Use = Callable[[DocStore, Workspace], object]
     "use",
     [
         lambda _, a: a.search("bad \udcff"),
+        lambda _, a: a.add(42, name="a name"),
+        lambda _, a: a.add(bytearray(b"bytes"), name="a name"),
+        lambda _s, _a: DocStore("x", readonly="no"),  # type: ignore[arg-type]
+        lambda _s, _a: DocStore("x", demand_bytes=0),  # type: ignore[arg-type]
+        lambda _s, _a: DocStore("x", chunk_size=True, chunk_overlap=0),
         lambda _, a: a.search("x", mmr=True, fetch_k=None),
         lambda _, a: a.search("x", mmr=True, fetch_k=2.5),
         lambda _, a: a.search("x", mmr=True, lambda_mult=None),

@@ -271,7 +271,7 @@ def test_many_vectors_at_once_give_what_each_gives(alice: Workspace, embedder: H
     vectors = embedder.embed(queries)
     each = [alice.search_vector(vector, k=3) for vector in vectors]
     assert alice.search_vectors(vectors, k=3) == each == alice.search_many(queries, k=3)
-    assert alice.search_vectors(vectors[:0], k=3) == []
+    assert alice.search_vectors(vectors[:0], k=3) == alice.search_vectors([], k=3) == []
     assert alice.search_vectors(vectors, k=3, candidates=5) == each
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from docstore import (
     durable,
     replacements,
 )
+from docstore.database import CatalogDatabase
 from docstore.testing import HashEmbedder
 from tests.folders import execute, hash_of, lie, problems, query
 from tests.samples import pdf
@@ -272,6 +274,26 @@ def test_collected_versions_stay_in_the_history_of_what_is_stored(
     assert query(folder, "SELECT count(*) FROM replacements") == [(0,)]
     with pytest.raises(DocumentNotFound):
         store.history(C)
+
+
+def test_a_history_may_be_longer_than_sqlite_takes_parameters(
+    store: DocStore, alice: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian's SQLite takes eight times as many as its default."""
+    alice.add(OLD)
+    line = [*(hash_of(b"%d" % number) for number in range(40_000)), A]
+    values = ", ".join(f"('{old}', '{new}', '2026-01-01T00:00:00.000Z')" for old, new in itertools.pairwise(line))
+    execute(folder, f"INSERT INTO replacements (old_hash, new_hash, replaced_at) VALUES {values}")
+    connect = CatalogDatabase._connect
+
+    def limited(database: CatalogDatabase) -> sqlite3.Connection:
+        connection = connect(database)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 32_766)
+        return connection
+
+    monkeypatch.setattr(CatalogDatabase, "_connect", limited)
+    with DocStore(folder, embedder=HashEmbedder()) as other:
+        assert [each.hash for each in other.history(A)] == line
 
 
 def test_the_old_version_is_there_for_the_grace_period(store: DocStore, alice: Workspace) -> None:

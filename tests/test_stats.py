@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from docstore import DocStore, Workspace
 from docstore.testing import HashEmbedder
 from tests.folders import apparent_bytes, files, query
@@ -26,6 +28,16 @@ def test_physical_bytes_are_what_the_disk_holds(
     assert stats.logical_bytes == 2 * one
     assert stats.saved_bytes == stats.logical_bytes - stats.physical_bytes
     assert (stats.documents, stats.references, stats.workspaces) == (1, 2, 2)
+
+
+def test_what_goes_while_it_is_measured_counts_nothing(
+    store: DocStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite removes its log when the last of all processes closes it: between a look and the next."""
+    store.close()
+    with DocStore(folder, embedder=HashEmbedder(), readonly=True) as reader:
+        monkeypatch.setattr(Path, "exists", lambda _: True)
+        assert reader.stats().catalog_bytes == (folder / "catalog.db").stat().st_size
 
 
 def test_embeddings_avoided(store: DocStore, alice: Workspace, bob: Workspace) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from docstore import sqlar
-from docstore.durable import storage_errors, sync_directory
+from docstore.durable import size_of, storage_errors, sync_directory
 from docstore.errors import IntegrityError
 from docstore.forking import in_child
 from docstore.ownfiles import protect, release
@@ -154,7 +154,7 @@ class Archive:
 
     def overhead(self) -> int:
         """Bytes that it takes beyond those of its pieces."""
-        used = sum(_size(self.path.with_name(name)) for name in (ARCHIVE, JOURNAL))
+        used = sum(size_of(self.path.with_name(name)) for name in (ARCHIVE, JOURNAL))
         held = self._rows("SELECT bytes FROM held") if used else []
         return used - (int(held[0][0]) if held else 0)
 
@@ -301,9 +301,9 @@ class Archive:
     def tidy(self) -> None:
         """Gives back what whoever died left: a journal from before it counted, and pages that a commit had freed and
         not cut off yet. Both hold old bytes, and no change might ever come for them."""
-        used = _size(self.path)
+        used = size_of(self.path)
         pages = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
-        if used and (_size(self.path.with_name(JOURNAL)) or self._rows(pages) not in ([], [(used,)])):
+        if used and (size_of(self.path.with_name(JOURNAL)) or self._rows(pages) not in ([], [(used,)])):
             with self._errors(), storage_errors("tidying the archive"):
                 writer = self._begun()
                 writer.execute("UPDATE held SET pieces = pieces")
@@ -389,10 +389,3 @@ class Archive:
         """Closes all connections. Later use raises StoreClosed."""
         self._pool.close()
         release(self)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

@@ -38,9 +38,12 @@ def claim(db: Database, key: str, owner: str, is_alive: Callable[[str], bool]) -
     return True
 
 
-def release(db: Database, keys: Iterable[str]) -> None:
-    """Gives claims up, in the transaction that publishes what they were for, or after a failure."""
-    db.executemany("DELETE FROM claims WHERE key = ?", [(key,) for key in keys])
+def release(db: Database, keys: Iterable[str], owner: str) -> None:
+    """Gives claims up, in the transaction that publishes what they were for, or after a failure.
+
+    Only its owner's: what an operation has given up before, somebody else may hold by now.
+    """
+    db.executemany("DELETE FROM claims WHERE key = ? AND owner = ?", [(key, owner) for key in keys])
 
 
 def discard_dead(db: Database, is_alive: Callable[[str], bool]) -> None:

@@ -5,6 +5,7 @@ Plain functions on a transaction. Who references what is `refcount`'s; the files
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -56,6 +57,8 @@ class DocumentRow(NamedTuple):
         return SUFFIXES[self.media_type]
 
 
+_FEW = 4096  # to bind one by one; SQLite takes 32,766 at most, unless it was built to take more
+
 # Columns by name, never `*`: a damaged schema is then SQLite's error, not a missing value.
 _DOCUMENT_NAMES = ("id", "hash", "media_type", "size", "pages", "stored_at", "refcount", "doomed")
 _DOCUMENT = ", ".join(f"d.{name}" for name in _DOCUMENT_NAMES)
@@ -77,7 +80,8 @@ def find_texts(db: Database, hashes: Collection[str]) -> dict[str, TextRow]:
     """The texts of some hashes, condemned or not."""
     if not hashes:
         return {}
-    found = records(db, _TEXT_NAMES, f"SELECT {_TEXT} FROM texts t WHERE t.hash {_among(hashes)}", *hashes)
+    among, values = _among(hashes)
+    found = records(db, _TEXT_NAMES, f"SELECT {_TEXT} FROM texts t WHERE t.hash {among}", *values)
     return {text.hash: text for text in map(_text, found)}
 
 
@@ -88,7 +92,8 @@ def find_document(db: Database, hash: str) -> DocumentRow | None:
 
 def find_documents(db: Database, hashes: Collection[str]) -> dict[str, DocumentRow]:
     """The documents of some hashes, doomed or not."""
-    documents = _documents(db, f"d.hash {_among(hashes)}", *hashes)
+    among, values = _among(hashes)
+    documents = _documents(db, f"d.hash {among}", *values)
     return {document.hash: document for document in documents}
 
 
@@ -119,14 +124,15 @@ def find_subindexes(db: Database, texts: Collection[TextRow], fingerprint: str) 
     if not texts:
         return {}
     hashes = {text.id: text.hash for text in texts}
+    among, values = _among(hashes)
     found = records(
         db, ("text_id", *_SUBINDEX_NAMES),
         f"""SELECT s.text_id, {_SUBINDEX} FROM subindexes s
-            WHERE s.text_id {_among(hashes)} AND s.pipeline_id = (SELECT id FROM pipelines WHERE fingerprint = ?)""",
-        *hashes, fingerprint,
+            WHERE s.text_id {among} AND s.pipeline_id = (SELECT id FROM pipelines WHERE fingerprint = ?)""",
+        *values, fingerprint,
     )  # fmt: skip
     # In a damaged catalog a row may be found where it does not belong.
-    return {hashes[text]: _subindex(values) for text, *values in found if text in hashes}
+    return {hashes[text]: _subindex(rest) for text, *rest in found if text in hashes}
 
 
 def subindexes_of_text(db: Database, text: TextRow) -> list[tuple[str, SubindexRow]]:
@@ -217,9 +223,11 @@ def delete_text(db: Database, text: TextRow) -> None:
     db.execute("DELETE FROM texts WHERE id = ?", (text.id,))
 
 
-def _among(values: Collection[object]) -> str:
-    # Not json_each: to set up a virtual table takes longer than to look one document up.
-    return f"IN ({', '.join('?' * len(values))})"
+def _among(values: Collection[object]) -> tuple[str, Collection[object]]:
+    """A condition, and what to bind to it."""
+    if len(values) <= _FEW:  # to set up a virtual table takes longer than to look one document up
+        return f"IN ({', '.join('?' * len(values))})", values
+    return "IN (SELECT value FROM json_each(?))", [json.dumps(list(values))]
 
 
 def _text(found: Sequence[Any]) -> TextRow:

@@ -27,7 +27,7 @@ from docstore.messages import MessageRow, SourceRow
 from docstore.metadata import decode, encode
 from docstore.model import Hit
 from docstore.moments import NOW, parsed, spelled
-from docstore.names import check_hash, check_name
+from docstore.names import check_hash, check_name, require_unicode
 from docstore.parts import Parts
 from docstore.segments import Spans
 
@@ -268,7 +268,7 @@ def list_conversations(parts: Parts, workspace: int) -> list[ConversationInfo]:
     with parts.database.read() as db:
         refcount.require_workspace(db, workspace)
         found = records(
-            db, ("name", "created_at", "number", "changed_at"),
+            db, ("name", "created_at", "number", "said_at"),
             """SELECT c.name, c.created_at, coalesce(m.number, 0), coalesce(m.said_at, c.created_at) AS changed_at
                FROM conversations c LEFT JOIN messages m ON m.conversation_id = c.id
                     AND m.number = (SELECT max(number) FROM messages WHERE conversation_id = c.id)
@@ -285,11 +285,8 @@ def _checked(content: object) -> str:
     if not isinstance(content, str):
         raise InvalidArgument(f"content is a {type(content).__name__}; it must be text")
     content = str.__str__(content)  # of a subclass, the text itself, whatever its methods say
-    try:
-        size = len(content.encode())
-    except UnicodeEncodeError as error:
-        raise InvalidArgument(f"content is no valid Unicode: {error.reason}") from error
-    if size > _MAX_CONTENT:
+    require_unicode(content, "content")
+    if (size := len(content.encode())) > _MAX_CONTENT:
         raise InvalidArgument(f"content takes {size:,} bytes in UTF-8; at most {_MAX_CONTENT:,} are allowed")
     if "\0" in content:
         raise InvalidArgument("content holds NUL, which SQLite takes for the end of a text. Leave it out.")

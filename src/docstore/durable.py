@@ -139,6 +139,14 @@ def descriptor(path: Path | str) -> int:
         raise
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 where it is not, or is no longer: SQLite removes its own files whenever it likes."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def hash_stream(source: BinaryIO) -> tuple[str, int]:
     """Reads a stream to its end. Returns its BLAKE3 and its size in bytes.
 

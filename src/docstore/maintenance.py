@@ -9,7 +9,7 @@ from pathlib import Path
 
 import docstore
 from docstore.database import BESIDE, CATALOG, row
-from docstore.durable import storage_errors
+from docstore.durable import size_of, storage_errors
 from docstore.errors import IntegrityError
 from docstore.parts import Parts
 
@@ -36,7 +36,7 @@ class Maintained:
             raise IntegrityError("The catalog has lost its totals. Run `docstore repair`.")
         with storage_errors("measuring the catalog"):
             file = os.path.realpath(self._parts.folder / CATALOG)  # beside it lies the log, where a link leads to it
-            catalog = sum(path.stat().st_size for suffix in ("", *BESIDE) if (path := Path(file + suffix)).exists())
+            catalog = sum(size_of(Path(file + suffix)) for suffix in ("", *BESIDE))
         physical = totals["file_bytes"] + catalog + self._parts.archive.overhead() + self._parts.reserve.size()
         return StorageStats(
             documents=totals["documents"],

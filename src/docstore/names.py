@@ -45,7 +45,7 @@ def require_unicode(text: str, what: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidArgument(f"{what} is {text!r}, which is no valid Unicode: {error.reason}") from error
+        raise InvalidArgument(f"{what} is {text!r:.80}, which is no valid Unicode: {error.reason}") from error
 
 
 def name_before(stored: str) -> str:

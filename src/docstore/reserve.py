@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
-from docstore.durable import storage_errors
+from docstore.durable import size_of, storage_errors
 from docstore.errors import StorageError
 
 RESERVE = "reserve"
@@ -55,10 +55,7 @@ class Reserve:
 
     def size(self) -> int:
         """Bytes it takes now."""
-        try:
-            return self._path.stat().st_size
-        except OSError:
-            return 0
+        return size_of(self._path)
 
     def require(self, growth: int) -> None:
         """For what makes the store larger. It may use up the disk only while the reserve is whole: opening a store on a

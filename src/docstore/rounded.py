@@ -167,7 +167,7 @@ class Rounder:
         """
         if not self._can or self._is_dropped:
             return None
-        if self._pause:
+        if self._pause > 0:
             self._pause -= 1
             return None
         if self._lacks(codes) and self._guard.acquire(blocking=False):

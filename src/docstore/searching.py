@@ -124,6 +124,8 @@ def _vectors(given: npt.ArrayLike, dimensions: int) -> npt.NDArray[np.float32]:
         raise InvalidArgument(f"The query vector is not made of numbers: {error}") from error
     if np.iscomplexobj(vectors):
         raise InvalidArgument("The query vector is made of complex numbers; it must be of real ones")
+    if dimensions == 2 and vectors.shape == (0,):
+        return vectors.reshape(0, 0)  # an empty list: no query
     if vectors.ndim != dimensions:
         must = "one dimension" if dimensions == 1 else "two dimensions, (queries, dimension)"
         raise InvalidArgument(f"The query has shape {vectors.shape}; it must have {must}")

@@ -97,20 +97,13 @@ class DocStore(Maintained, Versioned):
             StoreLocked: another process kept the catalog locked.
             IntegrityError: the catalog is damaged, or was emptied beside documents.
         """
-        if not isinstance(folder, str | os.PathLike) or not _is_path(folder):
-            raise InvalidArgument(f"The folder is {folder!r}; it must be a path")
-        for name, value in (("cache_bytes", cache_bytes), ("timeout", timeout)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
-                raise InvalidArgument(f"{name} is {value!r}; it must be a number from 0 to {_MOST:,}")
+        _require_numbers(cache_bytes=cache_bytes, timeout=timeout)
+        _require_booleans(readonly=readonly, demand_bytes=demand_bytes)
         if limits is not None and not isinstance(limits, docstore.Limits):
             raise InvalidArgument(f"limits is a {type(limits).__name__}; it must be docstore.Limits")
         timeout = min(timeout, _LONGEST_WAIT)
         self._lifetime = Lifetime.of(default_ttl, default_sliding)
-        with storage_errors("finding the store's folder"):  # there is none where the current one was deleted
-            root = Path(os.fsdecode(folder)).absolute()
-        if (length := len(os.fsencode(root))) > _LONGEST:
-            raise InvalidArgument(f"The path of the folder has {length} bytes, and SQLite opens files below one of at "
-                                  f"most {_LONGEST}. Choose a shorter one.")  # fmt: skip
+        root = _root(folder)
         if embedder is None:  # not `or`: one with a length may have none yet
             embedder = SentenceTransformerEmbedder()
         pipeline = Pipeline(embedder, codec, chunk_size, chunk_overlap)
@@ -315,6 +308,29 @@ class DocStore(Maintained, Versioned):
         if found is None or found.doomed:
             raise DocumentNotFound(f"The store has no document {hash}.")
         return found
+
+
+def _require_numbers(**given: object) -> None:
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
+            raise InvalidArgument(f"{name} is {value!r}; it must be a number from 0 to {_MOST:,}")
+
+
+def _require_booleans(**given: object) -> None:
+    for name, value in given.items():
+        if not isinstance(value, bool):  # readonly="no" would be read as yes
+            raise InvalidArgument(f"{name} is {value!r}; it must be True or False")
+
+
+def _root(folder: str | os.PathLike[str]) -> Path:
+    if not isinstance(folder, str | os.PathLike) or not _is_path(folder):
+        raise InvalidArgument(f"The folder is {folder!r}; it must be a path")
+    with storage_errors("finding the store's folder"):  # there is none where the current one was deleted
+        root = Path(os.fsdecode(folder)).absolute()
+    if (length := len(os.fsencode(root))) > _LONGEST:
+        raise InvalidArgument(f"The path of the folder has {length} bytes, and SQLite opens files below one of at "
+                              f"most {_LONGEST}. Choose a shorter one.")  # fmt: skip
+    return root
 
 
 def _is_path(given: str | os.PathLike[str]) -> bool:

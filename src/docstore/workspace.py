@@ -108,8 +108,8 @@ class Workspace(Searchable, Lending, Bounded):
         the same again does the rest. When `documents` raises, what it gave before is added first.
 
         Args:
-            documents: paths, bytes or binary file objects. May be a generator, also a slow one: what it gave is added
-                some seconds later.
+            documents: paths, bytes or binary file objects. May be a generator, also a slow one: once five seconds have
+                passed, what it gave is added when it gives the next one.
             metadata: what every one of these references gets; see `add`.
             progress: called after every document, and between batches of chunks.
 
@@ -352,10 +352,10 @@ class _Counter:
         self.warnings: list[str] = []
         """Limits that the groups so far came near to."""
         self.broken: Exception | None = None
-        """What the caller's documents ended with, if that is no end."""
+        """What the caller's documents raised, if they did."""
 
     def group(self, remaining: Iterator[AnySource]) -> Iterator[AnySource]:
-        """Documents that are added together: not more than are ready soon, and what came before the caller failed."""
+        """Documents that are added together: as many as come within some seconds, or before the caller's raise."""
         began = 0.0
         for number in range(GROUP_DOCUMENTS):
             if self.broken is not None or (number and time.monotonic() - began > _GROUP_SECONDS):

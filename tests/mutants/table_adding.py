@@ -170,7 +170,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "claims-on-another-text-forgotten", "ingest/add.py",
-        "            claims.release(db, item.held)  # they are on the other text\n",
+        "            claims.release(db, item.held, self._scratch.token)  # they are on the other text\n",
         "",
         "claims that nobody releases: every such add looks like a crash",
         (f"{_ANOTHER_TEXT}::test_the_text_it_has_stays",),
@@ -294,6 +294,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "\n",
         "a document whose text is lost is deduplicated onto",
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
+    ),
+    Mutant(
+        "claims-of-others-are-released", "claims.py",
+        "WHERE key = ? AND owner = ?\", [(key, owner) for", "WHERE key = ?\", [(key,) for",
+        "who fails after others took its work over lets a third do the same, and files of a crash are not looked for",
+        ("tests/test_claims.py::test_who_fails_late_leaves_others_their_claims",),
     ),
     Mutant(
         "claims-released-before-publishing", "ingest/add.py",

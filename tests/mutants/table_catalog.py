@@ -271,7 +271,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "release-forgets", "claims.py",
-        '    db.executemany("DELETE FROM claims WHERE key = ?", [(key,) for key in keys])',
+        '    db.executemany("DELETE FROM claims WHERE key = ? AND owner = ?", [(key, owner) for key in keys])',
         "    list(keys)",
         "every add looks like a crash",
         (f"{_CLAIMS}::test_a_failed_add_asks_for_no_sweep",),

@@ -84,7 +84,7 @@ LINES: dict[str, tuple[Line, ...]] = {
         Line("durable.py", "Publication.sync", "self._archive.commit()"),
     ),
     "add: commit": (
-        Line(_ADD, "Addition._refer", "claims.release(db, item.held)"),
+        Line(_ADD, "Addition._refer", "claims.release(db, item.held, self._scratch.token)"),
         Line("database.py", "CatalogDatabase.write", 'connection.execute("COMMIT")'),
     ),
     "add: undo": (Line(_ADD, _PUBLISH, "publication.undo()"), Line(_ADD, "Addition.run", "if not self._unsure:")),

@@ -310,7 +310,7 @@ class Addition:
         """The document is known with another text than extraction gave now (by another version)."""
         if self._parts.text_is_intact(text):
             item.adopt(text.hash)
-            claims.release(db, item.held)  # they are on the other text
+            claims.release(db, item.held, self._scratch.token)  # they are on the other text
             item.held.clear()
         else:
             item.outcome = IntegrityError(
@@ -379,10 +379,10 @@ class Addition:
             return
         item.outcome = self._target.refer(db, item, document, vectors)
         if item.held:
-            claims.release(db, item.held)
+            claims.release(db, item.held, self._scratch.token)
 
     def _release(self, items: list[Incoming]) -> None:
         held = {key for item in items for key in item.held}
         if held:
             with self._parts.database.write() as db:
-                claims.release(db, held)
+                claims.release(db, held, self._scratch.token)

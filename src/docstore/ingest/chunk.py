@@ -61,13 +61,13 @@ class Chunker:
         Raises:
             InvalidArgument: sizes that make no sense.
         """
-        if not (isinstance(size, int) and isinstance(overlap, int)) or size < 1 or not 0 <= overlap < size:
+        are_counts = all(isinstance(each, int) and not isinstance(each, bool) for each in (size, overlap))
+        if not are_counts or size < 1 or not 0 <= overlap < size:
             raise InvalidArgument(f"chunk_size is {size} and chunk_overlap is {overlap}: need 0 <= overlap < size")
         if max_tokens is not None and max_tokens < _LEAST_TOKENS:
             raise InvalidArgument(f"max_tokens is {max_tokens}; an embedder must read at least {_LEAST_TOKENS}")
-        self._size = min(
-            size, LONGEST_CHUNK
-        )  # a longer one could be stored, and would be taken for damage when it is read
+        # A longer one could be stored, and would be taken for damage when it is read.
+        self._size = min(size, LONGEST_CHUNK)
         self._max_tokens = max_tokens
         # Without a tokenizer there is still a safe bound: no tokenizer makes more than one token of a byte.
         self._count_tokens = count_tokens or (lambda text: len(text.encode()) + 2)

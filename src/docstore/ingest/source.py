@@ -56,7 +56,8 @@ def read(
         UnreadableDocument: it is missing, empty, a folder, or reading failed.
         InvalidArgument: it is no source at all.
     """
-    label = label_of(given) if name is None else name
+    unnamed = label_of(given)  # refuses what is no source, whatever it is called
+    label = unnamed if name is None else name
     if isinstance(given, str | os.PathLike) and not os.fspath(given):
         raise InvalidArgument("The path of a document to add is empty: pass that of a file")
     name = name_of(given) if name is None else name
