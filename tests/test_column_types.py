@@ -45,7 +45,7 @@ def test_the_digest_is_that_of_a_new_schema(catalog: sqlite3.Connection) -> None
 
 @pytest.mark.parametrize(("column", "value"), [("size", "12"), ("size", None), ("size", 1.0), ("hash", b"12")])
 def test_another_type_is_damage(column: str, value: Any) -> None:
-    with pytest.raises(IntegrityError, match=rf"holds a {column} .*docstore verify"):
+    with pytest.raises(IntegrityError, match=rf"holds a {column} .*docstore repair"):
         checked(("pages", column), [(1, {"size": 5, "hash": "12"}[column]), (None, value)])
 
 

@@ -156,7 +156,7 @@ def test_a_missing_index_says_what_to_do(folder: Path, embedder: HashEmbedder) -
     with DocStore(folder, embedder=embedder) as store:
         store.workspace("alice").add(TEXT.encode())
         index_path(folder).unlink()
-        with pytest.raises(IntegrityError, match=r"is missing.*docstore verify.*add the document again"):
+        with pytest.raises(IntegrityError, match=r"is missing.*docstore repair"):
             store.workspace("alice").search("topic")
         store.workspace("alice").add(TEXT.encode())
         assert store.workspace("alice").search("topic")

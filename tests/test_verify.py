@@ -250,6 +250,8 @@ def test_a_time_that_a_clock_noted_when_it_was_ahead_keeps_nothing_unread(
 ) -> None:
     alice.add(b"one thing")
     execute(folder, "UPDATE checks SET checked_at = '2999-01-01T00:00:00.000Z'")
+    with DocStore(folder, embedder=HashEmbedder(), readonly=True) as reader:  # which corrects nothing
+        assert reader.verify().files == 4
     assert store.verify().files == 4
 
 
@@ -292,6 +294,15 @@ def test_a_document_that_is_gone_is_nothing_to_come_back_for(
     found = store.verify(progress=meanwhile)
     assert [(each.kind, each.path) for each in found.problems] == [("foreign", "foreign.txt")]
     assert found.remaining == 0
+
+
+def test_what_comes_while_it_runs_does_not_remain(store: DocStore, alice: Workspace, folder: Path) -> None:
+    """Or a store that others add to would never have its folders looked at."""
+    alice.add(b"one thing")
+    (folder / "foreign.txt").write_text("x")
+    found = store.verify(progress=lambda _: alice.add(b"another thing"))
+    assert found.remaining == 0
+    assert [each.path for each in found.problems] == ["foreign.txt"]
 
 
 def test_one_that_is_stopped_says_that_something_remains(

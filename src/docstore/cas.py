@@ -21,7 +21,7 @@ from blake3 import blake3
 from docstore import durable
 from docstore.archive import Archive
 from docstore.durable import Publication
-from docstore.errors import IntegrityError
+from docstore.errors import REPAIR, IntegrityError
 
 LARGEST_PACKED = 1 << 20
 """Bytes of the largest packed piece that is read: far more than is packed, whatever later versions pack."""
@@ -36,6 +36,19 @@ def is_hash(value: object) -> TypeGuard[str]:
     """Whether `value` is written like a document hash. Nothing else may become part of a path; in a damaged catalog it
     may be no text."""
     return isinstance(value, str) and _HASH.fullmatch(value) is not None
+
+
+@contextlib.contextmanager
+def none_missing() -> Iterator[None]:
+    """A piece that is not there is damage where the catalog says that it is.
+
+    Raises:
+        IntegrityError: instead of FileNotFoundError.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise IntegrityError(f"{error.filename} is missing, which the catalog says is stored. {REPAIR}") from error
 
 
 class ContentStore:
@@ -112,7 +125,7 @@ class ContentStore:
         if len(data) != size or blake3(data).hexdigest() != file_hash:
             raise IntegrityError(
                 f"{self._name(hash, suffix)} does not hold the bytes that were published there: it was changed or "
-                "damaged. Run `docstore repair`, which restores it or says what to do."
+                f"damaged. {REPAIR}"
             )
         return data
 

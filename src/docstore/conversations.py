@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from docstore import covered, messages, moments, passages, refcount, subindexes
+from docstore.cas import none_missing
 from docstore.covered import Owner
 from docstore.database import Database, records, row
 from docstore.durable import storage_errors
@@ -219,10 +220,8 @@ class Conversation:
                 self._require(db)
                 owners = covered.find_owners(db, self._workspace)
                 try:
-                    return read(db, owners)
-                except FileNotFoundError as error:
-                    failure = IntegrityError(f"{error.filename} is missing, which the catalog says is stored. Run "
-                                             "`docstore repair`, which restores it or says what to do.")  # fmt: skip
+                    with none_missing():
+                        return read(db, owners)
                 except IntegrityError as error:
                     failure = error
             with self._parts.database.read() as db:

@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from docstore.frozen import FrozenCatalog
 
 CATALOG = "catalog.db"
-BESIDE = ("-wal", "-shm", "-journal")
-"""What SQLite keeps beside it; the journal only while the store is created."""
-
 _MINIMUM_SQLITE = (3, 37, 0)  # STRICT tables
 
 Database = sqlite3.Connection
@@ -381,7 +378,7 @@ def checked(names: Sequence[str], values: list[tuple[Any, ...]]) -> list[tuple[A
         # Not zip(*values), which makes an object of each row: of many, Python's collector then looks at all there are.
         if types is not None and not types.issuperset(map(type, map(column, values))):
             raise IntegrityError(f"The catalog holds a {name} that is of another type than all are: it is damaged. Run "
-                                 "`docstore verify`, or restore a backup.")  # fmt: skip
+                                 "`docstore repair`, or restore a backup.")  # fmt: skip
     return values
 
 

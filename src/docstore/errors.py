@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+REPAIR = "Run `docstore repair`, which restores it or says what to do."
+"""What to do about a stored piece that is damaged or lost."""
+
 UnreadableReason = Literal["missing", "empty", "corrupt", "encrypted", "unsupported", "no-text", "limit"]
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from docstore.memory import Memory
 from docstore.segments import Segment
 from docstore.selections import Selection
+
+if TYPE_CHECKING:
+    from docstore.views import Part
 
 _SELECTION_BYTES = 500  # Python objects of what is kept of a filter
 _KEPT_BYTES, _KEPT_DOCUMENT_BYTES = 2_000, 16  # what a view may keep of filters: even that of every second document
@@ -25,25 +28,6 @@ class Chosen(NamedTuple):
 
     parts: tuple[Selection | None, ...]
     """Of each part; None for all it has."""
-
-
-class Filterable(Protocol):
-    """A part of a view, as filters see it."""
-
-    @property
-    def segment(self) -> Segment:
-        """Whose documents it has."""
-
-    @property
-    def documents(self) -> int:
-        """How many of the segment's documents it knows of, those that it does not cover included."""
-
-    def accepted(self, accepts: Callable[[str], bool], before: Before | None) -> Selection | None:
-        """Those of its documents, by their hash, that something accepts. None for all.
-
-        Args:
-            before: what it accepted in an earlier view.
-        """
 
 
 class Before(NamedTuple):
@@ -102,7 +86,7 @@ class Filtered:
             before = before[1:]
         return Filtered(self.budget, self._answers, before)
 
-    def having(self, parts: Sequence[Filterable], where: str, accepts: Callable[[str], bool]) -> Chosen:
+    def having(self, parts: Sequence[Part], where: str, accepts: Callable[[str], bool]) -> Chosen:
         """The documents, by their hash, that something accepts. As long as `where` names it, it is asked of each once,
         and again when the document changed."""
         answer: _Answer | None = self._answers.get(where)

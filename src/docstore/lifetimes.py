@@ -47,9 +47,6 @@ class Lifetime(NamedTuple):
         return None if self.ttl is None else -(-self.ttl // _SECOND)
 
 
-FOREVER = Lifetime()
-
-
 def note(db: Database, accesses: Mapping[int, datetime]) -> None:
     """Writes when workspaces were last used. Of several processes, the latest counts."""
     moments = [(workspace, spelled(moment)) for workspace, moment in accesses.items()]

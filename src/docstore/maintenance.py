@@ -8,9 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import docstore
-from docstore.database import BESIDE, CATALOG, row
+from docstore.database import CATALOG, row
 from docstore.durable import size_of, storage_errors
 from docstore.errors import IntegrityError
+from docstore.ownfiles import BESIDE
 from docstore.parts import Parts
 
 # The work itself is imported where it is used: a process that only searches answers sooner without it. So are reports,

@@ -71,7 +71,7 @@ def decode(stored: str) -> Mapping[str, Any]:
 
 def _damaged() -> IntegrityError:
     return IntegrityError("The catalog holds metadata that is no JSON object of docstore's: it is damaged. Run "
-                          "`docstore verify`, or restore a backup.")  # fmt: skip
+                          "`docstore repair`, or restore a backup.")  # fmt: skip
 
 
 def same(stored: Any, wanted: Any) -> bool:

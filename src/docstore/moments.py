@@ -51,5 +51,5 @@ def parsed(stored: str) -> datetime:
     try:
         return datetime.fromisoformat(stored)
     except ValueError as error:
-        raise IntegrityError(f"The catalog holds {stored!r:.60} for a time: it is damaged. Run `docstore verify`, or "
+        raise IntegrityError(f"The catalog holds {stored!r:.60} for a time: it is damaged. Run `docstore repair`, or "
                              "restore a backup.") from error  # fmt: skip

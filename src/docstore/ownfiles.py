@@ -11,7 +11,10 @@ import os
 import weakref
 from typing import Protocol
 
-_ENDINGS = ("", "-wal", "-shm", "-journal")
+BESIDE = ("-wal", "-shm", "-journal")
+"""Endings of the files that SQLite makes beside a database."""
+
+_ENDINGS = ("", *BESIDE)
 
 
 class _Opened(Protocol):

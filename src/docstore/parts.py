@@ -12,14 +12,16 @@ from docstore.accesses import Accesses
 from docstore.archive import ARCHIVE, JOURNAL, Archive
 from docstore.cas import ContentStore
 from docstore.contents import SubindexRow, TextRow
-from docstore.database import CatalogDatabase, Database
+from docstore.database import CATALOG, CatalogDatabase, Database
+from docstore.durable import storage_errors
 from docstore.errors import IntegrityError
 from docstore.ingest.extractor import Extractor
 from docstore.ingest.pipeline import Pipeline, is_fingerprint
 from docstore.memory import Memory
+from docstore.ownfiles import BESIDE
 from docstore.reserve import RESERVE, Reserve
 from docstore.scratch import is_alive
-from docstore.texts import SUFFIX
+from docstore.texts import SUFFIX, Text, decompress
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 from docstore.views import Views
 
@@ -60,8 +62,8 @@ class Parts:
     @property
     def known_names(self) -> set[str]:
         """What docstore makes in the folder."""
-        return {"catalog.db", "catalog.db-wal", "catalog.db-shm", "documents", "texts", "embeddings", "tmp",
-                QUARANTINE, RESERVE, ARCHIVE, JOURNAL}  # fmt: skip
+        beside = (CATALOG + ending for ending in BESIDE)
+        return {CATALOG, *beside, ARCHIVE, JOURNAL, RESERVE, "documents", "texts", "embeddings", "tmp", QUARANTINE}
 
     @contextmanager
     def write(self) -> Iterator[Database]:
@@ -101,6 +103,17 @@ class Parts:
             files = ContentStore(self.folder, f"embeddings/{fingerprint}", self.archive)
             self._embeddings[fingerprint] = files
         return files
+
+    def read_text(self, text: TextRow) -> Text:
+        """What extraction gave, once it was found to be what was published.
+
+        Raises:
+            IntegrityError: it is lost or damaged.
+            StorageError: it could not be read.
+        """
+        with storage_errors("reading a stored text"):
+            data = self.texts.read_checked(text.hash, SUFFIX, text.file_hash, text.file_size)
+        return decompress(data, text.hash, text.characters)
 
     def text_is_intact(self, text: TextRow) -> bool:
         """Whether a text's file is there."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from docstore import lifetimes, moments
 from docstore.contents import DocumentRow, SubindexRow, find_document
 from docstore.database import Database, checked, records, row, rows
-from docstore.lifetimes import FOREVER, Lifetime
+from docstore.lifetimes import Lifetime
 from docstore.metadata import decode, require_object
 from docstore.moments import spelled
 from docstore.names import shown
@@ -66,7 +66,7 @@ def workspace_id(db: Database, name: str) -> int | None:
     return None if found is None else int(found["id"])
 
 
-def create_workspace(db: Database, name: str, lifetime: Lifetime = FOREVER) -> int:
+def create_workspace(db: Database, name: str, lifetime: Lifetime) -> int:
     """Creates a workspace unless it exists. Returns its id."""
     if (found := workspace_id(db, name)) is not None:
         return found
@@ -176,12 +176,6 @@ def has_reference(db: Database, workspace: int, hash: str) -> bool:
     """Whether a workspace references a document."""
     query = "SELECT 1 FROM refs WHERE workspace_id = ? AND document_id = (SELECT id FROM documents WHERE hash = ?)"
     return row(db, query, workspace, hash) is not None
-
-
-def reference(db: Database, workspace: int, hash: str, fingerprint: str) -> ReferenceRow | None:
-    """One reference of a workspace."""
-    found = _references(db, f"{_REFERENCE} AND d.hash = ?", fingerprint, workspace, hash)
-    return found[0] if found else None
 
 
 def references(db: Database, workspace: int, fingerprint: str) -> list[ReferenceRow]:

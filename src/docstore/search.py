@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from docstore import covered, refcount, subindexes
+from docstore.cas import none_missing
 from docstore.covered import Changes, CoveredRow, Owner
 from docstore.database import Database
 from docstore.differences import Step, called_in
@@ -207,23 +208,17 @@ def _with_view(parts: Parts, workspace: int, with_metadata: bool, use: Callable[
         seen, is_large = moment.versions, moment.is_large
         parts.accesses.note(*[each for each, _ in seen])  # what is included too, whoever searches it
         try:
-            with storage_errors("reading a stored document"):
-                try:
-                    with parts.views.making(parts.scope(workspace)) if is_large else nullcontext():
-                        if is_large and parts.views.made != made:  # perhaps what this one lacks
-                            moment = _look(parts, workspace, with_metadata)
-                            seen = moment.versions
-                        view = _view(parts, moment)
-                        is_new = view is not moment.old
-                        del moment  # what only the old view keeps must be gone before memory counts
-                        if is_new:
-                            parts.views.put(workspace, view)
-                    return use(view)
-                except FileNotFoundError as error:
-                    raise IntegrityError(
-                        f"{error.filename} is missing, which the catalog says is stored. Run `docstore verify` to see "
-                        "what is affected, then add the document again."
-                    ) from error
+            with storage_errors("reading a stored document"), none_missing():
+                with parts.views.making(parts.scope(workspace)) if is_large else nullcontext():
+                    if is_large and parts.views.made != made:  # perhaps what this one lacks
+                        moment = _look(parts, workspace, with_metadata)
+                        seen = moment.versions
+                    view = _view(parts, moment)
+                    is_new = view is not moment.old
+                    del moment  # what only the old view keeps must be gone before memory counts
+                    if is_new:
+                        parts.views.put(workspace, view)
+                return use(view)
         except IntegrityError:
             # Unless somebody changed the workspace meanwhile, and what was read had been collected.
             if versions(parts, workspace) == seen:

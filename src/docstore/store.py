@@ -14,7 +14,7 @@ from docstore.accesses import Accesses
 from docstore.archive import ARCHIVE, Archive
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow
-from docstore.database import BESIDE, CATALOG, CatalogDatabase
+from docstore.database import CATALOG, CatalogDatabase
 from docstore.durable import storage_errors, sync_directory
 from docstore.errors import DocumentNotFound, IntegrityError, InvalidArgument, StoreVersionError, WorkspaceNotFound
 from docstore.filesystem import refuse_network
@@ -26,6 +26,7 @@ from docstore.maintenance import Maintained
 from docstore.memory import Memory
 from docstore.model import AnySource
 from docstore.names import check_hash, check_name
+from docstore.ownfiles import BESIDE
 from docstore.parts import Parts
 from docstore.reserve import RESERVE, Reserve
 from docstore.vectors import Codec

@@ -11,7 +11,7 @@ from functools import partial
 
 from docstore.cas import Checked
 from docstore.covered import CoveredRow
-from docstore.errors import IntegrityError
+from docstore.errors import REPAIR, IntegrityError
 from docstore.parts import Parts
 from docstore.segments import Addition, Codes, Entry, Spans, SpansFile
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX, decode_index, decode_spans
@@ -83,5 +83,4 @@ def _codes(parts: Parts, references: Sequence[CoveredRow]) -> list[Codes]:
 
 def _require_count(text: str, what: str, count: int, expected: int | None) -> None:
     if count != expected:
-        raise IntegrityError(f"The index of text {text} has {count} {what} and a row that says {expected}. Run "
-                             "`docstore verify`.")  # fmt: skip
+        raise IntegrityError(f"The index of text {text} has {count} {what} and a row that says {expected}. {REPAIR}")

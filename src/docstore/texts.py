@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from docstore.errors import IntegrityError
+from docstore.errors import REPAIR, IntegrityError
 
 if sys.version_info >= (3, 14):
     from compression.zstd import CompressionParameter, ZstdCompressor, ZstdDecompressor, ZstdError
@@ -92,7 +92,7 @@ def decompress(data: bytes, hash: str, characters: int) -> Text:
             raise EOFError("it is longer than its row says")
         text = Text.of(b"".join(_read_block(file, frames, number) for number in range(len(frames))).decode())
     if text.hash != hash:
-        raise IntegrityError(f"Stored text {hash} decompresses to other bytes. Run `docstore verify`.")
+        raise IntegrityError(f"Stored text {hash} decompresses to other bytes. {REPAIR}")
     return text
 
 
@@ -191,10 +191,7 @@ def _damage(hash: str) -> Iterator[None]:
 
 
 def _damaged(hash: str, error: Exception) -> IntegrityError:
-    return IntegrityError(
-        f"Stored text {hash} is damaged ({str(error) or 'it ends early'}). Run `docstore repair`, which restores it or "
-        "says what to do."
-    )
+    return IntegrityError(f"Stored text {hash} is damaged ({str(error) or 'it ends early'}). {REPAIR}")
 
 
 def byte_offsets(content: str, characters: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -20,7 +20,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from docstore.errors import IntegrityError
+from docstore.errors import REPAIR, IntegrityError
 
 # GNU's OpenMP keeps a thread's helpers for its next call. A child of fork has the note of them and not the threads, and
 # would wait for them for ever. Alone it asks for none; threads that the child starts have helpers of their own.
@@ -82,7 +82,7 @@ def decode_index(data: bytes, dimension: int, codec: Codec) -> npt.NDArray[np.ui
     size = dimension * _BYTES[codec]
     count, rest = divmod(len(data) - header, size)
     if rest or count < 0 or data[:header] != _index_header(count, dimension, codec):
-        raise IntegrityError(f"A stored index is no {codec} index of {dimension} dimensions. Run `docstore verify`.")
+        raise IntegrityError(f"A stored index is no {codec} index of {dimension} dimensions. {REPAIR}")
     return np.frombuffer(data, np.uint8, offset=header).reshape(count, size)
 
 
@@ -117,7 +117,7 @@ def decode_spans(data: bytes) -> npt.NDArray[np.void]:
     header = 10 + int.from_bytes(data[8:10], "little")
     count, rest = divmod(len(data) - header, SPAN.itemsize)
     if rest or count < 0 or data[:header] != _spans_header(count):
-        raise IntegrityError("Stored chunk spans are not as docstore writes them. Run `docstore verify`.")
+        raise IntegrityError(f"Stored chunk spans are not as docstore writes them. {REPAIR}")
     return np.frombuffer(data, SPAN, offset=header)
 
 

@@ -103,9 +103,10 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "folders-are-not-looked-at-beside-others", "lifecycle/verify.py",
-        "is_noted=not (parts.readonly or dry_run)) if reading.is_stopped else 0", "is_noted=False)",
-        "a damaged archive is not reported where documents are collected meanwhile",
-        ("tests/test_verify.py::test_a_document_that_is_gone_is_nothing_to_come_back_for",),
+        "is_noted=not (parts.readonly or dry_run)) if reading.is_stopped else 0",
+        "is_noted=not (parts.readonly or dry_run))",
+        "a damaged archive is not reported where documents are added meanwhile",
+        (f"{_VERIFY}::test_what_comes_while_it_runs_does_not_remain",),
     ),
     Mutant(
         "passed-over-what-others-looked-at", "lifecycle/verify.py",

@@ -41,7 +41,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "the-old-view-counts-beside-the-new", "search.py",
-        "                        del moment  #", "                        pass  #",
+        "                    del moment  #", "                    pass  #",
         "when a library grows, searches of others read their workspaces again, though there is room for them",
         ("tests/test_memory.py::test_a_library_that_grows_displaces_nobody",),
     ),
@@ -103,8 +103,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "views-are-not-looked-for-again", "search.py",
-        "                            moment = _look(parts, workspace, with_metadata)\n",
-        "                            pass\n",
+        "                        moment = _look(parts, workspace, with_metadata)\n",
+        "                        pass\n",
         "who has waited for a view to be made makes it again",
         (f"{_VIEWS}::test_threads_that_begin_at_once_read_a_document_once",),
     ),
@@ -370,9 +370,9 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "view-under-a-later-version", "search.py",
-        "                            parts.views.put(workspace, view)\n",
-        "                            view.versions = versions(parts, workspace)\n"
-        "                            parts.views.put(workspace, view)\n",
+        "                        parts.views.put(workspace, view)\n",
+        "                        view.versions = versions(parts, workspace)\n"
+        "                        parts.views.put(workspace, view)\n",
         "a document added meanwhile is never found",
         (f"{_FORCED_RACES}::test_a_document_added_while_a_view_is_built_is_found_by_the_next_search",),
     ),

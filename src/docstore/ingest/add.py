@@ -337,10 +337,9 @@ class Addition:
             stored = known.text(item.text_hash)  # also where no document has it any more
             if stored is None:
                 text = contents.insert_text(db, item.text_hash, len(item.text.content), new.hash, new.size)
-                known.add_text(text)
             else:
                 text = contents.correct_text(db, stored, new.hash, new.size)
-                known.correct_text(text)
+            known.put_text(text)
         assert text is not None
         if vectors is None:
             assert item.subindex is not None
@@ -352,14 +351,13 @@ class Addition:
     ) -> SubindexRow:
         self._embeddings.place(publication, new.index.path, text.hash, INDEX_SUFFIX)
         self._embeddings.place(publication, new.spans.path, text.hash, SPANS_SUFFIX)
-        row = SubindexRow(new.chunks, new.index.hash, new.index.size, new.spans.hash, new.spans.size)
         if known.pipeline is None:
             known.pipeline = contents.put_pipeline(db, self._fingerprint, self._parts.pipeline.description)
         if known.subindex(text) is not None:
             contents.delete_subindex(db, text, known.pipeline)
-        contents.insert_subindex(db, text, known.pipeline, row, new.computed, new.digests)
-        known.add_subindex(text, row)
-        return row
+        contents.insert_subindex(db, text, known.pipeline, new.row, new.computed, new.digests)
+        known.add_subindex(text, new.row)
+        return new.row
 
     def _publish_blob(
         self, db: Database, item: Incoming, document: DocumentRow | None, text: TextRow, publication: Publication

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from docstore import contents, texts
-from docstore.durable import storage_errors
+from docstore import contents
 from docstore.errors import DocStoreError, EmbeddingError
 from docstore.ingest.digests import Find
 from docstore.ingest.incoming import Incoming
@@ -88,8 +87,6 @@ def load_text(item: Incoming, parts: Parts) -> None:
     if text is None or not parts.text_is_intact(text):
         return  # collected since we looked: the next round looks again
     try:
-        with storage_errors("reading a stored text"):
-            data = parts.texts.read_checked(text.hash, texts.SUFFIX, text.file_hash, text.file_size)
-        item.text = texts.decompress(data, text.hash, text.characters)
+        item.text = parts.read_text(text)
     except DocStoreError as error:
         item.outcome = error

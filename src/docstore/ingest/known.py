@@ -54,12 +54,8 @@ class Known:
         """A row that was inserted."""
         self._documents[document.hash] = document
 
-    def add_text(self, text: TextRow) -> None:
-        """A row that was inserted."""
-        self._texts[text.hash] = text
-
-    def correct_text(self, text: TextRow) -> None:
-        """A row that was changed."""
+    def put_text(self, text: TextRow) -> None:
+        """A row that was inserted or changed."""
         self._texts[text.hash] = text
         self._documents = {
             hash: each._replace(text=text) if each.text.hash == text.hash else each

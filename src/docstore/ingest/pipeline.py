@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
+from docstore.contents import SubindexRow
 from docstore.durable import Staged, stage
 from docstore.errors import DocStoreError, EmbeddingError, InvalidArgument
 from docstore.ingest import chunk, extraction
@@ -47,6 +48,11 @@ class StagedSubindex:
     def chunks(self) -> int:
         """How many it has."""
         return len(self.digests)
+
+    @property
+    def row(self) -> SubindexRow:
+        """What the catalog says of it."""
+        return SubindexRow(self.chunks, self.index.hash, self.index.size, self.spans.hash, self.spans.size)
 
     @property
     def staged(self) -> tuple[Staged, Staged]:

@@ -41,7 +41,6 @@ class ForWorkspace:
 
     def __init__(self, parts: Parts, workspace: int) -> None:
         self._demands = parts.demand_bytes
-        self._fingerprint = parts.pipeline.fingerprint
         self.workspace = workspace
 
     @property
@@ -56,7 +55,7 @@ class ForWorkspace:
         """Where bytes are demanded, and this workspace does not have the document yet."""
         if not self._demands:
             return False
-        return refcount.reference(db, self.workspace, hash, self._fingerprint) is None
+        return not refcount.has_reference(db, self.workspace, hash)
 
     def refer(self, db: Database, item: Incoming, document: DocumentRow, vectors: SubindexRow) -> Document:
         """The reference."""

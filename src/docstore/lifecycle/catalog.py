@@ -39,9 +39,10 @@ _TOTALS = {
 }
 _TOTALS_SET = ", ".join(f"{column} = {actual}" for column, actual in _TOTALS.items())
 _TOTALS_WRONG = " OR ".join(f"{column} <> {actual}" for column, actual in _TOTALS.items())
-_SEQUENCE = "(SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'workspaces')"
-_CONVERSATIONS_SEQUENCE = "(SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'conversations')"
-
+_GIVEN_OUT = {
+    table: f"(SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = '{table}')"
+    for table in ("workspaces", "conversations")
+}
 
 WITHOUT_SUBINDEX = """NOT EXISTS (SELECT 1 FROM subindexes WHERE text_id = texts.id)
     AND EXISTS (SELECT 1 FROM documents WHERE text_id = texts.id AND doomed = 0)"""
@@ -55,9 +56,9 @@ class _Check:
     kind: str
     table: str
     query: str
-    """One row a contradiction: `detail`, a sentence; and `document`, a hash, and `workspace`, a name, or NULL."""
+    """One row a contradiction: `detail`, a sentence; and `document`, a hash, and `workspace`, a name, if it has any."""
     corrections: tuple[str, ...] = ()
-    """Statements after which the query finds nothing. None: nothing here can tell what is right."""
+    """Statements after which the query finds nothing. Empty: nothing here can tell what is right."""
     is_restored: bool = False
     """Whether repair tells what is right from elsewhere, and says so itself."""
 
@@ -65,47 +66,45 @@ class _Check:
 _CHECKS = (
     _Check("reference", "refs",
            """SELECT 'a reference of workspace ' || coalesce(w.name, workspace_id) || ' points to nothing' AS detail,
-                     NULL AS document, w.name AS workspace, json_object('workspace', w.name, 'workspace_id',
-                     workspace_id, 'document_id', document_id, 'name', r.name, 'metadata', metadata) AS lost
+                     w.name AS workspace, json_object('workspace', w.name, 'workspace_id', workspace_id,
+                     'document_id', document_id, 'name', r.name, 'metadata', metadata) AS lost
               FROM refs r LEFT JOIN workspaces w ON w.id = workspace_id
               WHERE w.id IS NULL OR NOT EXISTS (SELECT 1 FROM documents WHERE id = document_id)""",
            ("""DELETE FROM refs WHERE NOT EXISTS (SELECT 1 FROM documents WHERE id = document_id)
                OR NOT EXISTS (SELECT 1 FROM workspaces WHERE id = workspace_id)""",)),
     _Check("reference", "includes",
            """SELECT 'a grant of workspace ' || coalesce(included_id, '?') || ' to workspace '
-                     || coalesce(workspace_id, '?') || ' names one that is gone' AS detail, NULL AS document,
-                     NULL AS workspace FROM includes
+                     || coalesce(workspace_id, '?') || ' names one that is gone' AS detail FROM includes
               WHERE NOT EXISTS (SELECT 1 FROM workspaces WHERE id = workspace_id)
               OR NOT EXISTS (SELECT 1 FROM workspaces WHERE id = included_id)""",
            ("""DELETE FROM includes WHERE NOT EXISTS (SELECT 1 FROM workspaces WHERE id = workspace_id)
                OR NOT EXISTS (SELECT 1 FROM workspaces WHERE id = included_id)""",)),
     _Check("reference", "conversations",
-           """SELECT 'the conversation ' || name || ' belongs to no workspace' AS detail, NULL AS document,
-                     NULL AS workspace, json_object('conversation', name, 'workspace_id', workspace_id, 'created_at',
-                     created_at, 'messages', (SELECT json_group_array(json_object('number', number, 'role', role,
+           """SELECT 'the conversation ' || name || ' belongs to no workspace' AS detail,
+                     json_object('conversation', name, 'workspace_id', workspace_id, 'created_at', created_at,
+                     'messages', (SELECT json_group_array(json_object('number', number, 'role', role,
                      'said_at', said_at, 'content', content)) FROM messages WHERE conversation_id = c.id)) AS lost
               FROM conversations c WHERE NOT EXISTS (SELECT 1 FROM workspaces WHERE id = workspace_id)""",
            ("DELETE FROM conversations WHERE NOT EXISTS (SELECT 1 FROM workspaces WHERE id = workspace_id)",)),
     _Check("reference", "messages",
-           """SELECT 'message ' || number || ' belongs to no conversation' AS detail, NULL AS document,
-                     NULL AS workspace, json_object('conversation_id', conversation_id, 'number', number, 'role', role,
-                     'said_at', said_at, 'content', content) AS lost
+           """SELECT 'message ' || number || ' belongs to no conversation' AS detail,
+                     json_object('conversation_id', conversation_id, 'number', number, 'role', role,
+                                 'said_at', said_at, 'content', content) AS lost
               FROM messages WHERE NOT EXISTS (SELECT 1 FROM conversations WHERE id = conversation_id)""",
            ("DELETE FROM messages WHERE NOT EXISTS (SELECT 1 FROM conversations WHERE id = conversation_id)",)),
     _Check("catalog", "messages",
            """SELECT 'the conversation ' || c.name || ' of workspace ' || w.name || ' has lost messages' AS detail,
-                     NULL AS document, w.name AS workspace
+                     w.name AS workspace
               FROM messages m JOIN conversations c ON c.id = conversation_id JOIN workspaces w ON w.id = workspace_id
               GROUP BY c.id HAVING count(*) <> max(number)"""),
     _Check("reference", "subindexes",
-           """SELECT 'the sub-index of text ' || text_id || ' belongs to nothing' AS detail, NULL AS document,
-                     NULL AS workspace FROM subindexes
+           """SELECT 'the sub-index of text ' || text_id || ' belongs to nothing' AS detail FROM subindexes
               WHERE NOT EXISTS (SELECT 1 FROM texts WHERE id = text_id)
               OR NOT EXISTS (SELECT 1 FROM pipelines WHERE id = pipeline_id)""",
            ("""DELETE FROM subindexes WHERE NOT EXISTS (SELECT 1 FROM texts WHERE id = text_id)
                OR NOT EXISTS (SELECT 1 FROM pipelines WHERE id = pipeline_id)""",)),
     _Check("reference", "chunks",
-           """SELECT 'chunks that belong to no sub-index: ' || count(*) AS detail, NULL AS document, NULL AS workspace
+           """SELECT 'chunks that belong to no sub-index: ' || count(*) AS detail
               FROM (SELECT text_id, pipeline_id FROM chunks UNION ALL SELECT text_id, pipeline_id FROM copies) AS own
               WHERE NOT EXISTS (SELECT 1 FROM subindexes AS s WHERE s.text_id = own.text_id
                                 AND s.pipeline_id = own.pipeline_id) HAVING count(*) > 0""",
@@ -113,8 +112,7 @@ _CHECKS = (
                      WHERE s.text_id = {table}.text_id AND s.pipeline_id = {table}.pipeline_id)"""
                  for table in ("chunks", "copies"))),
     _Check("reference", "pins",
-           """SELECT 'pins of what is not referenced, or moves of nothing: ' || count(*) AS detail, NULL AS document,
-                     NULL AS workspace
+           """SELECT 'pins of what is not referenced, or moves of nothing: ' || count(*) AS detail
               FROM (SELECT 1 FROM pins AS p WHERE NOT EXISTS (SELECT 1 FROM refs AS r
                         WHERE r.workspace_id = p.workspace_id AND r.document_id = p.document_id) UNION ALL
                     SELECT 1 FROM moved WHERE replacement_id NOT IN (SELECT id FROM replacements)
@@ -124,26 +122,25 @@ _CHECKS = (
             """DELETE FROM moved WHERE replacement_id NOT IN (SELECT id FROM replacements)
                OR workspace_id NOT IN (SELECT id FROM workspaces)""")),
     _Check("reference", "documents",
-           """SELECT 'document ' || hash || ' has no text' AS detail, hash AS document, NULL AS workspace
+           """SELECT 'document ' || hash || ' has no text' AS detail, hash AS document
               FROM documents WHERE NOT EXISTS (SELECT 1 FROM texts WHERE id = text_id)"""),
     _Check("reference", "subindexes",
            f"""SELECT 'text ' || hash || ' has no vectors' AS detail, (SELECT hash FROM documents
-                      WHERE text_id = texts.id AND doomed = 0) AS document, NULL AS workspace
+                      WHERE text_id = texts.id AND doomed = 0) AS document
                FROM texts WHERE {WITHOUT_SUBINDEX}""", is_restored=True),
     _Check("reference", "refs",
-           """SELECT 'a doomed document, ' || hash || ', is referenced' AS detail, hash AS document, NULL AS workspace
+           """SELECT 'a doomed document, ' || hash || ', is referenced' AS detail, hash AS document
               FROM documents WHERE doomed = 1 AND EXISTS (SELECT 1 FROM refs WHERE document_id = documents.id)""",
            (f"UPDATE documents SET doomed = 0, refcount = {_REFERENCES}, unreferenced_at = NULL "
             f"WHERE doomed = 1 AND {_REFERENCES} > 0",)),
     _Check("catalog", "texts",
-           """SELECT 'text ' || hash || ' belongs to no document' AS detail, NULL AS document, NULL AS workspace
+           """SELECT 'text ' || hash || ' belongs to no document' AS detail
               FROM texts WHERE NOT EXISTS (SELECT 1 FROM documents WHERE text_id = texts.id)""",
            ("""DELETE FROM subindexes WHERE text_id IN
                (SELECT id FROM texts WHERE NOT EXISTS (SELECT 1 FROM documents WHERE text_id = texts.id))""",
             "DELETE FROM texts WHERE NOT EXISTS (SELECT 1 FROM documents WHERE text_id = texts.id)")),
     _Check("catalog", "checks",
-           """SELECT 'documents that verify would pass over, or checks of none: ' || count(*) AS detail,
-                     NULL AS document, NULL AS workspace
+           """SELECT 'documents that verify would pass over, or checks of none: ' || count(*) AS detail
               FROM (SELECT id FROM documents WHERE id NOT IN (SELECT document_id FROM checks) UNION ALL
                     SELECT document_id FROM checks WHERE document_id NOT IN (SELECT id FROM documents))
               HAVING count(*) > 0""",
@@ -151,44 +148,34 @@ _CHECKS = (
             "INSERT INTO checks SELECT id, '' FROM documents WHERE id NOT IN (SELECT document_id FROM checks)")),
     _Check("count", "documents",
            f"""SELECT 'document ' || hash || ' has refcount ' || refcount || ' and ' || {_REFERENCES}
-                      || ' references' AS detail, hash AS document, NULL AS workspace
+                      || ' references' AS detail, hash AS document
                FROM documents WHERE refcount <> {_REFERENCES}""",
            (f"""UPDATE documents SET refcount = {_REFERENCES}, unreferenced_at =
                 CASE WHEN {_REFERENCES} = 0 THEN {NOW} END WHERE refcount <> {_REFERENCES}""",)),
     _Check("count", "workspaces",
            f"""SELECT 'workspace ' || name || ' counts ' || refs || ' references and has ' || {_MEMBERS} AS detail,
-                      NULL AS document, name AS workspace FROM workspaces WHERE refs <> {_MEMBERS}""",
+                      name AS workspace FROM workspaces WHERE refs <> {_MEMBERS}""",
            (f"UPDATE workspaces SET refs = {_MEMBERS} WHERE refs <> {_MEMBERS}",)),
     _Check("count", "workspaces",
            f"""SELECT 'workspace ' || name || ' counts ' || bytes || ' bytes of documents and has ' || {_BYTES}
-                      AS detail, NULL AS document, name AS workspace FROM workspaces WHERE bytes <> {_BYTES}""",
+                      AS detail, name AS workspace FROM workspaces WHERE bytes <> {_BYTES}""",
            (f"UPDATE workspaces SET bytes = {_BYTES} WHERE bytes <> {_BYTES}",)),
     _Check("catalog", "limits",
-           """SELECT 'the limits are lost: set them again' AS detail, NULL AS document, NULL AS workspace
-              WHERE NOT EXISTS (SELECT 1 FROM limits)""",
+           "SELECT 'the limits are lost: set them again' AS detail WHERE NOT EXISTS (SELECT 1 FROM limits)",
            ("INSERT OR IGNORE INTO limits (id) VALUES (1)",)),
     _Check("count", "totals",
-           """SELECT 'the totals are lost' AS detail, NULL AS document, NULL AS workspace
-              WHERE NOT EXISTS (SELECT 1 FROM totals)""",
+           "SELECT 'the totals are lost' AS detail WHERE NOT EXISTS (SELECT 1 FROM totals)",
            ("INSERT OR IGNORE INTO totals (id) VALUES (1)",)),
     _Check("count", "totals",
-           f"""SELECT 'the totals do not add up' AS detail, NULL AS document, NULL AS workspace
-               FROM totals WHERE {_TOTALS_WRONG}""",
+           f"SELECT 'the totals do not add up' AS detail FROM totals WHERE {_TOTALS_WRONG}",
            (f"UPDATE totals SET {_TOTALS_SET}",)),
-    _Check("count", "totals",
-           f"""SELECT 'ids of workspaces were counted to ' || workspaces_made || ' and given out to ' || {_SEQUENCE}
-                      AS detail, NULL AS document, NULL AS workspace
-               FROM totals WHERE workspaces_made <> {_SEQUENCE}""",
-           ("""UPDATE sqlite_sequence SET seq = max(seq, (SELECT workspaces_made FROM totals),
-               (SELECT coalesce(max(id), 0) FROM workspaces)) WHERE name = 'workspaces'""",
-            f"UPDATE totals SET workspaces_made = {_SEQUENCE}")),
-    _Check("count", "totals",
-           f"""SELECT 'ids of conversations were counted to ' || conversations_made || ' and given out to '
-                      || {_CONVERSATIONS_SEQUENCE} AS detail, NULL AS document, NULL AS workspace
-               FROM totals WHERE conversations_made <> {_CONVERSATIONS_SEQUENCE}""",
-           ("""UPDATE sqlite_sequence SET seq = max(seq, (SELECT conversations_made FROM totals),
-               (SELECT coalesce(max(id), 0) FROM conversations)) WHERE name = 'conversations'""",
-            f"UPDATE totals SET conversations_made = {_CONVERSATIONS_SEQUENCE}")),
+    *(_Check("count", "totals",
+             f"""SELECT 'ids of {table} were counted to ' || {table}_made || ' and given out to ' || {given_out}
+                        AS detail FROM totals WHERE {table}_made <> {given_out}""",
+             (f"""UPDATE sqlite_sequence SET seq = max(seq, (SELECT {table}_made FROM totals),
+                  (SELECT coalesce(max(id), 0) FROM {table})) WHERE name = '{table}'""",
+              f"UPDATE totals SET {table}_made = {given_out}"))
+      for table, given_out in _GIVEN_OUT.items()),
 )  # fmt: skip
 
 _INTEGRITY = "SELECT integrity_check AS detail FROM pragma_integrity_check WHERE integrity_check <> 'ok'"
@@ -252,7 +239,7 @@ def _contradictions(db: Database) -> list[tuple[Problem, str | None, _Check]]:
         try:
             contradictions = rows(db, check.query)
         except sqlite3.DatabaseError as error:
-            contradictions = [{"detail": f"cannot be read: {error}", "document": None, "workspace": None}]
+            contradictions = [{"detail": f"cannot be read: {error}"}]
             check = _Check("catalog", check.table, check.query)  # noqa: PLW2901  (nothing corrects that)
         for each in contradictions:
             found.append((_problem(db, check, each), each.get("lost"), check))
@@ -261,7 +248,7 @@ def _contradictions(db: Database) -> list[tuple[Problem, str | None, _Check]]:
 
 def _problem(db: Database, check: _Check, found: dict[str, Any]) -> Problem:
     # As text: in a damaged catalog they may be of any type.
-    document, workspace = found["document"], found["workspace"]
+    document, workspace = found.get("document"), found.get("workspace")
     workspaces = set() if workspace is None else {shown(str(workspace))}
     if document is not None:
         query = """SELECT DISTINCT w.name FROM refs r JOIN workspaces w ON w.id = r.workspace_id

@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from docstore import contents, schema
 from docstore import texts as text_files
-from docstore.contents import SubindexRow, TextRow
+from docstore.contents import TextRow
 from docstore.database import Database, row, rows
 from docstore.durable import Publication, Staged, stage, storage_errors
 from docstore.errors import DocStoreError, IntegrityError, StorageError
@@ -228,9 +228,7 @@ def restore_subindexes(parts: Parts, dry_run: bool) -> list[Repair]:
 def _stored(parts: Parts, text: TextRow) -> Text | None:
     """A stored text, if it is sound."""
     try:
-        with storage_errors("reading a stored text"):
-            data = parts.texts.read_checked(text.hash, SUFFIX, text.file_hash, text.file_size)
-        return text_files.decompress(data, text.hash, text.characters)
+        return parts.read_text(text)
     except DocStoreError:
         return None
 
@@ -283,7 +281,6 @@ def _put_subindex(parts: Parts, db: Database, publication: Publication, text: Te
     files = parts.embeddings(fingerprint)
     files.place(publication, new.index.path, text.hash, INDEX_SUFFIX)
     files.place(publication, new.spans.path, text.hash, SPANS_SUFFIX)
-    made = SubindexRow(new.chunks, new.index.hash, new.index.size, new.spans.hash, new.spans.size)
     pipeline = contents.put_pipeline(db, fingerprint, parts.pipeline.description)
     contents.delete_subindex(db, text, pipeline)
-    contents.insert_subindex(db, text, pipeline, made, new.computed, new.digests)
+    contents.insert_subindex(db, text, pipeline, new.row, new.computed, new.digests)
