@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -49,6 +49,32 @@ def test_the_same_set_in_any_order_is_the_same_workspace(
     assert embedder.embedded == cost
     assert store.workspace_for(paths[1:]).name != first.name
     assert embedder.embedded == cost
+
+
+class _Stops(HashEmbedder):
+    """Asks somebody else, before it embeds what is marked, to do something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+        if any("marked" in text for text in texts):
+            self.meanwhile()
+        return super().embed(texts)
+
+
+def test_no_new_version_comes_into_a_set_that_is_being_filled(folder: Path) -> None:
+    """Nor when that is never done: the references of its first documents are pinned as they are made."""
+    members, later = [PAGES[0], b"what is marked"], b"The manual of the next year."
+    embedder = _Stops()
+    with DocStore(folder, embedder=embedder) as store:
+        alice = store.workspace("alice")
+        alice.add(PAGES[0])
+        embedder.meanwhile = lambda: store.replace(hash_of(PAGES[0]), later)
+        held = {each.hash for each in store.workspace_for(members).documents()}
+        assert held == set(map(hash_of, members))
+        assert [each.hash for each in alice.documents()] == [hash_of(later)]
 
 
 def test_a_stream_that_can_be_read_once_is_copied(store: DocStore, folder: Path) -> None:

@@ -6,7 +6,8 @@ it; all of a replacement move in the transaction that publishes the new document
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -271,12 +272,12 @@ def pin(db: Database, workspace: int, hash: str, *, keep: bool) -> bool:
     return True
 
 
-def pin_all(db: Database, workspace: int) -> None:
-    """Pins every reference of a workspace."""
+def pin_all(db: Database, workspace: int, hashes: Iterable[str]) -> None:
+    """Pins those of some documents that a workspace references."""
     db.execute(
-        """INSERT INTO pins SELECT workspace_id, document_id FROM refs WHERE workspace_id = ?
-           ON CONFLICT DO NOTHING""",
-        (workspace,),
+        """INSERT INTO pins SELECT r.workspace_id, r.document_id FROM refs r JOIN documents d ON d.id = r.document_id
+           WHERE r.workspace_id = ? AND d.hash IN (SELECT value FROM json_each(?)) ON CONFLICT DO NOTHING""",
+        (workspace, json.dumps(list(hashes))),
     )
 
 

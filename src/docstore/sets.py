@@ -108,11 +108,11 @@ def _add(parts: Parts, id: int, sources: list[Source], scratch: Scratch) -> None
     """Raises the first failure, once its group is done."""
     from docstore.ingest.add import Addition
     from docstore.ingest.incoming import Incoming
-    from docstore.ingest.target import ForWorkspace
+    from docstore.ingest.target import ForSet
 
     for group in _groups(sources):
         items = [Incoming(each.hash, each, each.name, each.label) for each in group]
-        addition = Addition(parts, ForWorkspace(parts, id), scratch, lambda _item, _chunks: parts.accesses.note(id))
+        addition = Addition(parts, ForSet(parts, id), scratch, lambda _item, _chunks: parts.accesses.note(id))
         addition.run(items)
         for each in addition.warnings:
             warnings.warn(each, QuotaWarning, stacklevel=5)  # whoever asked the store for the set
@@ -139,7 +139,7 @@ def _pinned(parts: Parts, id: int, members: Collection[str]) -> bool:
     with parts.accesses.change(id) as db:  # whoever asks for a set is about to use it
         if refcount.workspace_state(db, id) is None:
             return False
-        replacements.pin_all(db, id)
+        replacements.pin_all(db, id, members)  # those that were there: somebody may have let go of them
         return {document for document, _ in refcount.referenced_texts(db, id)}.issuperset(members)
 
 

@@ -31,6 +31,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_INCLUDES}::test_deleting_a_workspace_ends_its_grants_both_ways",),
     ),
     Mutant(
+        "sets-are-pinned-when-they-are-full", "ingest/target.py",
+        "        replacements.pin(db, self.workspace, document.hash, keep=True)\n", "",
+        "all who asked for a set find a document that is none of it",
+        (f"{_SETS}::test_no_new_version_comes_into_a_set_that_is_being_filled",),
+    ),
+    Mutant(
         "sets-that-cannot-be-filled-stay", "sets.py",
         "                _leave(parts, name, members)",
         "                pass",

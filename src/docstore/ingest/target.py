@@ -67,6 +67,17 @@ class ForWorkspace:
         return outcome if outcome.reused == reused else replace(outcome, reused=reused)
 
 
+class ForSet(ForWorkspace):
+    """The workspace of a set references it."""
+
+    def refer(self, db: Database, item: Incoming, document: DocumentRow, vectors: SubindexRow) -> Document:
+        """The reference, pinned in the same transaction: a moment later a new version might have its place, and a
+        document that is none of the set's would be found by all who asked for it."""
+        reference = super().refer(db, item, document, vectors)
+        replacements.pin(db, self.workspace, document.hash, keep=True)
+        return reference
+
+
 class InPlaceOf:
     """Every reference to another document, but those that are pinned, moves to it."""
 
