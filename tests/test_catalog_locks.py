@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,68 @@ def test_compacting_waits_for_no_writer(folder: Path, is_new: bool) -> None:
         store._parts.database.compact()
         assert time.monotonic() - began < 10
         other.execute("ROLLBACK")
+
+
+@contextlib.contextmanager
+def _holding(folder: Path, begin: str) -> Iterator[threading.Event]:
+    """Somebody in the catalog, until half a second after the event is set."""
+    done = threading.Event()
+    with contextlib.closing(
+        sqlite3.connect(folder / "catalog.db", isolation_level=None, check_same_thread=False)
+    ) as other:
+        other.execute(begin)
+        other.execute("SELECT count(*) FROM workspaces").fetchall()
+
+        def leave() -> None:
+            assert done.wait(10)
+            time.sleep(0.5)
+            other.execute("ROLLBACK")
+
+        with ThreadPoolExecutor(1) as pool:
+            leaving = pool.submit(leave)
+            yield done
+            leaving.result(20)
+
+
+def test_a_collection_waits_a_moment_for_those_who_read(folder: Path) -> None:
+    """Or what was deleted stays in the log until somebody collects again."""
+    with open_store(folder) as store:
+        store.workspace("alice")
+        with _holding(folder, "BEGIN") as leave:
+            store.workspace("bob")
+            leave.set()
+            store.collect()
+            assert (folder / "catalog.db-wal").stat().st_size == 0
+
+
+def test_a_collection_waits_a_moment_for_those_who_write(folder: Path) -> None:
+    with open_store(folder) as store:
+        chat = store.workspace("alice").conversation("long")
+        for number in range(20):
+            chat.append("user", f"{number}" * 100_000)
+        chat.delete()
+        size = (folder / "catalog.db").stat().st_size
+        with _holding(folder, "BEGIN IMMEDIATE") as leave:
+            leave.set()
+            store._parts.database.compact()
+        assert (folder / "catalog.db").stat().st_size < size // 2
+
+
+def test_threads_and_processes_are_waited_for_as_long_together(folder: Path) -> None:
+    with (
+        open_store(folder) as other,
+        open_store(folder, timeout=1) as store,
+        ThreadPoolExecutor(1) as pool,
+        other._parts.database.write(),
+    ):
+        before = pool.submit(store.workspace, "alice")
+        time.sleep(0.5)
+        began = time.monotonic()
+        with pytest.raises(StoreLocked):
+            store.workspace("bob")  # half of its time for the thread before it
+        assert time.monotonic() - began < 1.3
+        with pytest.raises(StoreLocked):
+            before.result(20)
 
 
 def test_emptying_the_log_waits_for_no_reader(folder: Path) -> None:

@@ -40,6 +40,7 @@ Database = sqlite3.Connection
 
 _RETRY_SECONDS = 0.002
 _VACUUM_PAGES = 1000  # 4 MB a transaction
+_COMPACT_SECONDS = 2.0  # that a collection waits for those who read and write at the same moment
 _LOG_PAGES = 1000  # SQLite's own default: 4 MB
 _PAGE = 4096  # bytes
 _MOST_UNMOVED = 1 << 18  # bytes, a quarter of the reserve: most transactions write less than another half
@@ -119,7 +120,7 @@ class CatalogDatabase:
                 # Only possible before the first table, and wanted so that collect can give pages back.
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 # With our own waits: of two who create at once SQLite refuses one immediately, whatever the timeout.
-                mode = self._patiently(connection, "PRAGMA journal_mode = WAL", self._timeout).fetchone()[0]
+                mode = self._patiently(connection.execute, "PRAGMA journal_mode = WAL", self._timeout).fetchone()[0]
                 if mode != "wal":
                     raise StorageError(f"{self.path} cannot use write-ahead logging (it says {mode!r}): is it on a "
                                        "network file system? Put the store on a local disk.")  # fmt: skip
@@ -173,13 +174,14 @@ class CatalogDatabase:
             timeout: seconds to wait for the lock, if not as long as the store's.
         """
         timeout = self._timeout if timeout is None else timeout
+        deadline = time.monotonic() + timeout  # one, for this process's threads and for the other processes
         if self._readonly:
             raise StoreReadOnly(f"{self.path.parent} was opened with readonly=True. Open it without to change it.")
         try:
             if not self._writing.acquire(timeout=timeout):
                 raise StoreLocked(f"A thread of this process has held {self.path} for {timeout:.0f} s. Try again.")
             with self._connection() as connection:
-                self._patiently(connection, "BEGIN IMMEDIATE", timeout)
+                self._patiently(connection.execute, "BEGIN IMMEDIATE", deadline - time.monotonic())
                 self._begun(connection, timeout, tampered)
                 if self._require_room is not None:
                     self._require_room(0)
@@ -236,7 +238,7 @@ class CatalogDatabase:
         self._require_same_file()
         # SQLite's own number for the schema: what was looked at once need not be again until somebody changes it. And
         # the first look at the file: one that waits for a lock, if there is any to wait for.
-        version = self._patiently(connection, "PRAGMA schema_version", timeout).fetchone()[0]
+        version = self._patiently(connection.execute, "PRAGMA schema_version", timeout).fetchone()[0]
         if version == self._schema_version:
             return
         # Repair, too: what a newer version has made it would take for damage.
@@ -248,7 +250,7 @@ class CatalogDatabase:
                                      "`docstore repair`, or restore a backup.")  # fmt: skip
             self._schema_version = version
 
-    def _patiently(self, connection: sqlite3.Connection, statement: str, timeout: float) -> sqlite3.Cursor:
+    def _patiently(self, execute: Callable[[str], sqlite3.Cursor], statement: str, timeout: float) -> sqlite3.Cursor:
         """Executes a statement that takes a lock, trying again until the timeout.
 
         Our own short waits, not SQLite's: those grow to 100 ms, and whoever writes in many small transactions, as a
@@ -257,7 +259,7 @@ class CatalogDatabase:
         deadline = time.monotonic() + timeout
         while True:
             try:
-                return connection.execute(statement)
+                return execute(statement)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
@@ -296,20 +298,24 @@ class CatalogDatabase:
         yield
         connection.execute("PRAGMA busy_timeout = 0")
 
-    def _empty_log(self, connection: sqlite3.Connection) -> None:
-        # Connections do not wait: readers keep us from it, and must not be waited for.
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    def _empty_log(self, connection: sqlite3.Connection) -> bool:
+        """Whether somebody who reads or writes kept us from it: connections do not wait."""
+        ((is_busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return bool(is_busy)
 
     def compact(self) -> None:
         """Gives the catalog's free pages and its write-ahead log back to the file system, as far as others let."""
-        # Whoever reads or writes keeps us from it, and must not be made to wait for a convenience; a full disk has no
-        # room for the log of it. The next collection tries again.
+        # Whoever reads or writes keeps us from it, for a moment mostly, and must not be made to wait; on a full disk
+        # there is no room for the log of it. What is not done by then the next collection does.
+        deadline = time.monotonic() + _COMPACT_SECONDS
         with contextlib.suppress(StoreLocked, StorageError), self._connection() as connection:
             for _ in range(0, int(connection.execute("PRAGMA freelist_count").fetchone()[0]), _VACUUM_PAGES):
                 # executescript, because the pragma frees one page for each step and execute() takes only one. A part
                 # at a time, because writers wait meanwhile.
-                connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
-            self._empty_log(connection)
+                part = f"PRAGMA incremental_vacuum({_VACUUM_PAGES})"
+                self._patiently(connection.executescript, part, deadline - time.monotonic())
+            while self._empty_log(connection) and time.monotonic() < deadline:
+                time.sleep(_RETRY_SECONDS)
 
     def close(self) -> None:
         """Closes all connections. Later use raises StoreClosed."""
