@@ -181,6 +181,23 @@ class TestPipelines:
             store.collect()
         assert files(folder) == []
 
+    @pytest.mark.parametrize("others", [0, 2, 6])
+    def test_what_another_program_stored_again_is_no_damage(self, folder: Path, others: int) -> None:
+        """Its vectors are in memory, and the file with the places of its chunks is gone."""
+        with DocStore(folder, embedder=HashEmbedder(64)) as store, DocStore(folder, embedder=HashEmbedder(32)) as new:
+            alice = store.workspace("alice")
+            alice.add_many([b"The red fox.", TEXT.encode(), b"A white hare."])
+            assert alice.search("fox", k=1)
+            alice.remove(hash_of(TEXT.encode()))
+            store.collect()
+            new.workspace("alice").add(TEXT.encode())
+            for number in range(others):  # by more steps the next view is made of all that the workspace references
+                alice.add(b"Another animal, number %d." % number)
+            for _ in range(2):
+                with pytest.raises(PipelineMismatch):
+                    alice.search("topic", k=9)
+            assert store.verify().ok
+
     @pytest.mark.parametrize("change", [{"chunk_size": 500}, {"chunk_overlap": 100}, {"codec": "float32"}])
     def test_everything_that_changes_vectors_changes_the_fingerprint(
         self, folder: Path, change: dict[str, object]

@@ -222,6 +222,7 @@ def _with_view(parts: Parts, workspace: int, with_metadata: bool, use: Callable[
         except IntegrityError:
             # Unless somebody changed the workspace meanwhile, and what was read had been collected.
             if versions(parts, workspace) == seen:
+                _require_all_vectors(parts, workspace)  # or nothing is damaged
                 raise
 
 
@@ -270,7 +271,8 @@ def _changed(parts: Parts, db: Database, owners: list[Owner], old: View | None, 
         return None
     lacking = set(step.lacking)
     unread = {key: each for each in rows if (key := (each.document, each.text)) in lacking}
-    _require_vectors(unread.values(), step.documents)
+    # Of what is in memory too: it may have been collected, and added again under another pipeline.
+    _require_vectors(rows, step.documents)
     metadata, changed = _described(db, owners, old.metadata, changes, step.changed, with_metadata)
     return _Moment(_versions(owners), old, step, unread, metadata, changed)
 
@@ -332,6 +334,12 @@ def _require_vectors(read: Iterable[CoveredRow], documents: int) -> None:
             "vectors under the embedder, codec and chunk sizes this store was opened with. Open it with those they "
             "were added with; or add each again, or link it, workspace.link(hash), to embed it under these."
         )
+
+
+def _require_all_vectors(parts: Parts, workspace: int) -> None:
+    with parts.database.read() as db:
+        rows, _ = covered.all_rows(db, covered.owners_of(db, workspace), parts.pipeline.fingerprint)
+    _require_vectors(rows, len(rows))
 
 
 def _view(parts: Parts, moment: _Moment) -> View:

@@ -40,6 +40,12 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_memory.py::test_what_was_outgrown_and_is_gone_takes_no_place",),
     ),
     Mutant(
+        "vectors-of-another-pipeline-are-damage", "search.py",
+        "                _require_all_vectors(parts, workspace)  # or nothing is damaged\n", "",
+        "a store that gets another embedder is reported as damaged, by searches alone",
+        ("tests/test_subindex.py::TestPipelines::test_what_another_program_stored_again_is_no_damage",),
+    ),
+    Mutant(
         "the-old-view-counts-beside-the-new", "search.py",
         "                    del moment  #", "                    pass  #",
         "when a library grows, searches of others read their workspaces again, though there is room for them",
