@@ -6,12 +6,14 @@ import contextlib
 import os
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -286,23 +288,72 @@ def test_a_checkpoint_between_the_two_copies(folder: Path, note: Document, monke
 def test_a_change_within_a_tick_of_the_clock(folder: Path, note: Document) -> None:
     catalog = folder / "catalog.db"
     now = time.time_ns() + 10**9
+    files = [catalog, folder / "catalog.db-wal"]
     with DocStore(folder, embedder=HashEmbedder()) as writer:
         writer.workspace("carol")
         writer.collect()
-        os.utime(catalog, ns=(now, now))
+        for file in files:
+            os.utime(file, ns=(now, now))
         with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
             assert "dave" not in store.workspaces()
             size = catalog.stat().st_size
             writer.workspace("dave")
             writer.collect()
-            os.utime(catalog, ns=(now, now))
+            for file in files:
+                os.utime(file, ns=(now, now))
             assert catalog.stat().st_size == size and not log(folder)
             assert "dave" in store.workspaces()
+
+
+def test_a_file_that_is_written_while_it_is_copied(
+    folder: Path, note: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an empty log before and after: only the file's times say it."""
+    catalog = folder / "catalog.db"
+    torn: list[bytes] = []
+    with DocStore(folder, embedder=HashEmbedder()) as writer:
+        writer.collect()
+        assert not log(folder)
+
+        class Torn(sqlite3.Connection):
+            def serialize(self, **options: Any) -> bytes:
+                data = super().serialize(**options)
+                if not torn:
+                    writer.workspace("carol").add(LATER)
+                    writer.collect()
+                    torn.append(data[: len(data) // 2] + catalog.read_bytes()[len(data) // 2 :])
+                    return torn[0]
+                return data
+
+        connect = sqlite3.connect
+
+        def connect_torn(name: str, **options: Any) -> sqlite3.Connection:
+            made: sqlite3.Connection = connect(name, **options | ({"factory": Torn} if "immutable=1" in name else {}))
+            return made
+
+        monkeypatch.setattr(sqlite3, "connect", connect_torn)
+        assert_of_one_moment(frozen.FrozenCatalog(catalog, 5))
+    assert torn
+
+
+def test_whoever_reads_beside_a_writer_is_not_disturbed(folder: Path, note: Document) -> None:
+    """Who has just emptied the log will write again, and empty it into the file that is being read."""
+    with DocStore(folder, embedder=HashEmbedder()) as writer:
+        writer.collect()
+        with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
+            with store._parts.database.read() as db:
+                before = db.execute("SELECT count(*) FROM workspaces").fetchone()
+                writer.workspace("carol")
+                writer.collect()
+                assert db.execute("SELECT count(*) FROM workspaces").fetchone() == before
+            assert "carol" in store.workspaces()
 
 
 def test_what_is_changed_while_it_is_read_is_refused(folder: Path, note: Document) -> None:
     with DocStore(folder, embedder=HashEmbedder()) as writer:
         writer.collect()
+        for name in ("catalog.db", "catalog.db-wal"):  # nobody has written for a long time
+            os.utime(folder / name, (1, 1))
         with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
 
             def read() -> None:

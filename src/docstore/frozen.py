@@ -2,8 +2,9 @@
 
 A catalog whose log is empty is opened in place as immutable: SQLite then takes no lock and makes no file. One that
 somebody writes to right now has recent pages in the log, which SQLite cannot read without writing to its index of
-them; its file and log are copied to a temporary folder elsewhere, and opened there. What was opened serves until the
-file or the log changes.
+them; its file and log are copied to a temporary folder elsewhere, and opened there. So are those of one whose log was
+emptied a moment ago: who did that is likely to write again, into the file that is being read. What was opened serves
+until the file or the log changes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from docstore.forking import in_child
 
 _HEADER = 32  # bytes of the log that change whenever it is begun anew: the salts are in them
 _TICK_NS = 20_000_000  # clocks of file systems may stand still for this long
+_BUSY_NS = 60_000_000_000  # since the last change: somebody may be at work
 _PAUSE_SECONDS = 0.005
 
 # Of the process we were forked from: closing a connection here would take the parent's temporary files from it.
@@ -39,7 +41,7 @@ class _State:
     file: tuple[int, int, int]
     """Inode, size and time of the catalog's file."""
     log: tuple[int, int, int, bytes] | None
-    """The same of the write-ahead log, and its first bytes; None while it is empty."""
+    """The same of the write-ahead log, and its first bytes; None where there is none: nobody has the catalog open."""
 
     @classmethod
     def of(cls, path: Path) -> _State:
@@ -48,16 +50,29 @@ class _State:
         log = None
         with contextlib.suppress(FileNotFoundError), open(f"{path}-wal", "rb", buffering=0) as wal:
             found = os.fstat(wal.fileno())
-            if found.st_size:
-                log = (found.st_ino, found.st_size, found.st_mtime_ns, wal.read(_HEADER))
+            log = (found.st_ino, found.st_size, found.st_mtime_ns, wal.read(_HEADER))
         found = path.stat()
         return cls((found.st_ino, found.st_size, found.st_mtime_ns), log)
 
     @property
+    def _age(self) -> int:
+        return time.time_ns() - max(self.file[2], self.log[2] if self.log is not None else 0)
+
+    @property
     def is_settled(self) -> bool:
         """Whether a later change would show: what changed within a tick of the clock may change unseen."""
-        newest = max(self.file[2], self.log[2] if self.log is not None else 0)
-        return time.time_ns() - newest > _TICK_NS
+        return self._age > _TICK_NS
+
+    @property
+    def has_pages_in_log(self) -> bool:
+        """Whether the file alone does not say all."""
+        return self.log is not None and bool(self.log[3])
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nobody is likely to write to the file while it is read."""
+        is_recent = 0 <= self._age <= _BUSY_NS  # of a time ahead nothing is known
+        return self.log is None or not (self.has_pages_in_log or is_recent)
 
 
 @dataclass(eq=False, slots=True)
@@ -156,7 +171,7 @@ class FrozenCatalog:
         deadline = time.monotonic() + self._timeout
         while True:
             settled = (state := _State.of(path)).is_settled
-            if state.log is None:
+            if state.is_at_rest:
                 return _Image(state, f"{path.as_uri()}?immutable=1", None, settled)
             if (folder := _copy(path, state)) is not None:
                 return _Image(state, (folder / path.name).as_uri(), folder, settled)
@@ -176,8 +191,11 @@ def _copy(path: Path, state: _State) -> Path | None:
     """A copy of file and log in a new temporary folder, or None when they changed meanwhile.
 
     File first, log after: whatever a checkpoint moves from the log to the file in between is still in the log, unless
-    the log was begun anew, which changes its first bytes.
+    the log was begun anew, which changes its first bytes. An empty one has none: then nothing may have changed, which
+    shows when both were settled.
     """
+    if not state.has_pages_in_log and not state.is_settled:
+        return None
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as immutable:
         # It is as long as it is, not as its first page says: who moves the log into it writes that page first, and may
         # have been killed before the last. Those that it lacks are in the log.
@@ -187,8 +205,10 @@ def _copy(path: Path, state: _State) -> Path | None:
         log = Path(f"{path}-wal").read_bytes()
     except FileNotFoundError:  # the last who had it open has closed it
         return None
-    now = _State.of(path).log
-    if now is None or state.log is None or now[3] != state.log[3]:
+    now = _State.of(path)
+    if now.log is None or state.log is None or now.log[3] != state.log[3]:
+        return None
+    if not state.has_pages_in_log and now != state:
         return None
     folder = None
     try:
