@@ -1,8 +1,8 @@
 """Accesses: when each workspace was last used, kept in memory and written now and then, since a search must not write.
 
 A note of the same workspace is written at most once a minute, and when the store is closed. Where the catalog is locked
-no search waits: a thread tries again until it is free. It also writes those of many workspaces that nobody uses any
-more. So what is written is late, which `expire` allows for. A crash loses what is not written.
+no search waits: a thread tries again until it is free. It also writes the notes of workspaces that nobody uses any
+more, once there are many. So what is written is late, which `expire` allows for. A crash loses what is not written.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ class Archive:
 
     def look_ahead(self, names: Sequence[str]) -> None:
         """Looks up the sizes of many pieces in one statement, a third of the time of as many. While this thread's
-        `reading` lasts, `size` gives what was found: for who holds the catalog's write lock, so that it stays true."""
+        `reading` lasts, `size` gives what was found: for those who hold the catalog's write lock, so it stays true."""
         found = self._rows(
             f"SELECT name, length(data) FROM sqlar WHERE name IN ({', '.join('?' * len(names))})", *names
         )

@@ -33,7 +33,7 @@ class Bounded:
     def limit(self, *, documents: int | None = None, logical_bytes: int | None = None, warn_at: float = 0.9) -> None:
         """Sets how much the workspace may reference. Replaces all limits that it had.
 
-        A limit below what it references is allowed: it removes nothing, and forbids to add. See `QuotaExceeded`.
+        A limit below what it references is allowed: it removes nothing; adding is refused then. See `QuotaExceeded`.
 
         Args:
             documents: how many documents; None: any number.

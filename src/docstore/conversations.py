@@ -90,8 +90,8 @@ class ConversationInfo:
 class Conversation:
     """The messages of one conversation. Get one from `Workspace.conversation`. Safe for threads.
 
-    It stays the same conversation when somebody renames it. Every method raises WorkspaceNotFound when its workspace
-    was deleted or has expired.
+    It stays the same conversation when somebody renames it. Every method raises ConversationNotFound when it was
+    deleted, by itself or with its workspace, and WorkspaceNotFound while its workspace is expired.
     """
 
     def __init__(self, parts: Parts, workspace: int, id: int, name: str) -> None:
@@ -170,7 +170,8 @@ class Conversation:
         self.name = name
 
     def delete(self) -> None:
-        """Deletes it with its messages. Their bytes are off the disk after the next collection.
+        """Deletes it with its messages. The next collection gives their pages back to the file system; for what may be
+        left in a gap of another page see docs/how-to/conversations.md.
 
         Raises:
             ConversationNotFound: it was deleted already.

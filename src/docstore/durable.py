@@ -1,4 +1,4 @@
-"""How files become durable: the only place that fsyncs, renames into place, and unlinks.
+"""How files become durable: the only place that fsyncs, renames into place, and unlinks stored pieces.
 
 A published file must survive a power cut before the row that names it is committed (invariant 1). On POSIX that
 takes three things in this order: fsync of the file, rename, fsync of every directory that gained an entry. A

@@ -72,7 +72,7 @@ LimitedBy = Literal["documents", "logical_bytes", "physical_bytes", "keep_free"]
 
 
 class QuotaExceeded(DocStoreError):
-    """A limit on a workspace or the store forbids to add a document. Nothing was changed.
+    """A document was refused: a limit on a workspace or on the store would be exceeded. Nothing was changed.
 
     `limited_by` says which: `documents` or `logical_bytes` of the workspace, `physical_bytes` of the store, or
     `keep_free` of its disk. `used`, `wanted` and `limit` are documents or bytes; `used` is None where it would tell of
@@ -99,12 +99,13 @@ class QuotaWarning(UserWarning):
 
 
 class StorageError(DocStoreError):
-    """The disk or SQLite refused: full, not permitted, input/output error. Nothing that anybody sees was done of what
-    failed. What `add_many`, `link_many`, `collect`, `expire` or `repair` had committed before stays."""
+    """The disk or SQLite refused: full, not permitted, input/output error. The step that failed changed nothing that
+    anybody sees. What `add_many`, `link_many`, `collect`, `expire` or `repair` had committed before stays."""
 
 
 class StoreLocked(DocStoreError):
-    """Another process, or thread, held the catalog's write lock for longer than the timeout."""
+    """Another process, or thread, held the catalog's write lock for longer than the timeout; or, with `readonly=True`,
+    somebody changed the catalog while it was read without locks."""
 
 
 class StoreVersionError(DocStoreError):

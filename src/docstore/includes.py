@@ -12,7 +12,7 @@ from docstore.moments import NOW
 
 
 def grant(db: Database, workspace: int, included: int) -> None:
-    """Lets a workspace's searches cover another's documents. Twice is once.
+    """Lets a workspace's searches cover another's documents. To do it twice changes nothing.
 
     Raises:
         WorkspaceNotFound: one of them was deleted.

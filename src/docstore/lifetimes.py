@@ -29,7 +29,7 @@ class Lifetime(NamedTuple):
 
     @classmethod
     def of(cls, ttl: timedelta | None, sliding: bool) -> Lifetime:
-        """The same, from what a caller passed.
+        """What a caller passed, checked.
 
         Raises:
             InvalidArgument: it is no duration from a second to a hundred years.
@@ -78,7 +78,7 @@ def gone(db: Database, workspace: int) -> WorkspaceNotFound:
 
 # -- expiring -----------------------------------------------------------------------------------------------------
 
-# The index is searched for what is over; whether there is mercy, a row says.
+# The index is searched for what is over; whether notes of uses may come late, which MERCY allows for, a row says.
 _DUE = """SELECT id FROM workspaces WHERE ttl IS NOT NULL AND expired_at IS NULL AND expires_at <= :now
           AND (NOT sliding OR expires_at <= :merciful) ORDER BY expires_at"""
 

@@ -30,7 +30,7 @@ class Memory:
     """Values by key. One that is larger than the whole budget is not kept, and displaces none. Safe for threads.
 
     What a value lists as `shared` is counted once, however many values share it, and goes with the last of them. What
-    such a part has `outgrown`, older values keep: it is counted too, and no reason not to keep a new one.
+    such a part has `outgrown` and older values still keep is counted too, and is no reason not to keep a new value.
     """
 
     def __init__(self, budget: int) -> None:

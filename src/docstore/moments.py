@@ -18,8 +18,8 @@ def now() -> datetime:
 
 
 def ago(grace: timedelta) -> str:
-    """The moment a grace period before now, as the catalog spells it. Without grace, one after all that it may hold: a
-    clock that was ahead once must not keep anything.
+    """The moment a grace period before now, as the catalog spells it. Without grace, a moment after any that it may
+    hold: a clock that was ahead once must not keep anything.
 
     Raises:
         InvalidArgument: it is no duration, or negative.

@@ -41,7 +41,7 @@ class Pool:
     def __init__(self, folder: Path) -> None:
         """
         Args:
-            folder: the store's, for the error of who uses it closed.
+            folder: the store's, for the error that using it after `close` gives.
         """
         self._folder = folder
         self._closed = False

@@ -159,7 +159,7 @@ def of_adder(db: Database, workspace: int, folder: Path) -> tuple[WorkspaceQuota
     In one statement where nothing is: every add asks.
 
     Args:
-        workspace: 0: none's limits count.
+        workspace: whose limits apply; 0: nobody's.
 
     Raises:
         WorkspaceNotFound: it was deleted, or is expired.
@@ -248,7 +248,7 @@ def limit_store(
 
 
 def amount(name: str, value: Any) -> int | None:
-    """A number of documents or bytes, from what a caller passed.
+    """A number of documents or bytes that a caller passed, checked.
 
     Raises:
         InvalidArgument: it is neither None nor such a number.

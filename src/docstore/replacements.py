@@ -225,7 +225,7 @@ def history(db: Database, hash: str) -> list[Version]:
         old, new, undone = each["old_hash"], each["new_hash"], each["rolled_back_at"]
         if old not in told:
             versions.append(_version(stored, old))
-        if undone or (old, new) not in in_force:  # again, for who had pinned the old one before
+        if undone or (old, new) not in in_force:  # again, for those who had pinned the old one
             times = parsed(each["replaced_at"]), parsed(undone) if undone else None
             versions.append(_version(stored, new, old, *times))
         told.update((old, new))

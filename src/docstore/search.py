@@ -56,7 +56,7 @@ class Filter(NamedTuple):
 
     @classmethod
     def of(cls, documents: Iterable[str] | None, where: Mapping[str, Any] | None) -> Filter:
-        """The filter, from what a caller passed.
+        """What a caller passed, checked.
 
         Raises:
             InvalidArgument: it is no collection of hashes, or no metadata.
@@ -106,7 +106,7 @@ class Diversity(NamedTuple):
 
     @classmethod
     def of(cls, fetch_k: int, lambda_mult: float) -> Diversity:
-        """The parameters, from what a caller passed.
+        """What a caller passed, checked.
 
         Raises:
             InvalidArgument: they are out of range.
@@ -136,7 +136,7 @@ class Wanted(NamedTuple):
 
     @classmethod
     def of(cls, k: int, candidates: int | None, diversity: Diversity | None = None) -> Wanted:
-        """The same, from what a caller passed.
+        """What a caller passed, checked.
 
         Raises:
             InvalidArgument: a number is out of range.

@@ -47,8 +47,9 @@ class Searchable:
             mmr: choose for diversity too, by maximal marginal relevance over the `fetch_k` nearest.
             fetch_k: candidates for mmr.
             lambda_mult: mmr's weight of relevance, from 0 (diversity alone) to 1 (relevance alone).
-            candidates: how many chunks of 100,000 or more are scored exactly: more find more, and take longer; as many
-                as there are make the search exact. None: a 350th, and more where scores lie close together.
+            candidates: where the workspace has 100,000 chunks or more, how many of them are scored exactly: more find
+                more, and take longer; as many as it has make the search exact. None: a 350th, and more where scores lie
+                close together.
 
         Raises:
             InvalidArgument: an empty query, k below 1, or parameters out of range.

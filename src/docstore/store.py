@@ -37,7 +37,7 @@ from docstore.workspace import Workspace
 _MOST = 1 << 60
 _LONGEST_WAIT = 1_000_000.0  # seconds: SQLite counts milliseconds, in 31 bits
 _LONGEST = 511 - len(f"/{ARCHIVE}-journal")
-"""Bytes of the folder's path: SQLite opens no file of a longer one than 511."""
+"""Bytes that the folder's path may have: SQLite opens no file whose path is longer than 511."""
 
 
 class DocStore(Maintained, Versioned):
@@ -79,8 +79,8 @@ class DocStore(Maintained, Versioned):
             chunk_size: characters a chunk has at most. It is never longer than the embedder reads, nor than 4,194,304.
             chunk_overlap: characters that neighbouring chunks share at most.
             limits: what extracting one document may use.
-            cache_bytes: memory for merged indexes of the workspaces searched last, and texts of the hits found last. A
-                workspace that does not fit is read again by every search; see docs/how-to.md for what one takes.
+            cache_bytes: bytes of memory for the merged indexes, and the texts of hits, of recent searches. A workspace
+                that does not fit is read again by every search; see docs/how-to.md for what one takes.
             timeout: seconds to wait while another process holds the catalog's write lock; a million at most.
             readonly: refuse every change, and never write a byte to the folder, not even SQLite's own files.
             demand_bytes: nobody gets a document by its hash. `link` is refused; an `add` of what its workspace does not
@@ -88,7 +88,7 @@ class DocStore(Maintained, Versioned):
                 applications whose users may `add` and must not learn what others hold; costs them the embedding, and
                 still stores everything once.
             default_ttl: how long workspaces live that are created without a `ttl`; None: until they are deleted.
-            default_sliding: whether every access begins that time anew; counts with `default_ttl` only.
+            default_sliding: whether every access begins that time anew; without `default_ttl` it has no effect.
 
         Raises:
             InvalidArgument: a parameter is out of its range.
@@ -190,7 +190,7 @@ class DocStore(Maintained, Versioned):
             documents: paths, bytes or binary file objects, one at least. Each is read, to know its hash.
 
         Raises:
-            UnreadableDocument: the first that cannot be stored. A workspace that was made for this is gone again.
+            UnreadableDocument: the first that cannot be stored. A workspace that this call made is deleted again.
             InvalidArgument: the set is empty.
             LinkForbidden: the store demands the bytes: such a workspace shows who else has the same.
             QuotaExceeded: a limit of the store forbids one.
@@ -252,7 +252,7 @@ class DocStore(Maintained, Versioned):
         return Workspace(self._parts, undelete(self._parts, name, wanted), wanted)
 
     def expired(self) -> list[docstore.WorkspaceInfo]:
-        """The workspaces that `undelete` can bring back, the first that expired first."""
+        """The workspaces that `undelete` can bring back, in the order in which they expired."""
         from docstore import workspace_info
 
         with self._parts.database.read() as db:

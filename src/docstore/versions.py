@@ -25,10 +25,10 @@ class Versioned:
 
         Each keeps its name, metadata and time. Workspaces that pinned the old version stay, as those of `workspace_for`
         do; one that has both keeps the new one alone. Chunks whose text is stored already are not embedded again. The
-        old version stays until it is collected, and so long `rollback` can bring it back.
+        old version stays until it is collected; until then `rollback` can bring it back.
 
-        An act of who runs the application, with `demand_bytes=True` too: it changes what every workspace finds.
-        Where nobody references the old version, the new one is stored for you to link, until it is collected.
+        For whoever runs the application, with `demand_bytes=True` too: it changes what every workspace finds. Where
+        nobody references the old version, the new one is stored all the same, and can be linked until it is collected.
 
         Args:
             old: hash of the document to replace.

@@ -266,8 +266,8 @@ class Workspace(Searchable, Lending, Bounded):
             return replacements.pinned(db, self._id)
 
     def documents(self) -> list[docstore.Document]:
-        """The documents this workspace references, by the time their references were made; those of one millisecond, of
-        which one `add_many` makes several, by name."""
+        """The documents this workspace references, in the order in which they were added; of one millisecond, in which
+        `add_many` adds several, in the order of their names."""
         from docstore.documents import document_of
 
         with self._parts.database.read() as db:

@@ -48,7 +48,7 @@ class Admission:
         """Reads the limits, in the transaction in which they will be asked for.
 
         Args:
-            workspace: 0: none's limits count.
+            workspace: whose limits apply; 0: nobody's.
 
         Raises:
             WorkspaceNotFound: it was deleted, or is expired.
@@ -99,7 +99,7 @@ class Admission:
         return Verdict.GO
 
     def reference(self, db: Database, item: Incoming, size: int) -> QuotaExceeded | None:
-        """What forbids to reference a stored document now. When nothing does, it counts as referenced."""
+        """Why a stored document may not be referenced now; None where it may, and then it counts as referenced."""
         if self._own is None or self._has(db, item):
             return None
         refusal = self._own.refusal(size)
@@ -113,7 +113,7 @@ class Admission:
     def publication(
         self, db: Database, known: Known, item: Incoming, document: DocumentRow | None
     ) -> QuotaExceeded | None:
-        """What forbids to publish what was made of a document, and to reference it then."""
+        """Why what was made of a document may not be published and referenced; None where it may."""
         if not self._is_limited:
             return None
         size = document.size if document is not None else _weight(item).logical

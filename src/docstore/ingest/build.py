@@ -1,6 +1,6 @@
 """What a text lacks is built: its chunks and their vectors, with chunks of many documents in the embedder's batches.
 
-Without any lock, by who claimed the embedding; see `add`.
+Without any lock, by whoever claimed the embedding; see `add`.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes
         causes = (
             f"an installation that is not whole, or Limits.memory, {limits.memory:,} bytes, is too little for Python"
         )
-        return {"failed": f"{error} (a module of another name's, {causes})"}, b""
+        return {"failed": f"{error} (another module of that name, {causes})"}, b""
     except OSError as error:
         return {"failed": f"{error.strerror or error} ({error.filename or 'temporary file'})"}, b""
     except Exception as error:  # noqa: BLE001  (parsers of broken files raise anything)

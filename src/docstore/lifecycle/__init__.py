@@ -1,1 +1,1 @@
-"""What keeps a store clean and sound: collect, sweep, verify. One file each."""
+"""What keeps a store clean and sound: expiring, collecting, verifying, repairing; and what repair knows of losses."""

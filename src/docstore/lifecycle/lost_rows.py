@@ -1,4 +1,4 @@
-"""LostRows: rows of the catalog that were lost, told from what there still is.
+"""LostRows: rows of the catalog that were lost, made again of what is left.
 
 A pipeline's from its files, a text's from a document that gives it, a sub-index's from its text. Before anything else
 is corrected: what pointed to a lost row would go as belonging to nothing, and its sound files with the next collection.
