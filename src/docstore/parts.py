@@ -67,7 +67,7 @@ class Parts:
 
     @contextmanager
     def write(self) -> Iterator[Database]:
-        """The catalog's write lock, to change pieces too: the archive's changes are durable before those of the rows."""
+        """The catalog's write lock, to change pieces too: the archive's changes are durable before the rows' are."""
         with self.database.write() as db, self.archive.writing():
             yield db
 
