@@ -27,6 +27,7 @@ LARGEST_PACKED = 1 << 20
 """Bytes of the largest packed piece that is read: far more than is packed, whatever later versions pack."""
 
 _HASH = re.compile(r"[0-9a-f]{64}")
+_FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 
 Checked = tuple[str, str, int]
 """A piece by the hash it is named by, with the hash and the size of its own bytes."""
@@ -36,6 +37,11 @@ def is_hash(value: object) -> TypeGuard[str]:
     """Whether `value` is written like a document hash. Nothing else may become part of a path; in a damaged catalog it
     may be no text."""
     return isinstance(value, str) and _HASH.fullmatch(value) is not None
+
+
+def is_fingerprint(value: object) -> bool:
+    """Whether `value` is written like a pipeline's fingerprint, likewise."""
+    return isinstance(value, str) and _FINGERPRINT.fullmatch(value) is not None
 
 
 @contextlib.contextmanager

@@ -10,13 +10,13 @@ from typing import NoReturn, TypeVar
 
 from docstore.accesses import Accesses
 from docstore.archive import ARCHIVE, JOURNAL, Archive
-from docstore.cas import ContentStore
+from docstore.cas import ContentStore, is_fingerprint
 from docstore.contents import SubindexRow, TextRow
 from docstore.database import CATALOG, CatalogDatabase, Database
 from docstore.durable import storage_errors
 from docstore.errors import IntegrityError
 from docstore.ingest.extractor import Extractor
-from docstore.ingest.pipeline import Pipeline, is_fingerprint
+from docstore.ingest.pipeline import Pipeline
 from docstore.memory import Memory
 from docstore.ownfiles import BESIDE
 from docstore.reserve import RESERVE, Reserve

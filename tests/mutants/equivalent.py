@@ -37,7 +37,7 @@ EQUIVALENT: tuple[Equivalent, ...] = (
         "Only macOS has F_FULLFSYNC; there the edit is real, and no test here can see it.",
     ),
     _edit(
-        "rows-deleted-before-files", "lifecycle/collect.py",
+        "rows-deleted-before-files", "reap.py",
         "        _unlink(parts.documents, document.hash, document.suffix, touched)\n"
         "        # A condemned text's files may go, and its row after the last of its documents' rows.\n"
         "        last = contents.is_last_of_text(db, document)\n",

@@ -56,7 +56,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_DURABILITY}::test_checks_share_a_transaction_with_what_rests_on_them",),
     ),
     Mutant(
-        "rows-committed-before-unlinking", "lifecycle/collect.py",
+        "rows-committed-before-unlinking", "reap.py",
         "        _unlink(parts.documents, document.hash, document.suffix, touched)\n",
         "",
         "the blob of a document that was added again meanwhile is unlinked",
@@ -99,7 +99,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_COLLECT}::test_only_the_last_reference_frees",),
     ),
     Mutant(
-        "touched-directories-forgotten", "lifecycle/collect.py",
+        "touched-directories-forgotten", "reap.py",
         "    touched.add(files.path(hash, suffix).parent)\n",
         "",
         "removals are settled that a power cut may undo",

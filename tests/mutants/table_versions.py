@@ -43,7 +43,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_REUSE}::test_only_the_edited_page_is_embedded",),
     ),
     Mutant(
-        "lineage-of-what-is-gone", "lifecycle/collect.py",
+        "lineage-of-what-is-gone", "reap.py",
         "        replacements.forget(db, document.hash)\n",
         "",
         "lineage of what nobody stores stays for ever",

@@ -37,7 +37,7 @@ def _function(tree: ast.AST, name: str) -> ast.stmt | None:
     return found if isinstance(found, ast.stmt) else None
 
 
-_ADD, _COLLECT = "ingest/add.py", "lifecycle/collect.py"
+_ADD, _COLLECT, _REAP = "ingest/add.py", "lifecycle/collect.py", "reap.py"
 _NEXT, _PUBLISH = "Addition._next_step", "Addition._publish"
 
 LINES: dict[str, tuple[Line, ...]] = {
@@ -99,13 +99,13 @@ LINES: dict[str, tuple[Line, ...]] = {
     "collect: nothing to doom": (Line(_COLLECT, "_doom", "if not documents:"),),
     "collect: look for the doomed": (Line(_COLLECT, "_reap_doomed", "in refcount.doomed(db"),),
     "collect: unlink": (
-        Line(_COLLECT, "reap", "_unlink(parts.documents"),
-        Line(_COLLECT, "_unlink_text", "_unlink(parts.texts"),
+        Line(_REAP, "reap", "_unlink(parts.documents"),
+        Line(_REAP, "_unlink_text", "_unlink(parts.texts"),
         Line("durable.py", "unlink", "path.unlink(missing_ok=True)"),
         Line("cas.py", "ContentStore.unlink", "self._archive.delete("),
     ),
     "collect: delete the rows and commit": (
-        Line(_COLLECT, "reap", "contents.delete_document(db, document)"),
+        Line(_REAP, "reap", "contents.delete_document(db, document)"),
         Line("parts.py", "Parts.write", "with self.database.write() as db, self.archive.writing():"),
         # In the transaction of the unlinks, not in that of the doom: another collector may reap what we doomed.
         Line(_COLLECT, "_reap_doomed", "claims.request_sweep(db)"),

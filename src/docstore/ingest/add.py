@@ -31,8 +31,8 @@ from docstore.ingest.pipeline import StagedSubindex
 from docstore.ingest.prepare import Preparation
 from docstore.ingest.reuse import finder
 from docstore.ingest.target import Target
-from docstore.lifecycle.collect import reap
 from docstore.parts import Parts
+from docstore.reap import reap
 from docstore.scratch import Scratch
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 

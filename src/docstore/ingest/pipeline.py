@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -25,7 +24,6 @@ from docstore.ingest.embed import Embedder
 from docstore.scratch import Scratch
 from docstore.vectors import Codec, Vectors, encode, encode_index, encode_spans, subindex_size
 
-_FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 _MISSING = object()
 _EMBEDDER = ("fingerprint", "dimension", "max_tokens", "embed")
 _TOKENS_OF_A_CHARACTER = 4  # at most, of a tokenizer that makes one of each byte
@@ -79,11 +77,6 @@ class _Computed(NamedTuple):
         first = self.uncounted.intersection(chunks)
         self.uncounted.difference_update(first)
         return len(first)
-
-
-def is_fingerprint(value: object) -> bool:
-    """Whether `value` is written like a pipeline's fingerprint. In a damaged catalog it may be no text."""
-    return isinstance(value, str) and _FINGERPRINT.fullmatch(value) is not None
 
 
 class Pipeline:
