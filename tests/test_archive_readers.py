@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from docstore import IntegrityError, StoreLocked, covered, found, subindexes, texts, views
+from docstore import IntegrityError, StoreLocked, covered, hits, subindexes, texts, views
 from docstore import archive as archive_module
 from docstore.archive import ARCHIVE, Archive
 from docstore.segments import Addition, Codes, Entry, Segment
@@ -146,7 +146,7 @@ def test_a_search_holds_up_no_commit_but_while_it_opens_texts(
 
             monkeypatch.setattr(module, name, watched)
 
-        for module, name in ((views, "nearest"), (texts, "read_blocks"), (texts, "cut"), (found, "_made")):
+        for module, name in ((views, "nearest"), (texts, "read_blocks"), (texts, "cut"), (hits, "_made")):
             spied(module, name)
         assert len(alice.search("ships", k=MANY, mmr=mmr)) == MANY
     assert {name: held.count(name) for name in held}.items() >= {"nearest": 2, "cut": MANY - 1, "_made": 1}.items()

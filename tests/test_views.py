@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from docstore import DocStore, nearest, rounded, search, sketches, subindexes
 from docstore.covered import CoveredRow
-from docstore.filtered import Chosen
+from docstore.filter_cache import Chosen
 from docstore.parts import Parts
 from docstore.segments import Segment
 from docstore.testing import HashEmbedder

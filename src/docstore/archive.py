@@ -28,7 +28,7 @@ from docstore.errors import IntegrityError
 from docstore.forking import in_child
 from docstore.ownfiles import protect, release
 from docstore.pool import Pool, discard
-from docstore.refusals import sqlite_errors
+from docstore.sqlite_errors import sqlite_errors
 
 ARCHIVE = "small.sqlar"
 """The file's name in the store's folder."""

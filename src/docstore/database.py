@@ -27,7 +27,7 @@ from docstore.errors import (
 from docstore.forking import in_child
 from docstore.ownfiles import protect, release
 from docstore.pool import Pool
-from docstore.refusals import sqlite_errors
+from docstore.sqlite_errors import sqlite_errors
 
 if TYPE_CHECKING:
     from docstore.frozen import FrozenCatalog

@@ -29,8 +29,8 @@ from docstore.errors import (
     InvalidArgument,
     PipelineMismatch,
 )
-from docstore.filtered import Chosen, Filtered
-from docstore.found import hits_of
+from docstore.filter_cache import Chosen, Filtered
+from docstore.hits import hits_of
 from docstore.ingest.pipeline import normalise
 from docstore.metadata import encode, matcher
 from docstore.model import Hit

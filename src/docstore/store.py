@@ -22,15 +22,15 @@ from docstore.ingest.embed import Embedder, SentenceTransformerEmbedder
 from docstore.ingest.extractor import Extractor
 from docstore.ingest.pipeline import Pipeline
 from docstore.lifetimes import Lifetime
-from docstore.maintenance import Maintained
 from docstore.memory import Memory
 from docstore.model import AnySource
 from docstore.names import check_hash, check_name
 from docstore.ownfiles import BESIDE
 from docstore.parts import Parts
 from docstore.reserve import RESERVE, Reserve
+from docstore.store_maintenance import Maintained
+from docstore.store_versions import Versioned
 from docstore.vectors import Codec
-from docstore.versions import Versioned
 from docstore.views import Views
 from docstore.workspace import Workspace
 

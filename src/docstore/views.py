@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from docstore.filtered import Before, Chosen, Filtered
+from docstore.filter_cache import Before, Chosen, Filtered
 from docstore.forking import in_child
 from docstore.memory import Memory
 from docstore.nearest import Best, nearest

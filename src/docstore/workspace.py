@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import docstore
 from docstore import refcount
-from docstore.bounded import Bounded
 from docstore.errors import (
     DocStoreError,
     DocumentNotFound,
@@ -20,13 +19,14 @@ from docstore.errors import (
     StoreReadOnly,
     UnreadableDocument,
 )
-from docstore.lending import Lending
 from docstore.metadata import encode
 from docstore.model import AnySource
 from docstore.names import check_hash, check_name
 from docstore.parts import Parts
 from docstore.scratch import Scratch
-from docstore.searching import Searchable
+from docstore.workspace_includes import Lending
+from docstore.workspace_limits import Bounded
+from docstore.workspace_search import Searchable
 
 # What only adding needs is imported where it is used: a process that only searches answers sooner without it.
 if TYPE_CHECKING:

@@ -362,7 +362,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_limits_of_many.py::test_what_waits_for_room_does_not_keep_what_was_begun_from_its_end",),
     ),
     Mutant(
-        "a-handle-of-another-file-lends", "lending.py",
+        "a-handle-of-another-file-lends", "workspace_includes.py",
         "            other._parts.database.require_usable()\n", "",
         "a workspace is granted that only has the number of the one that was meant",
         ("tests/test_exchanged.py::test_a_workspace_of_before_the_exchange_is_lent_to_nobody",),

@@ -12,7 +12,7 @@ _VIEWS = "tests/test_views.py"
 _DIFFERENCES = "tests/test_view_differences.py"
 _NEAREST = "tests/test_nearest.py"
 _ROUNDED = "tests/test_rounded.py"
-_FOUND = "tests/test_found.py"
+_FOUND = "tests/test_hits.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -65,25 +65,25 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_FORCED_RACES}::test_values_kept_at_once_are_all_counted",),
     ),
     Mutant(
-        "chunks-are-shared-by-all", "found.py",
+        "chunks-are-shared-by-all", "hits.py",
         "    places = list(zip(map(_SERIAL, owners), rows))", "    places = list(zip(repeat(0), rows))",
         "hits have the texts of others, or where bytes are demanded, show what others found",
         (f"{_FOUND}::test_where_bytes_are_demanded_nobody_reads_for_another",),
     ),
     Mutant(
-        "chunks-outlive-their-cuts", "found.py",
+        "chunks-outlive-their-cuts", "hits.py",
         "    places = list(zip(map(_SERIAL, owners), rows))", "    places = list(zip(repeat(scope), keys, numbers))",
         "after a document was added again hits have the scores of its new chunks and the texts of its old ones",
         (f"{_FOUND}::test_a_text_that_is_cut_otherwise_has_other_chunks",),
     ),
     Mutant(
-        "one-search-displaces-its-own-view", "found.py",
+        "one-search-displaces-its-own-view", "hits.py",
         "            if fits:\n", "            if True:\n",
         "a search of many hits makes the next read the whole workspace again",
         (f"{_FOUND}::test_a_search_of_many_hits_leaves_its_view_in_memory",),
     ),
     Mutant(
-        "chunks-are-read-again", "found.py",
+        "chunks-are-read-again", "hits.py",
         "            parts.memory.put(places[at], chunk)\n", "            pass\n",
         "every search cuts the texts of its hits out of blocks again",
         (f"{_FOUND}::test_a_chunk_is_read_when_it_is_first_found",),
@@ -192,23 +192,23 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_selected_rows.py::test_what_is_best_of_all_may_be_what_is_not_selected",),
     ),
     Mutant(
-        "filters-kept-beyond-their-view", "filtered.py",
+        "filters-kept-beyond-their-view", "filter_cache.py",
         "answer is not None and answer.view is self._view", "answer is not None",
         "what a filter chose before metadata or documents changed is searched",
         (f"{_FILTERS}::test_metadata_that_change_are_seen_by_the_next_search",),
     ),
     Mutant(
-        "filters-of-another-thread's-view", "filtered.py",
+        "filters-of-another-thread's-view", "filter_cache.py",
         "        if answer.view not in views:\n            return {}\n",
         "        if answer.view not in views:\n            views = [answer.view, *views]\n",
         "of two threads that search after different changes, one finds what the other's filter chose",
-        ("tests/test_filtered.py::test_of_two_views_of_one_neither_takes_the_others_answers",),
+        ("tests/test_filter_cache.py::test_of_two_views_of_one_neither_takes_the_others_answers",),
     ),
     Mutant(
-        "changes-of-one-view-only", "filtered.py",
+        "changes-of-one-view-only", "filter_cache.py",
         "self._before[views.index(answer.view) :]", "self._before[-1:]",
         "a filter that was not used between two changes misses what the first brought",
-        ("tests/test_filtered.py::test_any_history_asks_what_changed_and_nothing_else",),
+        ("tests/test_filter_cache.py::test_any_history_asks_what_changed_and_nothing_else",),
     ),
     Mutant(
         "metadata-changes-unseen", "covered.py",

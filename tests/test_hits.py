@@ -1,4 +1,4 @@
-"""Found: what a hit says of a chunk is read once, and stays within the memory that searches may take."""
+"""Hits: what a hit says of a chunk is read once, and stays within the memory that searches may take."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docstore.filtered import Chosen, Filtered
+from docstore.filter_cache import Chosen, Filtered
 from docstore.segments import Segment
 from docstore.views import Part
 from tests.rows import rows_of

@@ -1,4 +1,4 @@
-"""Found: the hits of the rows that a search ranked best.
+"""Hits of the rows that a search ranked best.
 
 What a hit says of a chunk stays in memory for the next that finds it: to look its place up, and to cut its text out of
 a block, takes as long as to score some seventy others.
