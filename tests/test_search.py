@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docstore import DocStore, DocumentNotFound, Hit, InvalidArgument, Workspace, subindexes
+from docstore.mmr import maximal_marginal_relevance
 from docstore.testing import HashEmbedder
-from docstore.vectors import maximal_marginal_relevance
 from tests.folders import hash_of
 from tests.oracle import private_index
 

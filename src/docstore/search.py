@@ -33,10 +33,11 @@ from docstore.filter_cache import Chosen, Filtered
 from docstore.hits import hits_of
 from docstore.ingest.pipeline import normalise
 from docstore.metadata import encode, matcher
+from docstore.mmr import maximal_marginal_relevance
 from docstore.model import Hit
 from docstore.parts import Parts
 from docstore.segments import Addition, Key
-from docstore.vectors import Vectors, maximal_marginal_relevance
+from docstore.vectors import Vectors
 from docstore.views import Plan, Ranked, Versions, View
 
 _T = TypeVar("_T")
