@@ -138,7 +138,7 @@ def before_the_first_read(monkeypatch: pytest.MonkeyPatch, act: Callable[[], obj
     real = verify_module.fault
     done: list[str] = []
 
-    def fault(expected: verify_module.Expected, pace: Any) -> tuple[str, str]:
+    def fault(expected: verify_module.Expected, pace: Any) -> verify_module.Fault | None:
         if not done and of in expected.path.parts:
             done.append(str(expected.path))
             act()
@@ -201,7 +201,7 @@ def test_what_was_not_read_is_not_noted(
 
     real = verify_module.fault
 
-    def fault(expected: verify_module.Expected, pace: Any) -> tuple[str, str]:
+    def fault(expected: verify_module.Expected, pace: Any) -> verify_module.Fault | None:
         if documents == 1:
             dies()
         return real(expected, pace)

@@ -70,7 +70,7 @@ def _repair(folder: Path) -> set[tuple[str, str]]:
     with DocStore(folder, embedder=HashEmbedder()) as store:
         assert not store.verify().ok
         store.collect()  # it may be called before anybody looks
-        found = {(each.action, each.path) for each in store.repair(dry_run=True).repairs}
+        found: set[tuple[str, str]] = {(each.action, each.path) for each in store.repair(dry_run=True).repairs}
         report = store.repair()
         assert report.ok
         assert {(each.action, each.path) for each in report.repairs} == found

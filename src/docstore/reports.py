@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from docstore.documents import Document
 from docstore.errors import DocStoreError
+
+ProblemKind = Literal["missing", "damaged", "unreadable", "count", "reference", "catalog", "foreign"]
+RepairAction = Literal["restored", "corrected", "quarantined", "unrepaired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +98,9 @@ class ExpireReport:
 class Problem:
     """One thing that `verify` found wrong."""
 
-    kind: str
-    """`missing`, `damaged`, `unreadable`, `count`, `reference`, `catalog` or `foreign`."""
+    kind: ProblemKind
+    """`missing`, `damaged`, `unreadable`: a stored piece. `count`, `reference`, `catalog`: what the catalog says.
+    `foreign`: a file that is none of docstore's."""
     path: str
     """The file, relative to the store's folder, or the catalog table."""
     detail: str
@@ -131,7 +136,7 @@ class VerifyReport:
 class Repair:
     """What `repair` did, or with `dry_run` would do, about one problem."""
 
-    action: str
+    action: RepairAction
     """`restored`: the bytes that were published are back. `corrected`: the catalog says again what follows from its
     rows. `quarantined`: moved to `quarantine/`, since nothing here can restore it. `unrepaired`: left as it is."""
     path: str

@@ -144,7 +144,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "what-cannot-be-opened-now-is-lost", "lifecycle/lost_rows.py",
-        '    if kind == "unreadable":', '    if kind == "nothing":',
+        '    if found.kind == "unreadable":', '    if found.kind == "foreign":',
         "repair with too few descriptors makes a text that its document gives unrepairable for ever",
         ("tests/test_lost_rows.py::test_what_cannot_be_told_now_is_not_given_up",),
     ),
@@ -217,7 +217,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "set-aside-without-a-second-look", "lifecycle/repair.py",
-        '    if kind != "damaged":',
+        '    if found is None or found.kind != "damaged":',
         '    if kind == "unreadable":',
         "a file that is intact, or was healed meanwhile, is moved away",
         (f"{_REPAIR}::test_a_file_that_was_healed_meanwhile_stays",),

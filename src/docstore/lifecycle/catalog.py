@@ -17,7 +17,7 @@ from docstore.errors import IntegrityError
 from docstore.lifecycle.witnesses import IsStored, Testimony
 from docstore.moments import NOW
 from docstore.names import shown
-from docstore.reports import Problem
+from docstore.reports import Problem, ProblemKind
 
 _REFERENCES = "(SELECT count(*) FROM refs WHERE document_id = documents.id)"
 _MEMBERS = "(SELECT count(*) FROM refs WHERE workspace_id = workspaces.id)"
@@ -53,7 +53,7 @@ WITHOUT_SUBINDEX = """NOT EXISTS (SELECT 1 FROM subindexes WHERE text_id = texts
 class _Check:
     """A query for contradictions, and what ends them."""
 
-    kind: str
+    kind: ProblemKind
     table: str
     query: str
     """One row a contradiction: `detail`, a sentence; and `document`, a hash, and `workspace`, a name, if it has any."""

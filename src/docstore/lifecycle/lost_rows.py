@@ -29,7 +29,7 @@ from docstore.lifecycle.pace import Pace
 from docstore.lifecycle.verify import Expected, fault
 from docstore.moments import NOW
 from docstore.parts import Parts
-from docstore.reports import Repair
+from docstore.reports import Repair, RepairAction
 from docstore.scratch import Scratch
 from docstore.texts import SUFFIX, Text
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
@@ -39,9 +39,11 @@ EMBEDDED = "It was embedded again."
 _TEXT_IS_LOST = ("Its text is lost too, so it cannot be made again. Add the document again, to any workspace, to heal "
                  "it; or restore the file from a backup.")  # fmt: skip
 _OF_NONE = "pipeline_id NOT IN (SELECT pipeline_id FROM subindexes AS s WHERE s.text_id = {}.text_id)"
-_RESTORED = "restored", ". It was extracted from its document again."
-_GONE = "unrepaired", (", and nothing gives it again. Remove the document from every workspace, collect, and add it "
-                       "again.")  # fmt: skip
+_RESTORED: tuple[RepairAction, str] = "restored", ". It was extracted from its document again."
+_GONE: tuple[RepairAction, str] = (
+    "unrepaired",
+    ", and nothing gives it again. Remove the document from every workspace, collect, and add it again.",
+)
 
 
 _NOT_NOW = (
@@ -102,7 +104,7 @@ def _made_by(parts: Parts, db: Database, pipeline: int) -> bool:
     query = """SELECT t.hash, s.index_hash, s.index_size FROM subindexes s JOIN texts t ON t.id = s.text_id
                WHERE s.pipeline_id = ?"""
     return any(
-        not fault(Expected.of(files, each["hash"], INDEX_SUFFIX, each["index_hash"], each["index_size"]), Pace())[0]
+        fault(Expected.of(files, each["hash"], INDEX_SUFFIX, each["index_hash"], each["index_size"]), Pace()) is None
         for each in rows(db, query, pipeline)
     )
 
@@ -161,10 +163,12 @@ def _extracted(parts: Parts, document: dict[str, Any]) -> Text | None:
     blob = Expected.of(parts.documents, document["hash"], suffix, document["hash"], document["size"])
     if document["doomed"]:
         return None
-    kind, detail = fault(blob, Pace())
-    if kind == "unreadable":  # it may be sound: too many files are open, or a disk fails
-        raise StorageError(f"{blob.path}: {detail}.")
-    return None if kind else extracted(parts, blob, document["media_type"])
+    found = fault(blob, Pace())
+    if found is None:
+        return extracted(parts, blob, document["media_type"])
+    if found.kind == "unreadable":  # it may be sound: too many files are open, or a disk fails
+        raise StorageError(f"{blob.path}: {found.detail}.")
+    return None
 
 
 def extracted(parts: Parts, blob: Expected, media_type: str) -> Text | None:

@@ -35,7 +35,7 @@ from docstore.lifecycle.salvage import free, salvage
 from docstore.lifecycle.verify import Expected, Finding, Reading, damaged, expected_files, fault
 from docstore.lifecycle.witnesses import Testimony
 from docstore.parts import QUARANTINE, Parts
-from docstore.reports import Problem, Progress, Repair, RepairReport
+from docstore.reports import Problem, Progress, Repair, RepairAction, RepairReport
 from docstore.scratch import Scratch
 from docstore.texts import SUFFIX, Text
 
@@ -71,7 +71,7 @@ def repair(parts: Parts, dry_run: bool, progress: Callable[[Progress], object] |
     return RepairReport(tuple(dict.fromkeys(repairs)))
 
 
-def _as_repair(action: str, problem: Problem, advice: str) -> Repair:
+def _as_repair(action: RepairAction, problem: Problem, advice: str) -> Repair:
     detail = f"{problem.detail}. {advice}" if advice else problem.detail
     return Repair(action, problem.path, detail, problem.workspaces, problem.documents)
 
@@ -183,7 +183,7 @@ def _extract_again(parts: Parts, document: DocumentRow) -> Text | None:
         owners = contents.documents_of_text(db, document.text)
     for owner in owners:
         blob = Expected.of(parts.documents, owner.hash, owner.suffix, owner.hash, owner.size)
-        if owner.doomed or fault(blob, Pace())[0]:
+        if owner.doomed or fault(blob, Pace()) is not None:
             continue
         text = None
         with contextlib.suppress(DocStoreError):  # what cannot be done now, another run can
@@ -209,8 +209,8 @@ def _publish(parts: Parts, content: Text) -> None:
 
 def _set_aside(parts: Parts, finding: Finding, dry_run: bool, advice: str) -> Repair:
     """Moves a damaged file out of the way of an intact one. The row stays: what else it serves goes on working."""
-    kind, _ = fault(finding.expected, Pace())  # a second look: a flaw of the memory is no damage
-    if kind != "damaged":
+    found = fault(finding.expected, Pace())  # a second look: a flaw of the memory is no damage
+    if found is None or found.kind != "damaged":
         # Missing: there is nothing to move. Unreadable: a failing disk is no place to move files about.
         return _as_repair("unrepaired", finding.problem, advice)
     target = free(parts.folder / QUARANTINE / finding.problem.path)

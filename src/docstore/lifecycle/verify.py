@@ -20,7 +20,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from sys import intern
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from docstore import claims, contents, refcount, scratch
 from docstore.archive import ARCHIVE
@@ -34,7 +34,7 @@ from docstore.lifecycle.collect import content_stores, orphans, packed_orphans
 from docstore.lifecycle.pace import Pace
 from docstore.moments import NOW
 from docstore.parts import Parts
-from docstore.reports import Problem, Progress, VerifyReport
+from docstore.reports import Problem, ProblemKind, Progress, VerifyReport
 from docstore.texts import SUFFIX
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
@@ -282,8 +282,7 @@ def expected_files(parts: Parts, db: Database, document: DocumentRow) -> list[Ex
 
 
 def _check(parts: Parts, document: DocumentRow, expected: Expected, pace: Pace) -> Problem | None:
-    kind, detail = fault(expected, pace)
-    if not kind:
+    if fault(expected, pace) is None:
         return None
     with parts.database.read() as db:
         now = contents.find_document(db, document.hash)
@@ -292,36 +291,43 @@ def _check(parts: Parts, document: DocumentRow, expected: Expected, pace: Pace) 
         affected = [document] if expected.is_blob else contents.documents_of_text(db, document.text)
         # Each name once for all problems of a report, of which a large store has many.
         names = {intern(name) for each in affected for name in refcount.referencing_workspaces(db, each)}
-    kind, detail = fault(expected, pace)
-    if not kind:
+    found = fault(expected, pace)
+    if found is None:
         return None  # the row is another one: collected and added again, or healed, between our two looks
     return Problem(
-        kind,
+        found.kind,
         str(expected.path.relative_to(parts.folder)),
-        detail,
+        found.detail,
         tuple(sorted(names)),
         tuple(each.hash for each in affected),
     )
 
 
-def fault(expected: Expected, pace: Pace) -> tuple[str, str]:
-    """What is wrong with a file, as (kind, detail); empty when nothing is."""
+class Fault(NamedTuple):
+    """What is wrong with a file."""
+
+    kind: ProblemKind
+    detail: str
+
+
+def fault(expected: Expected, pace: Pace) -> Fault | None:
+    """What is wrong with a file. None: nothing."""
     try:
         with expected.open() as file:
             size = file.seek(0, io.SEEK_END)
             file.seek(0)
             hash = hash_stream(pace.reading(file))[0] if size == expected.size else ""
     except FileNotFoundError:
-        return "missing", "the catalog says it is stored, and there is no such file"
+        return Fault("missing", "the catalog says it is stored, and there is no such file")
     except IntegrityError as error:
-        return "damaged", str(error)
+        return Fault("damaged", str(error))
     except (OSError, SourceError, StorageError) as error:
-        return "unreadable", f"it cannot be read: {error}"
+        return Fault("unreadable", f"it cannot be read: {error}")
     if size != expected.size:
-        return "damaged", f"it has {size} bytes and was published with {expected.size}"
+        return Fault("damaged", f"it has {size} bytes and was published with {expected.size}")
     if hash != expected.hash:
-        return "damaged", f"its bytes hash to {hash}, not to {expected.hash}"
-    return "", ""
+        return Fault("damaged", f"its bytes hash to {hash}, not to {expected.hash}")
+    return None
 
 
 def _strangers(parts: Parts) -> tuple[list[Problem], int]:
