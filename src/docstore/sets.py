@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -107,10 +107,12 @@ def _filled(parts: Parts, members: dict[str, Source], open: Callable[[str], Work
 def _add(parts: Parts, id: int, sources: list[Source], scratch: Scratch) -> None:
     """Raises the first failure, once its group is done."""
     from docstore.ingest.add import Addition
+    from docstore.ingest.grouping import groups
     from docstore.ingest.incoming import Incoming
     from docstore.ingest.target import ForSet
 
-    for group in _groups(sources):
+    # Copies, and as many at once as `add_many` takes: what a group stages is gone from memory with it.
+    for group in groups(map(replace, sources), lambda each: each.size, GROUP_BYTES, GROUP_DOCUMENTS):
         items = [Incoming(each.hash, each, each.name, each.label) for each in group]
         addition = Addition(parts, ForSet(parts, id), scratch, lambda _item, _chunks: parts.accesses.note(id))
         addition.run(items)
@@ -119,18 +121,6 @@ def _add(parts: Parts, id: int, sources: list[Source], scratch: Scratch) -> None
         for item in items:
             if isinstance(item.outcome, DocStoreError):
                 raise item.outcome
-
-
-def _groups(sources: Iterable[Source]) -> Iterator[list[Source]]:
-    """As many at once as `add_many` takes. Copies: what a group stages is gone from memory with it."""
-    group: list[Source] = []
-    for each in sources:
-        group.append(replace(each))
-        if len(group) == GROUP_DOCUMENTS or sum(some.size for some in group) >= GROUP_BYTES:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 def _pinned(parts: Parts, id: int, members: Collection[str]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from docstore import contents
 from docstore.errors import DocStoreError, EmbeddingError
 from docstore.ingest.digests import Find
+from docstore.ingest.grouping import groups
 from docstore.ingest.incoming import Incoming
 from docstore.parts import Parts
 from docstore.scratch import Scratch
@@ -21,16 +22,7 @@ _HARMLESS = "text"
 
 def batches(items: list[Incoming]) -> Iterator[list[Incoming]]:
     """Documents whose texts together fill the embedder's batches, and whose work a crash may cost."""
-    batch: list[Incoming] = []
-    characters = 0
-    for item in items:
-        batch.append(item)
-        characters += len(item.text.content) if item.text is not None else 0
-        if characters >= _BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
+    return groups(items, lambda item: 0 if item.text is None else len(item.text.content), _BATCH_CHARACTERS)
 
 
 def build(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from functools import partial
@@ -13,6 +13,7 @@ from docstore.durable import stage as stage_bytes
 from docstore.errors import DocStoreError, StorageError
 from docstore.ingest.extraction import Extraction, Unreadable
 from docstore.ingest.extractor import CONCURRENCY, Extractor
+from docstore.ingest.grouping import groups
 from docstore.ingest.incoming import Incoming
 from docstore.ingest.source import stage
 from docstore.scratch import Scratch
@@ -49,7 +50,7 @@ class Preparation:
 
     def start(self, items: list[Incoming]) -> None:
         """Begins with some documents."""
-        portions = list(_portions(items))
+        portions = list(groups(items, _size, _PORTION_BYTES, _PORTION_DOCUMENTS))
         if len(portions) == 1 and not self._running:  # a document alone waits for no thread
             _prepare(portions[0], self._extractor, self._scratch)
             return
@@ -100,17 +101,8 @@ class _Once:
         self.done.set_result(None)
 
 
-def _portions(items: list[Incoming]) -> Iterator[list[Incoming]]:
-    portion: list[Incoming] = []
-    size = 0
-    for item in items:
-        portion.append(item)
-        size += item.source.size if item.source is not None else 0
-        if len(portion) == _PORTION_DOCUMENTS or size >= _PORTION_BYTES:
-            yield portion
-            portion, size = [], 0
-    if portion:
-        yield portion
+def _size(item: Incoming) -> int:
+    return item.source.size if item.source is not None else 0
 
 
 def _prepare(items: list[Incoming], extractor: Extractor, scratch: Scratch) -> None:
