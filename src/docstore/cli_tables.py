@@ -126,7 +126,7 @@ def conversations_table(found: Sequence[ConversationInfo]) -> Listing:
 
 
 def conversation_lines(conversation: Conversation) -> Iterator[RenderableType]:
-    """What was said, a page in memory at a time."""
+    """What was said, read page by page."""
     last = 0
     while page := conversation.messages(after=last):
         for each in page:

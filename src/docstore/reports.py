@@ -22,7 +22,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class AddReport:
-    """What became of every source given to `add_many`, each list in the order of the sources."""
+    """What became of every source given to `add_many`, or hash to `link_many`, each list in the order they were given."""
 
     added: tuple[Document, ...]
     """Cut into chunks by this call, and embedded where an equal chunk was not."""
@@ -36,7 +36,7 @@ class Progress:
     """Where a long operation stands. Passed to the callback after every step."""
 
     done: int
-    """Items finished: documents of `add_many`, `verify`, `repair` and `collect`."""
+    """Items finished: documents of `add_many`, `replace`, `verify`, `repair` and `collect`."""
     total: int | None
     """Items in all, or None while that is unknown."""
     chunks: int
