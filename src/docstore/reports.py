@@ -22,7 +22,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class AddReport:
-    """What became of every source given to `add_many`, or hash to `link_many`, each list in the order they were given."""
+    """What became of every source of `add_many`, or hash of `link_many`, each list in the order they were given."""
 
     added: tuple[Document, ...]
     """Cut into chunks by this call, and embedded where an equal chunk was not."""
