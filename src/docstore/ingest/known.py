@@ -56,7 +56,10 @@ class Known:
 
     def put_text(self, text: TextRow) -> None:
         """A row that was inserted or changed."""
+        is_new = text.hash not in self._texts
         self._texts[text.hash] = text
+        if is_new:  # so no document has it; to go through all for each would take the square of their number
+            return
         self._documents = {
             hash: each._replace(text=text) if each.text.hash == text.hash else each
             for hash, each in self._documents.items()
