@@ -68,9 +68,9 @@ class _Computed(NamedTuple):
 
     def of(self, chunks: Sequence[str], known: Mapping[str, Codes]) -> npt.NDArray[np.uint8]:
         """Codes of chunks that were computed or known, shape (len(chunks), bytes a code)."""
-        if known:
-            return np.stack([known[chunk] if chunk in known else self.codes[self.rows[chunk]] for chunk in chunks])
-        return self.codes[[self.rows[chunk] for chunk in chunks]]  # a tenth of the time, of a text with few chunks
+        if known.keys().isdisjoint(chunks):  # a tenth of the time, of a text with few chunks
+            return self.codes.take([self.rows[chunk] for chunk in chunks], axis=0)
+        return np.stack([known[chunk] if chunk in known else self.codes[self.rows[chunk]] for chunk in chunks])
 
     def taken(self, chunks: Sequence[str]) -> int:
         """How many of them a sub-index takes that no other took before: each vector counts where it is first."""
