@@ -121,6 +121,15 @@ def closed() -> io.BytesIO:
     return file
 
 
+def test_a_file_object_with_a_name_of_the_callers_is_not_asked_for_its_own(alice: Workspace) -> None:
+    class Nameless(io.BytesIO):
+        @property
+        def name(self) -> str:
+            raise ValueError("no name")
+
+    assert alice.add(Nameless(NOTE), name="note.txt").name == "note.txt"
+
+
 @pytest.mark.parametrize("source", [closed(), "a\0b", "\ud800x", BadPath(), Broken(NOTE), "x" * 5000])
 def test_sources_that_fail_are_failures_of_their_own(alice: Workspace, source: Any) -> None:
     with pytest.raises(DocStoreError):

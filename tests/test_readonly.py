@@ -332,12 +332,16 @@ def test_a_file_that_is_written_while_it_is_copied(
             return made
 
         monkeypatch.setattr(sqlite3, "connect", connect_torn)
+        monkeypatch.setattr(frozen, "_COPY_SECONDS", 5)
         assert_of_one_moment(frozen.FrozenCatalog(catalog, 5))
     assert torn
 
 
-def test_whoever_reads_beside_a_writer_is_not_disturbed(folder: Path, note: Document) -> None:
+def test_whoever_reads_beside_a_writer_is_not_disturbed(
+    folder: Path, note: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who has just emptied the log will write again, and empty it into the file that is being read."""
+    monkeypatch.setattr(frozen, "_COPY_SECONDS", 5)
     with DocStore(folder, embedder=HashEmbedder()) as writer:
         writer.collect()
         with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
@@ -347,6 +351,62 @@ def test_whoever_reads_beside_a_writer_is_not_disturbed(folder: Path, note: Docu
                 writer.collect()
                 assert db.execute("SELECT count(*) FROM workspaces").fetchone() == before
             assert "carol" in store.workspaces()
+
+
+def test_where_a_copy_cannot_be_made_in_time_the_catalog_is_read_in_place(
+    folder: Path, note: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer who collects all the time leaves no time for one; and without a log the file says all."""
+    with DocStore(folder, embedder=HashEmbedder()) as writer:
+        writer.workspace("carol")
+        writer.collect()
+        with DocStore(folder, embedder=HashEmbedder(), readonly=True, timeout=0) as store:
+            assert "carol" in store.workspaces()
+        monkeypatch.setattr(frozen, "_copy", lambda *_: None)
+        with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
+            assert "carol" in store.workspaces()
+
+
+def test_without_a_folder_for_temporary_files_the_catalog_is_read_in_place(
+    folder: Path, note: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "nothing"))
+    with DocStore(folder, embedder=HashEmbedder()) as writer:
+        writer.workspace("carol")
+        writer.collect()
+        with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
+            assert "carol" in store.workspaces()
+        writer.workspace("dave")
+        with pytest.raises(StorageError, match="TMPDIR"):
+            DocStore(folder, embedder=HashEmbedder(), readonly=True)
+
+
+def test_an_interrupted_copy_leaves_nothing(
+    folder: Path, note: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would hold everybody's names and messages."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    write = Path.write_bytes
+
+    def interrupted(path: Path, data: bytes) -> int:
+        write(path, data)
+        raise KeyboardInterrupt
+
+    with DocStore(folder, embedder=HashEmbedder()) as writer:
+        writer.workspace("carol")
+        monkeypatch.setattr(Path, "write_bytes", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            DocStore(folder, embedder=HashEmbedder(), readonly=True)
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize(("age", "is_whole", "is_settled"), [(1, True, False), (3, True, True), (1, False, True)])
+def test_a_clock_that_counts_seconds_is_known_by_its_times(age: int, is_whole: bool, is_settled: bool) -> None:
+    changed = (time.time_ns() // 10**9 - age) * 10**9 + (0 if is_whole else 1)
+    state = frozen._State((1, 1, changed), None, (changed,))
+    assert state.is_settled == is_settled
 
 
 def test_what_is_changed_while_it_is_read_is_refused(folder: Path, note: Document) -> None:

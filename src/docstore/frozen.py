@@ -1,10 +1,10 @@
 """Reading a catalog without writing a byte, not even SQLite's shared memory file: what `readonly=True` opens.
 
-A catalog whose log is empty is opened in place as immutable: SQLite then takes no lock and makes no file. One that
-somebody writes to right now has recent pages in the log, which SQLite cannot read without writing to its index of
-them; its file and log are copied to a temporary folder elsewhere, and opened there. So are those of one whose log was
-emptied a moment ago: who did that is likely to write again, into the file that is being read. What was opened serves
-until the file or the log changes.
+A catalog without a log is opened in place as immutable: SQLite then takes no lock and makes no file. One that somebody
+writes to right now has recent pages in the log, which SQLite cannot read without writing to its index of them; its file
+and log are copied to a temporary folder elsewhere, and opened there. So are those of one whose log was emptied a moment
+ago, if that can be done quickly: whoever did that is likely to write again, into the file that is being read. What was
+opened serves until the file or the log changes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ from docstore.forking import in_child
 
 _HEADER = 32  # bytes of the log that change whenever it is begun anew: the salts are in them
 _TICK_NS = 20_000_000  # clocks of file systems may stand still for this long
+_WHOLE_NS = 1_000_000_000
+_COARSE_TICK_NS = 2 * _WHOLE_NS + _TICK_NS  # and where they count seconds, or every second one
 _BUSY_NS = 60_000_000_000  # since the last change: somebody may be at work
 _PAUSE_SECONDS = 0.005
+_COPY_SECONDS = 0.25  # that copying what could be read in place may take: a writer may never leave enough time for it
 
 # Of the process we were forked from: closing a connection here would take the parent's temporary files from it.
 _inherited: list[_Image] = []
@@ -41,27 +44,33 @@ class _State:
     file: tuple[int, int, int]
     """Inode, size and time of the catalog's file."""
     log: tuple[int, int, int, bytes] | None
-    """The same of the write-ahead log, and its first bytes; None where there is none: nobody has the catalog open."""
+    """The same of the write-ahead log, and its first bytes; without its time where it is empty, since it is emptied
+    again and again. None where there is none: nobody has the catalog open."""
+    times: tuple[int, ...] = field(compare=False)
+    """When either changed."""
 
     @classmethod
     def of(cls, path: Path) -> _State:
         # Never the file itself: closing any descriptor of it would drop the locks that SQLite holds on it in this
         # process (POSIX advisory locks). The log has no locks.
-        log = None
+        log, times = None, []
         with contextlib.suppress(FileNotFoundError), open(f"{path}-wal", "rb", buffering=0) as wal:
             found = os.fstat(wal.fileno())
-            log = (found.st_ino, found.st_size, found.st_mtime_ns, wal.read(_HEADER))
+            times.append(found.st_mtime_ns)
+            log = (found.st_ino, found.st_size, found.st_mtime_ns if found.st_size else 0, wal.read(_HEADER))
         found = path.stat()
-        return cls((found.st_ino, found.st_size, found.st_mtime_ns), log)
+        times.append(found.st_mtime_ns)
+        return cls((found.st_ino, found.st_size, found.st_mtime_ns), log, tuple(times))
 
     @property
     def _age(self) -> int:
-        return time.time_ns() - max(self.file[2], self.log[2] if self.log is not None else 0)
+        return time.time_ns() - max(self.times)
 
     @property
     def is_settled(self) -> bool:
         """Whether a later change would show: what changed within a tick of the clock may change unseen."""
-        return self._age > _TICK_NS
+        is_coarse = all(each % _WHOLE_NS == 0 for each in self.times)
+        return self._age > (_COARSE_TICK_NS if is_coarse else _TICK_NS)
 
     @property
     def has_pages_in_log(self) -> bool:
@@ -168,12 +177,20 @@ class FrozenCatalog:
         return Path(os.path.realpath(self._path))
 
     def _open(self, path: Path) -> _Image:
-        deadline = time.monotonic() + self._timeout
+        began = time.monotonic()
+        deadline, patience = began + self._timeout, began + min(self._timeout, _COPY_SECONDS)
         while True:
             settled = (state := _State.of(path)).is_settled
-            if state.is_at_rest:
-                return _Image(state, f"{path.as_uri()}?immutable=1", None, settled)
-            if (folder := _copy(path, state)) is not None:
+            in_place = _Image(state, f"{path.as_uri()}?immutable=1", None, settled)
+            if state.is_at_rest or (not state.has_pages_in_log and time.monotonic() >= patience):
+                return in_place
+            try:
+                folder = _copy(path, state)
+            except StorageError:  # no room, or no folder for temporary files
+                if state.has_pages_in_log:
+                    raise
+                return in_place
+            if folder is not None:
                 return _Image(state, (folder / path.name).as_uri(), folder, settled)
             if time.monotonic() > deadline:
                 raise self._changed()
@@ -215,9 +232,11 @@ def _copy(path: Path, state: _State) -> Path | None:
         folder = Path(tempfile.mkdtemp(prefix="docstore-"))
         (folder / path.name).write_bytes(data)
         (folder / f"{path.name}-wal").write_bytes(log)
-    except OSError as error:
+    except BaseException as error:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+        if not isinstance(error, OSError):  # an interrupt, or no memory
+            raise
         raise StorageError(
             f"Copying the catalog to a temporary folder failed: {error}. It is in use by others, and readonly=True "
             "writes nothing beside it. Set TMPDIR to a folder with space."

@@ -73,6 +73,18 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_READONLY}::test_whoever_reads_beside_a_writer_is_not_disturbed",),
     ),
     Mutant(
+        "every-clock-is-fine", "frozen.py",
+        "(_COARSE_TICK_NS if is_coarse else _TICK_NS)", "_TICK_NS",
+        "where a file system counts seconds, a copy is of two moments, and kept",
+        (f"{_READONLY}::test_a_clock_that_counts_seconds_is_known_by_its_times",),
+    ),
+    Mutant(
+        "copying-is-tried-for-ever", "frozen.py",
+        "(not state.has_pages_in_log and time.monotonic() >= patience)", "False",
+        "beside a program that collects often nothing can be read",
+        (f"{_READONLY}::test_where_a_copy_cannot_be_made_in_time_the_catalog_is_read_in_place",),
+    ),
+    Mutant(
         "log-copied-before-the-file", "frozen.py",
         "        data = immutable.serialize()\n"
         "    try:\n"
@@ -86,7 +98,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "everything-is-settled", "frozen.py",
-        "        return self._age > _TICK_NS", "        return True",
+        "        return self._age > (_COARSE_TICK_NS if is_coarse else _TICK_NS)", "        return True",
         "a change within a tick of the clock is not seen",
         (f"{_READONLY}::test_a_change_within_a_tick_of_the_clock",),
     ),

@@ -143,7 +143,7 @@ def _release(w: World, pid: int) -> None:
 
 
 def reap(w: World, documents: list[int]) -> list[tuple[str, int]]:
-    """`lifecycle.collect.reap` inside a transaction: changes the rows of `w`, returns the unlinks in their order."""
+    """`reap.reap` inside a transaction: changes the rows of `w`, returns the unlinks in their order."""
     operations = []
     for document in documents:
         text = w.scenario.texts[document]

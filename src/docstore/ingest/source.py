@@ -56,8 +56,8 @@ def read(
         UnreadableDocument: it is missing, empty, a folder, or reading failed.
         InvalidArgument: it is no source at all.
     """
-    unnamed = label_of(given)  # refuses what is no source, whatever it is called
-    label = unnamed if name is None else name
+    _require_source(given)
+    label = label_of(given) if name is None else name
     if isinstance(given, str | os.PathLike) and not os.fspath(given):
         raise InvalidArgument("The path of a document to add is empty: pass that of a file")
     name = name_of(given) if name is None else name
@@ -124,9 +124,14 @@ def label_of(given: AnySource) -> str:
         return label if len(label) <= _MOST_LABEL else label[:_MOST_LABEL] + "…"
     if isinstance(given, bytes):
         return "untitled"
-    if isinstance(given, type) or not callable(getattr(given, "read", None)):
-        raise InvalidArgument(f"Cannot add a {type(given).__name__}: pass a path, bytes or a binary file object")
+    _require_source(given)
     return name_of(given)
+
+
+def _require_source(given: object) -> None:
+    is_file = not isinstance(given, type) and callable(getattr(given, "read", None))
+    if not isinstance(given, str | os.PathLike | bytes) and not is_file:
+        raise InvalidArgument(f"Cannot add a {type(given).__name__}: pass a path, bytes or a binary file object")
 
 
 def name_of(given: AnySource) -> str:
