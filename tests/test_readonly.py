@@ -405,7 +405,7 @@ def test_an_interrupted_copy_leaves_nothing(
 @pytest.mark.parametrize(("age", "is_whole", "is_settled"), [(1, True, False), (3, True, True), (1, False, True)])
 def test_a_clock_that_counts_seconds_is_known_by_its_times(age: int, is_whole: bool, is_settled: bool) -> None:
     changed = (time.time_ns() // 10**9 - age) * 10**9 + (0 if is_whole else 1)
-    state = frozen._State((1, 1, changed), None, (changed,))
+    state = frozen._State((1, 1, changed), None, changed)
     assert state.is_settled == is_settled
 
 

@@ -70,4 +70,5 @@ def sweeps(db: Database) -> tuple[int, int]:
 def sweep_done(db: Database, wanted: int) -> None:
     """Notes that all requests are met, if there were so many. Two numbers, not a flag: a request made while the sweep
     ran, for a folder it had passed already, must not be cleared with it; the next collection meets it."""
-    db.execute("UPDATE totals SET sweeps_done = sweeps_wanted WHERE sweeps_wanted = ?", (wanted,))
+    query = "UPDATE totals SET sweeps_done = sweeps_wanted WHERE sweeps_wanted = ? AND sweeps_done <> sweeps_wanted"
+    db.execute(query, (wanted,))  # nothing is written where nothing was asked for

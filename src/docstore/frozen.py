@@ -46,31 +46,26 @@ class _State:
     log: tuple[int, int, int, bytes] | None
     """The same of the write-ahead log, and its first bytes; without its time where it is empty, since it is emptied
     again and again. None where there is none: nobody has the catalog open."""
-    times: tuple[int, ...] = field(compare=False)
-    """When either changed."""
+    touched: int = field(compare=False)
+    """When somebody last wrote to either, or emptied the log."""
 
     @classmethod
     def of(cls, path: Path) -> _State:
         # Never the file itself: closing any descriptor of it would drop the locks that SQLite holds on it in this
         # process (POSIX advisory locks). The log has no locks.
-        log, times = None, []
+        log, touched = None, 0
         with contextlib.suppress(FileNotFoundError), open(f"{path}-wal", "rb", buffering=0) as wal:
             found = os.fstat(wal.fileno())
-            times.append(found.st_mtime_ns)
+            touched = found.st_mtime_ns
             log = (found.st_ino, found.st_size, found.st_mtime_ns if found.st_size else 0, wal.read(_HEADER))
         found = path.stat()
-        times.append(found.st_mtime_ns)
-        return cls((found.st_ino, found.st_size, found.st_mtime_ns), log, tuple(times))
-
-    @property
-    def _age(self) -> int:
-        return time.time_ns() - max(self.times)
+        return cls((found.st_ino, found.st_size, found.st_mtime_ns), log, max(touched, found.st_mtime_ns))
 
     @property
     def is_settled(self) -> bool:
         """Whether a later change would show: what changed within a tick of the clock may change unseen."""
-        is_coarse = all(each % _WHOLE_NS == 0 for each in self.times)
-        return self._age > (_COARSE_TICK_NS if is_coarse else _TICK_NS)
+        newest = max(self.file[2], self.log[2] if self.log is not None else 0)
+        return time.time_ns() - newest > (_TICK_NS if newest % _WHOLE_NS else _COARSE_TICK_NS)
 
     @property
     def has_pages_in_log(self) -> bool:
@@ -80,7 +75,7 @@ class _State:
     @property
     def is_at_rest(self) -> bool:
         """Whether nobody is likely to write to the file while it is read."""
-        is_recent = 0 <= self._age <= _BUSY_NS  # of a time ahead nothing is known
+        is_recent = 0 <= time.time_ns() - self.touched <= _BUSY_NS  # of a time ahead nothing is known
         return self.log is None or not (self.has_pages_in_log or is_recent)
 
 
