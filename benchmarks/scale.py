@@ -156,7 +156,7 @@ def report(points: list[Point], rows: list[Row]) -> str:
     """The run, as Markdown."""
     names = list(points[0].values)
     heads = " | ".join(f"{each.documents:,}" for each in points)
-    lines = "\n".join(f"| {name} | " + " | ".join(f"{digits(each.values[name])}" for each in points) + " |"
+    lines = "\n".join(f"| {name} | " + " | ".join(digits(each.values[name]) for each in points) + " |"
                       for name in names)  # fmt: skip
     return f"""# What operations cost as the store grows
 

@@ -9,6 +9,7 @@ _COLLECT = "tests/test_collect.py"
 _DOCUMENTS = "tests/test_documents.py"
 _DURABILITY = "tests/test_durability.py"
 _FORCED_RACES = "tests/test_forced_races.py"
+_FROZEN = "tests/test_frozen.py"
 _READONLY = "tests/test_readonly.py"
 _RESERVE = "tests/test_reserve.py"
 _VIEWS = "tests/test_views.py"
@@ -58,31 +59,31 @@ MUTANTS: tuple[Mutant, ...] = (
         "    if now.log is None or state.log is None or now.log[3] != state.log[3]:",
         "    if now.log is None or state.log is None:",
         "a copy lacks what was checkpointed while it was made",
-        (f"{_READONLY}::test_a_log_that_is_begun_anew_while_it_is_copied",),
+        (f"{_FROZEN}::test_a_log_that_is_begun_anew_while_it_is_copied",),
     ),
     Mutant(
         "file-written-anew-goes-unseen", "frozen.py",
         "    if not state.has_pages_in_log and now != state:", "    if False:",
         "a copy of the catalog is of two moments",
-        (f"{_READONLY}::test_a_file_that_is_written_while_it_is_copied",),
+        (f"{_FROZEN}::test_a_file_that_is_written_while_it_is_copied",),
     ),
     Mutant(
         "an-empty-log-means-nobody-writes", "frozen.py",
         "not (self.has_pages_in_log or is_recent)", "not self.has_pages_in_log",
         "beside a writer that collects nearly every export of a read-only store fails",
-        (f"{_READONLY}::test_whoever_reads_beside_a_writer_is_not_disturbed",),
+        (f"{_FROZEN}::test_whoever_reads_beside_a_writer_is_not_disturbed",),
     ),
     Mutant(
         "every-clock-is-fine", "frozen.py",
         "(_TICK_NS if newest % _WHOLE_NS else _COARSE_TICK_NS)", "_TICK_NS",
         "where a file system counts seconds, a copy is of two moments, and kept",
-        (f"{_READONLY}::test_a_clock_that_counts_seconds_is_known_by_its_times",),
+        (f"{_FROZEN}::test_a_clock_that_counts_seconds_is_known_by_its_times",),
     ),
     Mutant(
         "copying-is-tried-for-ever", "frozen.py",
         "(not state.has_pages_in_log and time.monotonic() >= patience)", "False",
         "beside a program that collects often nothing can be read",
-        (f"{_READONLY}::test_where_a_copy_cannot_be_made_in_time_the_catalog_is_read_in_place",),
+        (f"{_FROZEN}::test_where_a_copy_cannot_be_made_in_time_the_catalog_is_read_in_place",),
     ),
     Mutant(
         "log-copied-before-the-file", "frozen.py",
@@ -94,21 +95,21 @@ MUTANTS: tuple[Mutant, ...] = (
         "    try:\n"
         "        pass\n",
         "old pages of the log cover new ones of the file",
-        (f"{_READONLY}::test_a_checkpoint_between_the_two_copies",),
+        (f"{_FROZEN}::test_a_checkpoint_between_the_two_copies",),
     ),
     Mutant(
         "everything-is-settled", "frozen.py",
         "        return time.time_ns() - newest > (_TICK_NS if newest % _WHOLE_NS else _COARSE_TICK_NS)",
         "        return True",
         "a change within a tick of the clock is not seen",
-        (f"{_READONLY}::test_a_change_within_a_tick_of_the_clock",),
+        (f"{_FROZEN}::test_a_change_within_a_tick_of_the_clock",),
     ),
     Mutant(
         "overwriting-goes-unseen", "frozen.py",
         "            return _State.of(self._file()).file != image.state.file",
         "            return False",
         "a read without locks mixes two states",
-        (f"{_READONLY}::test_what_is_changed_while_it_is_read_is_refused",),
+        (f"{_FROZEN}::test_what_is_changed_while_it_is_read_is_refused",),
     ),
     Mutant(
         "changes-go-unseen", "frozen.py",
