@@ -150,7 +150,7 @@ def test_lines_that_repeat_make_no_cut() -> None:
 
 @pytest.mark.parametrize(("size", "overlap"), [(0, 0), (100, 100), (100, -1), (-5, 0)])
 def test_sizes_that_make_no_sense(tmp_path: object, size: int, overlap: int) -> None:
-    with pytest.raises(InvalidArgument, match="need 0 <= overlap < size"):
+    with pytest.raises(InvalidArgument, match=r"chunk_(size|overlap) is"):
         DocStore(f"{tmp_path}/store", embedder=HashEmbedder(), chunk_size=size, chunk_overlap=overlap)
 
 

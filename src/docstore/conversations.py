@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from docstore import covered, messages, moments, passages, refcount, subindexes
+from docstore import arguments, covered, messages, moments, passages, refcount, subindexes
 from docstore.cas import none_missing
 from docstore.covered import Owner
 from docstore.database import Database, records, row
@@ -148,9 +148,8 @@ class Conversation:
             ConversationNotFound: it was deleted.
             IntegrityError: a message, or the stored text of a source, is damaged.
         """
-        for name, value, least in (("after", after, 0), ("limit", limit, 1)):
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 1 << 63:
-                raise InvalidArgument(f"{name} is {value!r}; it must be a whole number of at least {least}")
+        after = arguments.whole("after", after, 0, arguments.MOST)
+        limit = arguments.whole("limit", limit, 1, arguments.MOST)
         return self._at_one_moment(lambda db, owners: self._page(db, owners, after, limit))
 
     def rename(self, name: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from docstore import moments
+from docstore import arguments, moments
 from docstore.database import Database, checked, row
 from docstore.errors import InvalidArgument, WorkspaceNotFound
 from docstore.moments import spelled
@@ -34,9 +34,10 @@ class Lifetime(NamedTuple):
         Raises:
             InvalidArgument: it is no duration from a second to a hundred years.
         """
-        if not (ttl is None or isinstance(ttl, timedelta)) or not isinstance(sliding, bool):
-            raise InvalidArgument(f"ttl is {ttl!r} and sliding {sliding!r}; they must be a datetime.timedelta, or None "
-                                  "for a workspace that never expires, and True or False")  # fmt: skip
+        sliding = arguments.switch("sliding", sliding)
+        if not (ttl is None or isinstance(ttl, timedelta)):
+            raise InvalidArgument(f"ttl is {ttl!r:.80}; it must be a datetime.timedelta, or None for a workspace that "
+                                  "never expires")  # fmt: skip
         if ttl is not None and not _SECOND <= ttl <= _LONGEST:
             raise InvalidArgument(f"ttl is {ttl}; it must be from one second to {_LONGEST.days:,} days")
         return cls(ttl, sliding)

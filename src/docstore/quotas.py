@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from docstore import lifetimes
+from docstore import arguments, lifetimes
 from docstore.database import Database, row
-from docstore.errors import IntegrityError, InvalidArgument, QuotaExceeded
+from docstore.errors import IntegrityError, QuotaExceeded
 
-_MOST = 1 << 60
 _THOUSANDTHS = 1000
 _UNLIMITED = (None, None)
 
@@ -253,10 +252,7 @@ def amount(name: str, value: Any) -> int | None:
     Raises:
         InvalidArgument: it is neither None nor such a number.
     """
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST):
-        raise InvalidArgument(f"{name} is {value!r}; it must be a whole number from 0 to {_MOST:,}, or None for no "
-                              "limit")  # fmt: skip
-    return value
+    return None if value is None else arguments.whole(name, value, 0, arguments.MOST, ", or None for no limit")
 
 
 def thousandths(name: str, value: Any, least: int, most: int) -> int:
@@ -265,9 +261,4 @@ def thousandths(name: str, value: Any, least: int, most: int) -> int:
     Raises:
         InvalidArgument: it is out of range.
     """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    share = round(value * _THOUSANDTHS) if is_number and 0 <= value <= 1 else -1
-    if not least <= share <= most:
-        raise InvalidArgument(f"{name} is {value!r}; it must be a share from {least / _THOUSANDTHS} to "
-                              f"{most / _THOUSANDTHS}")  # fmt: skip
-    return share
+    return round(arguments.number(name, value, least / _THOUSANDTHS, most / _THOUSANDTHS) * _THOUSANDTHS)

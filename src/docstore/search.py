@@ -8,7 +8,6 @@ version has then changed, and the search starts again on what is referenced now.
 from __future__ import annotations
 
 import json
-import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from docstore import covered, refcount, subindexes
+from docstore import arguments, covered, refcount, subindexes
 from docstore.cas import none_missing
 from docstore.covered import Changes, CoveredRow, Owner
 from docstore.database import Database
@@ -106,25 +105,15 @@ class Diversity(NamedTuple):
     lambda_mult: float
 
     @classmethod
-    def of(cls, fetch_k: int, lambda_mult: float) -> Diversity:
-        """What a caller passed, checked.
+    def of(cls, mmr: bool, fetch_k: int, lambda_mult: float) -> Diversity | None:
+        """What a caller passed, checked; None without `mmr`.
 
         Raises:
             InvalidArgument: they are out of range.
         """
-        if isinstance(lambda_mult, bool) or not isinstance(lambda_mult, float | int) or not 0 <= lambda_mult <= 1:
-            raise InvalidArgument(f"lambda_mult is {lambda_mult!r}; it must be a number from 0 to 1")
-        return cls(_count("fetch_k", fetch_k), float(lambda_mult))
-
-
-def _count(name: str, value: Any) -> int:
-    try:
-        count = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        count = 0
-    if count < 1:
-        raise InvalidArgument(f"{name} is {value!r}; it must be a whole number of at least 1")
-    return count
+        if not arguments.switch("mmr", mmr):
+            return None
+        return cls(arguments.whole("fetch_k", fetch_k, 1), arguments.number("lambda_mult", lambda_mult, 0, 1))
 
 
 class Wanted(NamedTuple):
@@ -142,7 +131,8 @@ class Wanted(NamedTuple):
         Raises:
             InvalidArgument: a number is out of range.
         """
-        return cls(_count("k", k), diversity, None if candidates is None else _count("candidates", candidates))
+        few = None if candidates is None else arguments.whole("candidates", candidates, 1)
+        return cls(arguments.whole("k", k, 1), diversity, few)
 
 
 def find(parts: Parts, workspace: int, queries: Vectors, filter: Filter, wanted: Wanted) -> list[list[Hit]]:

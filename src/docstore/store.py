@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import docstore
-from docstore import contents, moments, refcount
+from docstore import arguments, contents, moments, refcount
 from docstore.accesses import Accesses
 from docstore.archive import ARCHIVE, Archive
 from docstore.cas import ContentStore
@@ -34,7 +34,6 @@ from docstore.vectors import Codec
 from docstore.views import Views
 from docstore.workspace import Workspace
 
-_MOST = 1 << 60
 _LONGEST_WAIT = 1_000_000.0  # seconds: SQLite counts milliseconds, in 31 bits
 _LONGEST = 511 - len(f"/{ARCHIVE}-journal")
 """Bytes that the folder's path may have: SQLite opens no file whose path is longer than 511."""
@@ -98,11 +97,12 @@ class DocStore(Maintained, Versioned):
             StoreLocked: another process kept the catalog locked.
             IntegrityError: the catalog is damaged, or was emptied beside documents.
         """
-        _require_numbers(cache_bytes=cache_bytes, timeout=timeout)
-        _require_booleans(readonly=readonly, demand_bytes=demand_bytes)
+        cache_bytes = int(arguments.number("cache_bytes", cache_bytes, 0, arguments.MOST))
+        timeout = min(arguments.number("timeout", timeout, 0, arguments.MOST), _LONGEST_WAIT)
+        readonly = arguments.switch("readonly", readonly)
+        demand_bytes = arguments.switch("demand_bytes", demand_bytes)
         if limits is not None and not isinstance(limits, docstore.Limits):
             raise InvalidArgument(f"limits is a {type(limits).__name__}; it must be docstore.Limits")
-        timeout = min(timeout, _LONGEST_WAIT)
         self._lifetime = Lifetime.of(default_ttl, default_sliding)
         root = _root(folder)
         if embedder is None:  # not `or`: one with a length may have none yet
@@ -309,18 +309,6 @@ class DocStore(Maintained, Versioned):
         if found is None or found.doomed:
             raise DocumentNotFound(f"The store has no document {hash}.")
         return found
-
-
-def _require_numbers(**given: object) -> None:
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
-            raise InvalidArgument(f"{name} is {value!r}; it must be a number from 0 to {_MOST:,}")
-
-
-def _require_booleans(**given: object) -> None:
-    for name, value in given.items():
-        if not isinstance(value, bool):  # readonly="no" would be read as yes
-            raise InvalidArgument(f"{name} is {value!r}; it must be True or False")
 
 
 def _root(folder: str | os.PathLike[str]) -> Path:

@@ -58,7 +58,7 @@ class Searchable:
             EmbeddingError: the embedder failed.
             IntegrityError: stored bytes are damaged.
         """
-        wanted = Wanted.of(k, candidates, Diversity.of(fetch_k, lambda_mult) if mmr else None)
+        wanted = Wanted.of(k, candidates, Diversity.of(mmr, fetch_k, lambda_mult))
         return find(self._parts, self._id, self._embed([query]), Filter.of(documents, where), wanted)[0]
 
     def search_vector(
@@ -74,7 +74,7 @@ class Searchable:
         candidates: int | None = None,
     ) -> list[Hit]:
         """As `search`, for a vector of shape (dimension,); it is normalised here."""
-        wanted = Wanted.of(k, candidates, Diversity.of(fetch_k, lambda_mult) if mmr else None)
+        wanted = Wanted.of(k, candidates, Diversity.of(mmr, fetch_k, lambda_mult))
         query = _vectors(vector, 1)[np.newaxis]
         return find(self._parts, self._id, query, Filter.of(documents, where), wanted)[0]
 

@@ -61,9 +61,8 @@ class Chunker:
         Raises:
             InvalidArgument: sizes that make no sense.
         """
-        are_counts = all(isinstance(each, int) and not isinstance(each, bool) for each in (size, overlap))
-        if not are_counts or size < 1 or not 0 <= overlap < size:
-            raise InvalidArgument(f"chunk_size is {size} and chunk_overlap is {overlap}: need 0 <= overlap < size")
+        if overlap >= size:
+            raise InvalidArgument(f"chunk_overlap is {overlap}; it must be less than chunk_size, which is {size}")
         if max_tokens is not None and max_tokens < _LEAST_TOKENS:
             raise InvalidArgument(f"max_tokens is {max_tokens}; an embedder must read at least {_LEAST_TOKENS}")
         # A longer one could be stored, and would be taken for damage when it is read.

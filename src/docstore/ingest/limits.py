@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from docstore.errors import InvalidArgument
-
-_MOST = (1 << 63) - 1  # what an operating system takes for a limit
+from docstore import arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            kinds, must = (int | float, "number") if field.name == "seconds" else (int, "whole number")
-            if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value <= _MOST:
-                raise InvalidArgument(f"Limits.{field.name} is {value!r:.60}; it must be a positive {must}")
+            name, value = f"Limits.{field.name}", getattr(self, field.name)
+            is_time = field.name == "seconds"
+            checked = arguments.positive(name, value) if is_time else arguments.whole(name, value, 1, arguments.MOST)
+            object.__setattr__(self, field.name, checked)  # plain numbers, which the worker is told in JSON

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
+from docstore import arguments
 from docstore.contents import SubindexRow
 from docstore.durable import Staged, stage
 from docstore.errors import DocStoreError, EmbeddingError, InvalidArgument
@@ -91,24 +92,20 @@ class Pipeline:
                                   "max_tokens and embed(texts)")  # fmt: skip
         self.embedder = embedder
         self.codec: Codec = codec
-        self._size, self._overlap = chunk_size, chunk_overlap
-        chunk.Chunker(chunk_size, chunk_overlap)  # refuses sizes that make no sense now, not at the first document
+        self._size = arguments.whole("chunk_size", chunk_size, 1)
+        self._overlap = arguments.whole("chunk_overlap", chunk_overlap, 0)
+        chunk.Chunker(self._size, self._overlap)  # refuses sizes that make no sense now, not at the first document
 
     @cached_property
     def dimension(self) -> int:
         """Numbers in a vector."""
-        dimension = self._asked("dimension")
-        if not _is_count(dimension):
-            raise InvalidArgument(f"The embedder's dimension is {dimension!r}; it must be a positive whole number")
-        return int(dimension)
+        return arguments.whole("The embedder's dimension", self._asked("dimension"), 1)
 
     @cached_property
     def max_tokens(self) -> int | None:
         """Tokens that the embedder reads of a text."""
         most = self._asked("max_tokens")
-        if most is not None and not _is_count(most):
-            raise InvalidArgument(f"The embedder's max_tokens is {most!r}; it must be a positive whole number, or None")
-        return None if most is None else int(most)
+        return None if most is None else arguments.whole("The embedder's max_tokens", most, 1, otherwise=", or None")
 
     def _asked(self, name: str) -> Any:
         try:
@@ -239,10 +236,6 @@ class Pipeline:
             raise EmbeddingError(f"The embedder returned shape {vectors.shape} for {len(texts)} texts; expected "
                                  f"({len(texts)}, {self.dimension}). Check its `dimension`.")  # fmt: skip
         return normalise(vectors, EmbeddingError, "The embedder returned")
-
-
-def _is_count(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, int | np.integer) and bool(value > 0)
 
 
 def normalise(vectors: Vectors, error: type[DocStoreError], subject: str) -> Vectors:

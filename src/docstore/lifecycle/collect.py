@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from docstore import claims, contents, moments, refcount, scratch
+from docstore import arguments, claims, contents, moments, refcount, scratch
 from docstore.cas import ContentStore, is_fingerprint
 from docstore.database import Database
 from docstore.durable import prune, prune_below, storage_errors, sync_entries, unlink
@@ -36,6 +36,7 @@ def collect(
 ) -> CollectReport:
     """See `DocStore.collect`."""
     before = moments.ago(grace)
+    arguments.switch("dry_run", dry_run)
     if dry_run:
         return parts.free_space(lambda: _preview(parts, before))
     gone = _Gone()

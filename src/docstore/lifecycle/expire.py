@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
-from docstore import lifetimes, moments, refcount
+from docstore import arguments, lifetimes, moments, refcount
 from docstore.accesses import MERCY
 from docstore.durable import storage_errors
 from docstore.errors import WorkspaceExists, WorkspaceNotFound
@@ -25,6 +25,7 @@ _BREATH_SECONDS = 0.01  # between transactions, for writers of other processes t
 def expire(parts: Parts, grace: timedelta, dry_run: bool) -> ExpireReport:
     """See `DocStore.expire`."""
     moments.ago(grace)  # refuses what is no grace period
+    arguments.switch("dry_run", dry_run)
     parts.accesses.flush()
     if dry_run:
         return parts.free_space(lambda: _preview(parts, grace))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from docstore import contents, schema
+from docstore import arguments, contents, schema
 from docstore import texts as text_files
 from docstore.contents import DocumentRow
 from docstore.database import Database
@@ -48,6 +48,7 @@ class _DryRun(Exception):
 
 def repair(parts: Parts, dry_run: bool, progress: Callable[[Progress], object] | None) -> RepairReport:
     """See `DocStore.repair`."""
+    arguments.switch("dry_run", dry_run)
     if parts.readonly and not dry_run:
         raise StoreReadOnly(f"{parts.folder} was opened with readonly=True. Open it without to repair it.")
     repairs, restored = restore_rows(parts, dry_run)

@@ -22,7 +22,7 @@ from pathlib import Path
 from sys import intern
 from typing import BinaryIO, NamedTuple
 
-from docstore import claims, contents, refcount, scratch
+from docstore import arguments, claims, contents, refcount, scratch
 from docstore.archive import ARCHIVE
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow
@@ -105,7 +105,10 @@ def verify(
     progress: Callable[[Progress], object] | None,
 ) -> VerifyReport:
     """See `DocStore.verify`."""
-    pace = Pace(_checked_rate(bytes_per_second), _checked_duration(duration))
+    arguments.switch("dry_run", dry_run)
+    if bytes_per_second is not None:
+        bytes_per_second = arguments.positive("bytes_per_second", bytes_per_second, ", or None for no limit")
+    pace = Pace(bytes_per_second, _checked_duration(duration))
     with parts.database.read(tampered=True) as db:
         problems = catalog.problems(db)
     is_sound = not problems
@@ -125,12 +128,6 @@ def verify(
         with contextlib.suppress(StorageError, StoreLocked), parts.database.write() as db:
             claims.request_sweep(db)
     return VerifyReport(tuple(problems), reading.files, reading.bytes, leftovers, remaining)
-
-
-def _checked_rate(value: float | None) -> float | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
-        raise InvalidArgument(f"bytes_per_second is {value!r}; it must be a number above 0, or None for no limit")
-    return value
 
 
 def _checked_duration(value: timedelta | None) -> timedelta | None:

@@ -1,0 +1,76 @@
+"""Numbers and switches that callers pass, checked in one way everywhere.
+
+Each refusal says which argument it was, what was passed, and what it must be. What comes back is Python's own, for SQL
+and JSON, where NumPy's was passed. True and False are no numbers, though Python counts with them, and only they are
+switches: `readonly="no"` would be read as yes.
+"""
+
+from __future__ import annotations
+
+import numbers
+import operator
+from typing import Any, NoReturn
+
+import numpy as np
+
+from docstore.errors import InvalidArgument
+
+MOST = (1 << 63) - 1
+"""The largest number of bytes, documents or seconds: what SQLite holds, and an operating system takes for a limit."""
+
+
+def whole(name: str, value: Any, least: int, most: int | None = None, otherwise: str = "") -> int:
+    """A whole number from `least` to `most`; `otherwise` tells what else may be passed, as ", or None for no limit".
+
+    Raises:
+        InvalidArgument: it is no such number.
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least or (most is not None and number > most):
+        must = f"of at least {least:,}" if most is None else f"from {least:,} to {most:,}"
+        _refuse(name, value, f"a whole number {must}{otherwise}")
+    return number
+
+
+def number(name: str, value: Any, least: float, most: float) -> float:
+    """A number from `least` to `most`.
+
+    Raises:
+        InvalidArgument: it is no such number.
+    """
+    if not _is_real(value) or not least <= value <= most:
+        _refuse(name, value, f"a number from {least:,} to {most:,}")
+    return float(value)
+
+
+def positive(name: str, value: Any, otherwise: str = "") -> float:
+    """A number above 0.
+
+    Raises:
+        InvalidArgument: it is no such number.
+    """
+    if not _is_real(value) or not 0 < value <= MOST:
+        _refuse(name, value, f"a number above 0{otherwise}")
+    return float(value)
+
+
+def switch(name: str, value: Any) -> bool:
+    """True or False.
+
+    Raises:
+        InvalidArgument: it is something else.
+    """
+    if not isinstance(value, bool | np.bool_):
+        _refuse(name, value, "True or False")
+    return bool(value)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _refuse(name: str, value: Any, must: str) -> NoReturn:
+    raise InvalidArgument(f"{name} is {value!r:.80}; it must be {must}")
