@@ -7,12 +7,13 @@ search or an upload keeps nobody else waiting.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, BinaryIO
+from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Header, Request, Response, UploadFile
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from docstore import (
     DocStore,
@@ -70,6 +71,21 @@ def upload(workspace: Own, file: UploadFile) -> Document:
 def documents(workspace: Own) -> list[Document]:
     """All of the user's."""
     return workspace.documents()
+
+
+@app.get("/documents/{hash}")
+def download(workspace: Own, hash: str) -> Response:
+    """One of the user's, as it was uploaded."""
+    name = quote(workspace.document(hash).name or hash, safe="")
+    # Never shown in the application's own origin: what users upload may hold scripts.
+    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
+    return StreamingResponse(_blocks(workspace.read(hash)), headers=headers, media_type="application/octet-stream")
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while block := file.read(1 << 20):
+            yield block
 
 
 @app.delete("/documents/{hash}", status_code=204)

@@ -81,6 +81,11 @@ def test_a_service_serves_each_user_what_is_theirs(folder: Path) -> None:
         hash = upload("leave.txt", LEAVE).json()["hash"]
         assert upload("mine.txt", LEAVE, bob).json()["reused"] is False  # whoever has it already
         assert (found(alice), found(bob)) == (["leave.txt"], ["mine.txt"])
+        for user, name in ((alice, "leave.txt"), (bob, "mine.txt")):
+            given = client.get(f"/documents/{hash}", headers=user)
+            assert (given.status_code, given.content) == (200, LEAVE)
+            assert given.headers["Content-Disposition"] == f"attachment; filename*=UTF-8''{name}"
+        assert client.get(f"/documents/{hash}", headers={"X-User": "carol"}).status_code == 404
         threads = [threading.Thread(target=upload, args=(f"{n}.txt", b"Note %d." % n)) for n in range(8)]
         for each in threads:
             each.start()

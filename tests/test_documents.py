@@ -332,19 +332,6 @@ def test_link_needs_what_the_store_holds(store: DocStore, alice: Workspace, bob:
             bob.link(malformed)
 
 
-def test_read_gives_the_bytes_even_when_collected_meanwhile(store: DocStore, alice: Workspace) -> None:
-    hash = alice.add(NOTE).hash
-    with store.read(hash) as file:
-        alice.remove(hash)
-        store.collect()
-        assert file.read() == NOTE
-    with pytest.raises(DocumentNotFound):
-        store.read(hash)
-    with pytest.raises(DocumentNotFound):
-        store.document(hash)
-    assert store.refcount(hash) == 0
-
-
 def test_a_document_without_a_workspace(store: DocStore, alice: Workspace) -> None:
     hash = alice.add(NOTE, name="secret name", metadata={"secret": 1}).hash
     document = store.document(hash)

@@ -51,6 +51,7 @@ USES: dict[str, Callable[[Workspace], object]] = {
     "search_many": lambda chat: chat.search_many(["key"]),
     "add": lambda chat: chat.add(b"Another note."),
     "add_many": lambda chat: chat.add_many([b"Another note."]),
+    "read": lambda chat: chat.read(chat.documents()[0].hash).close(),
     "link": lambda chat: chat.link(chat.documents()[0].hash),
     "remove": lambda chat: chat.remove(chat.documents()[0].hash),
 }

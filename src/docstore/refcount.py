@@ -183,6 +183,12 @@ def references(db: Database, workspace: int, fingerprint: str) -> list[Reference
     return _references(db, f"{_REFERENCE} ORDER BY d.hash", fingerprint, workspace)
 
 
+def reference(db: Database, workspace: int, hash: str, fingerprint: str) -> ReferenceRow | None:
+    """A workspace's reference to one document."""
+    found = _references(db, f"{_REFERENCE} AND d.hash = ?", fingerprint, workspace, hash)
+    return found[0] if found else None
+
+
 def referenced_texts(db: Database, workspace: int) -> dict[tuple[str, str], tuple[int, str]]:
     """The id of each document that a workspace references, and what it calls it, by the hashes of document and text:
     all a view needs."""

@@ -13,10 +13,9 @@ from docstore import arguments, contents, moments, refcount
 from docstore.accesses import Accesses
 from docstore.archive import ARCHIVE, Archive
 from docstore.cas import ContentStore
-from docstore.contents import DocumentRow
 from docstore.database import CATALOG, CatalogDatabase
 from docstore.durable import storage_errors, sync_directory
-from docstore.errors import DocumentNotFound, IntegrityError, InvalidArgument, StoreVersionError, WorkspaceNotFound
+from docstore.errors import InvalidArgument, StoreVersionError, WorkspaceNotFound
 from docstore.filesystem import refuse_network
 from docstore.ingest.embed import Embedder, SentenceTransformerEmbedder
 from docstore.ingest.extractor import Extractor
@@ -266,11 +265,12 @@ class DocStore(Maintained, Versioned):
         Raises:
             DocumentNotFound: the store does not hold it.
         """
-        with self._parts.database.read() as db:
-            found = self._stored(contents.find_document(db, check_hash(hash)), hash)
-            subindex = contents.find_subindex(db, found.text, self._parts.pipeline.fingerprint)
         from docstore.documents import stored_document
+        from docstore.originals import require_stored
 
+        with self._parts.database.read() as db:
+            found = require_stored(contents.find_document(db, check_hash(hash)), hash)
+            subindex = contents.find_subindex(db, found.text, self._parts.pipeline.fingerprint)
         return stored_document(found, subindex.chunks if subindex is not None else 0)
 
     def refcount(self, hash: str) -> int:
@@ -281,34 +281,18 @@ class DocStore(Maintained, Versioned):
         return found.refcount if found is not None else 0
 
     def read(self, hash: str) -> BinaryIO:
-        """The document's bytes, as a binary file object to close after use. It stays readable while it is open,
-        even if the document is collected meanwhile. They are not compared with the hash: hash them, or run `verify`.
+        """The document's bytes, as a binary file object to close after use. It stays readable while it is open, even if
+        the document is collected meanwhile. They are not compared with the hash: hash them, or run `verify`.
+
+        For a user who may have it or not, use `Workspace.read`.
 
         Raises:
             DocumentNotFound: the store does not hold it.
             IntegrityError: its file is missing.
         """
-        found = self._stored_now(check_hash(hash))
-        with storage_errors("opening a document"):
-            while True:
-                try:
-                    return self._parts.documents.open(hash, found.suffix)
-                except FileNotFoundError as error:
-                    before, found = found, self._stored_now(hash)
-                    # Another row: it was collected and added again between the two looks, so look at the new file.
-                    if (found.id, found.stored_at) == (before.id, before.stored_at):
-                        raise IntegrityError(
-                            f"{error.filename} is missing. Add the document again to heal it."
-                        ) from error
+        from docstore.originals import open_original
 
-    def _stored_now(self, hash: str) -> DocumentRow:
-        with self._parts.database.read() as db:
-            return self._stored(contents.find_document(db, hash), hash)
-
-    def _stored(self, found: DocumentRow | None, hash: str) -> DocumentRow:
-        if found is None or found.doomed:
-            raise DocumentNotFound(f"The store has no document {hash}.")
-        return found
+        return open_original(self._parts, check_hash(hash))
 
 
 def _root(folder: str | os.PathLike[str]) -> Path:

@@ -24,6 +24,7 @@ from docstore.model import AnySource
 from docstore.names import check_hash, check_name
 from docstore.parts import Parts
 from docstore.scratch import Scratch
+from docstore.workspace_documents import Holding
 from docstore.workspace_includes import Lending
 from docstore.workspace_limits import Bounded
 from docstore.workspace_search import Searchable
@@ -37,7 +38,7 @@ GROUP_BYTES = 64 << 20  # and what they may weigh together, so that memory stays
 _GROUP_SECONDS = 5.0  # that they are waited for: what a crawler brings is not lost with it, and found soon
 
 
-class Workspace(Searchable, Lending, Bounded):
+class Workspace(Holding, Searchable, Lending, Bounded):
     """A named set of references to documents. Get one from `DocStore.workspace`. Safe for threads.
 
     Beside what each method says it raises, all raise WorkspaceNotFound when it was deleted or has expired, StoreClosed
@@ -264,16 +265,6 @@ class Workspace(Searchable, Lending, Bounded):
         with self._parts.database.read() as db:
             refcount.require_workspace(db, self._id)
             return replacements.pinned(db, self._id)
-
-    def documents(self) -> list[docstore.Document]:
-        """The documents this workspace references, in the order in which they were added; of one millisecond, in which
-        `add_many` adds several, in the order of their names."""
-        from docstore.documents import document_of
-
-        with self._parts.database.read() as db:
-            refcount.require_workspace(db, self._id)
-            found = refcount.references(db, self._id, self._parts.pipeline.fingerprint)
-        return [document_of(each) for each in sorted(found, key=lambda each: (each.added_at, each.name))]
 
     # -- what is said in it -------------------------------------------------------------------------------------------
 

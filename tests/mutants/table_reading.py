@@ -182,22 +182,22 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_DOCUMENTS}::test_a_file_that_changes_while_it_is_added",),
     ),
     Mutant(
-        "collected-while-opened-is-damage", "store.py",
-        "                    before, found = found, self._stored_now(hash)\n", "                    before = found\n",
+        "collected-while-opened-is-damage", "originals.py",
+        "                before, found = found, _stored_now(parts, hash)\n", "                before = found\n",
         "reading what is collected meanwhile reports damage",
         (f"{_FORCED_RACES}::test_a_document_collected_while_it_is_opened_is_not_found",),
     ),
     Mutant(
-        "added-again-while-opened-is-damage", "store.py",
+        "added-again-while-opened-is-damage", "originals.py",
         "if (found.id, found.stored_at) == (before.id, before.stored_at):", "if found.hash == before.hash:",
         "reading what is collected and added again meanwhile reports damage",
         (f"{_FORCED_RACES}::test_a_document_collected_and_added_again_while_it_is_opened_is_read",),
     ),
 
     Mutant(
-        "doomed-documents-can-be-read", "store.py",
-        "        if found is None or found.doomed:\n            raise DocumentNotFound",
-        "        if found is None:\n            raise DocumentNotFound",
+        "doomed-documents-can-be-read", "originals.py",
+        "    if found is None or found.doomed:\n        raise DocumentNotFound",
+        "    if found is None:\n        raise DocumentNotFound",
         "a document that is going is given out",
         (f"{_COLLECT}::test_a_doomed_document_is_a_miss",),
     ),

@@ -143,9 +143,9 @@ LINES: dict[str, tuple[Line, ...]] = {
     ),
     "search: answer": (Line("search.py", "_with_view", "return use("),),
     "search: look whether it changed": (Line("search.py", "_with_view", "if versions(parts, workspace) == seen:"),),
-    "read: look": (Line("store.py", "DocStore.read", "self._stored_now("),),
-    "read: open": (Line("store.py", "DocStore.read", "self._parts.documents.open(hash"),),
-    "read: look again": (Line("store.py", "DocStore.read", "except FileNotFoundError"),),
+    "read: look": (Line("originals.py", "open_original", "found = _stored_now("),),
+    "read: open": (Line("originals.py", "open_original", "parts.documents.open(hash"),),
+    "read: look again": (Line("originals.py", "open_original", "except FileNotFoundError"),),
 }
 
 
