@@ -6,17 +6,20 @@ import io
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from docstore import DocStore, DocumentNotFound, Workspace, accesses, lifetimes
 from docstore.database import CatalogDatabase, Database
+from docstore.lifecycle import expire
 from docstore.testing import HashEmbedder
 from tests.children import child
 from tests.clock import DAY, HOUR, LATE, NOTE, Clock, expire_now
@@ -264,9 +267,11 @@ def test_what_this_process_searched_is_written_before_it_expires(store: DocStore
     assert store.expire().expired == ("chat",)
 
 
-def test_workspaces_in_use_never_expire(store: DocStore) -> None:
-    """Searches and expiries at once, with a time to live that is always over."""
-    chat = store.workspace("chat", ttl=timedelta(seconds=1))
+def test_workspaces_in_use_never_expire(store: DocStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches and expiries at once, with a time to live that is over some times meanwhile."""
+    monkeypatch.setattr(expire, "MERCY", timedelta(seconds=1))
+    monkeypatch.setattr(accesses, "_EVERY", timedelta(milliseconds=100))
+    chat = store.workspace("chat", ttl=timedelta(seconds=2))
     chat.add(NOTE)
     stop = threading.Event()
 
@@ -280,7 +285,8 @@ def test_workspaces_in_use_never_expire(store: DocStore) -> None:
     with ThreadPoolExecutor(3) as pool:
         searching = [pool.submit(search) for _ in range(2)]
         try:
-            for _ in range(50):
+            ends = time.monotonic() + 5
+            while time.monotonic() < ends:
                 assert store.expire().expired == ()
         finally:
             stop.set()
@@ -297,13 +303,30 @@ def test_a_workspace_does_not_expire_while_what_is_added_is_read(store: DocStore
             return True
 
         def read(self, size: int = -1) -> bytes:
-            clock.advance(timedelta(seconds=1))
+            clock.advance(LATE / 2)
             assert store.expire().expired == ()
             return next(pieces, b"")
 
     pieces = iter([NOTE, b" and more"])
-    clock.advance(LATE)
+    clock.advance(HOUR)
     assert chat.add(Slow()).chunks == 1  # type: ignore[arg-type]
+
+
+def test_a_workspace_does_not_expire_while_what_is_added_is_embedded(folder: Path, clock: Clock) -> None:
+    class Slow(HashEmbedder):
+        calls = 0
+
+        def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+            self.calls += 1
+            clock.advance(HOUR / 2)
+            assert store.expire().expired == ()
+            return super().embed(texts)
+
+    embedder = Slow()
+    with DocStore(folder, embedder=embedder, chunk_size=100, chunk_overlap=0) as store:
+        chat = store.workspace("chat", ttl=HOUR)
+        assert chat.add(" ".join(f"word{number}" for number in range(20_000)).encode()).chunks > 1000
+    assert embedder.calls > 3
 
 
 def test_what_is_included_is_noted_in_the_same_commit(

@@ -83,7 +83,7 @@ def test_packed_pieces_are_found_and_not_made_again(filled: Path) -> None:
         assert store.stats().physical_bytes == apparent_bytes(filled)
 
 
-def test_statistics_count_the_archive_and_cost_the_same_in_any_store(filled: Path) -> None:
+def test_statistics_count_the_archive(filled: Path) -> None:
     with open_store(filled) as store:
         assert store.stats().physical_bytes == apparent_bytes(filled)
         store.workspace("alice").remove(store.workspace("alice").documents()[0].hash)

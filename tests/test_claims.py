@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -140,7 +141,7 @@ from docstore.testing import HashEmbedder
 class Slow(HashEmbedder):
     def embed(self, texts):
         print("embedding", flush=True)
-        time.sleep(float(sys.argv[3]))
+        sys.stdin.readline()
         return super().embed(texts)
 
 with DocStore(sys.argv[1], embedder=Slow()) as store:
@@ -148,10 +149,10 @@ with DocStore(sys.argv[1], embedder=Slow()) as store:
 """
 
 
-def adder(folder: Path, workspace: str, seconds: float) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", ADDER, str(folder), workspace, str(seconds)], stdout=subprocess.PIPE, text=True
-    )
+def adder(folder: Path, workspace: str, script: str = ADDER) -> subprocess.Popen[str]:
+    """Adds, and embeds until it is told to go on."""
+    command = [sys.executable, "-c", script, str(folder), workspace]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def line(process: subprocess.Popen[str]) -> str:
@@ -161,16 +162,23 @@ def line(process: subprocess.Popen[str]) -> str:
 
 def test_two_processes_embed_it_once(folder: Path) -> None:
     DocStore(folder, embedder=HashEmbedder()).close()
-    with adder(folder, "a", 1) as first:
-        assert line(first) == "embedding"
-        with adder(folder, "b", 1) as second:
-            assert line(second) == "True"
-        assert line(first) == "False"
+    with adder(folder, "a") as first, adder(folder, "b") as second:
+        assert first.stdout is not None and second.stdout is not None
+        ready, _, _ = select.select([first.stdout, second.stdout], [], [], 60)
+        embedding, waiting = (first, second) if first.stdout in ready else (second, first)
+        assert line(embedding) == "embedding"
+        assert embedding.stdin is not None and waiting.stdout is not None
+        # Whoever waits has been at work for long enough to embed, had it not seen the other's claim.
+        assert select.select([waiting.stdout], [], [], 3)[0] == []
+        embedding.stdin.write("go on\n")
+        embedding.stdin.flush()
+        assert line(embedding) == "False"
+        assert line(waiting) == "True"
 
 
 def test_a_killed_owners_work_is_taken_over(folder: Path) -> None:
     DocStore(folder, embedder=HashEmbedder()).close()
-    with adder(folder, "a", 60) as first:
+    with adder(folder, "a") as first:
         assert line(first) == "embedding"
         with DocStore(folder, embedder=HashEmbedder()) as store, ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(store.workspace("b").add, NOTE)
@@ -241,9 +249,7 @@ def test_a_forked_child_does_not_keep_a_dead_parents_claims_alive(folder: Path) 
         "import os\n        if os.fork() == 0:\n            time.sleep(20); os._exit(0)\n"
         '        print("embedding", flush=True)',
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(folder), "a", "60"], stdout=subprocess.PIPE, text=True
-    ) as first:
+    with adder(folder, "a", script) as first:
         assert line(first) == "embedding"
         first.kill()
         first.wait()

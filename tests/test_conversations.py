@@ -25,6 +25,7 @@ from docstore import (
     Workspace,
     WorkspaceNotFound,
     conversations,
+    messages,
 )
 from docstore.testing import HashEmbedder
 from tests.folders import hash_of, problems, query
@@ -210,6 +211,27 @@ def test_the_export_is_json_of_one_moment(alice: Workspace, chat: Conversation) 
     assert exported["messages"][-1]["at"] == last.at.isoformat()
     alice.remove(hash_of(SNOW))
     assert json.loads(chat.export())["messages"][-1]["sources"][0]["name"] == "was snow.txt"
+
+
+def test_what_is_said_while_it_is_exported_is_not_in_it(
+    chat: Conversation, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(150):
+        chat.append("user", f"message {number}")
+    real, meanwhile = messages.page, iter(["one more", "and more", "and more"])
+    with DocStore(folder, embedder=HashEmbedder()) as other:
+
+        def page(*arguments: Any) -> Any:
+            for text in meanwhile:
+                other.workspace("alice").conversation("chat").append("user", text)
+                break
+            return real(*arguments)
+
+        monkeypatch.setattr(messages, "page", page)
+        exported = json.loads(chat.export())["messages"]
+    monkeypatch.undo()
+    assert [each["number"] for each in exported] == list(range(1, 151))
+    assert len(chat.messages(limit=1000)) > 150
 
 
 @pytest.mark.parametrize(

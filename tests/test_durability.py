@@ -184,6 +184,23 @@ def test_a_new_stores_own_entry_is_synced(folder: Path, events: list[Event]) -> 
     assert str(folder) in synced
 
 
+def test_nothing_is_more_public_than_the_umask_says(folder: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with DocStore(folder, embedder=HashEmbedder()) as store:
+            alice = store.workspace("alice")
+            alice.add(b"One that is a file.", name="one.txt")
+            alice.add_many([b"Two that are", b"in the archive."])
+            alice.conversation("chat").append("user", "What is private?")
+            alice.search("file")
+            entries = {path: path.stat().st_mode & 0o777 for path in [folder, *folder.rglob("*")]}
+        entries |= {path: path.stat().st_mode & 0o777 for path in folder.rglob("*")}
+    finally:
+        os.umask(before)
+    assert len([path for path in entries if path.is_file()]) >= 5
+    assert {path: oct(mode) for path, mode in entries.items() if mode & 0o077} == {}
+
+
 def test_syncing_reaches_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     real = os.fsync

@@ -76,6 +76,7 @@ def test_every_other_change_is_a_use_too(store: DocStore, alice: Workspace, chat
     ):
         clock.advance(HOUR)
         change()
+        clock.advance(HOUR)
         assert expire_now(store) == ((), ())
 
 

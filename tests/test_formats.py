@@ -26,7 +26,7 @@ def released(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_every_release_but_the_present_one_has_an_archive() -> None:
-    changelog = (Path(__file__).parent.parent / "CHANGELOG.md").read_text()
+    changelog = (Path(__file__).parent.parent / "CHANGELOG.md").read_text(encoding="utf-8")
     releases = {line.split()[1] for line in changelog.splitlines() if line.startswith("## ")}
     archived = {path.name.removesuffix(".tar.gz") for path in ARCHIVES}
     assert releases - archived <= {docstore.__version__}

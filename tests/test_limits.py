@@ -323,7 +323,9 @@ def test_where_bytes_are_demanded_a_full_store_does_not_tell_what_others_have(
             assert len(data) == len(NOTES[2])
             with pytest.raises(QuotaExceeded) as error:
                 mallory.add(data)
-            messages.append((str(error.value), error.value.used if limited != "disk" else None))
+            assert limited == "disk" or error.value.used is None
+            assert f"{store.quota().physical_bytes:,}" not in str(error.value).replace(f"{error.value.limit:,}", "")
+            messages.append((str(error.value), error.value.wanted, error.value.limit))
         assert len(set(messages)) == 1
         assert mallory.add(NOTES[1]).hash == own.hash, "its own costs nothing"
 

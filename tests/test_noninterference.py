@@ -6,12 +6,11 @@ test cannot trust, the number of SQL statements and of files opened, which is wh
 
 By design, and documented: `add` answers faster, and says `reused`, when anybody has the document; `link` reads what
 anybody has; and a search is faster where somebody else has just read the same text. A store opened with
-`demand_bytes=True` closes all three; where this version has that option, it is held to it.
+`demand_bytes=True` closes all three, up to a few statements of an `add`.
 """
 
 from __future__ import annotations
 
-import inspect
 import os
 import shutil
 import sys
@@ -29,7 +28,9 @@ from hypothesis import strategies as st
 
 from docstore import DocStore, DocStoreError, Document, Hit, Message, Workspace
 from docstore.database import CatalogDatabase
+from docstore.ingest.extractor import Extractor
 from docstore.testing import HashEmbedder
+from tests.clock import DAY
 from tests.folders import hash_of
 
 _WORDS = ["lorem", "ipsum", "dolor", "shared", "amet"]
@@ -38,7 +39,7 @@ TEXTS = [" ".join(_WORDS[(i * step) % 5] for i in range(step * 60)) + f" text{st
 DATA = [text.encode() + end for text in TEXTS for end in (b"\n", b"\r\n")] + [b"<html></html>"]
 HASHES = [*map(hash_of, DATA), "0" * 64]
 OTHERS = ["bob", "carol", "alice2"]
-HAS_DEMAND_BYTES = "demand_bytes" in inspect.signature(DocStore).parameters
+_FEW = 20  # statements, and files opened, by which publishing again may differ from publishing anew: 15 and 9 were seen
 
 
 class Meter:
@@ -76,6 +77,7 @@ class Side:
         self.embedder = HashEmbedder()
         self.store = DocStore(folder, embedder=self.embedder, **options)
         self.alice = self.store.workspace("alice")
+        self.store.workspace("alice's second").add(DATA[-3], name="second")
 
     def see(self, call: Callable[[Workspace], object], *, reveals_reuse: bool) -> tuple[object, int, int, int]:
         """All that alice can tell about a call."""
@@ -137,6 +139,20 @@ looks: st.SearchStrategy[tuple[str, Call]] = st.one_of(
     st.just(("conversations", lambda w: [(each.name, each.messages) for each in w.conversations()])),
     st.just(("forget", lambda w: w.conversation("chat").delete())),
     st.just(("includes", lambda w: w.includes())),
+    st.just(("include", lambda w: w.include(_second(w)))),
+    st.just(("exclude", lambda w: w.exclude(_second(w)))),
+    st.builds(lambda n: (f"document {n}", lambda w: w.document(HASHES[n])), numbers),
+    st.builds(lambda n: (f"read {n}", lambda w: _bytes(w, HASHES[n])), numbers),
+    st.builds(lambda s: (f"search_vectors {s}", lambda w: w.search_vectors([_vector(s), _vector(s + 1)])),
+              st.integers(0, 3)),
+    st.builds(lambda n: (f"pin {n}", lambda w: w.pin(HASHES[n])), numbers),
+    st.builds(lambda n: (f"unpin {n}", lambda w: w.unpin(HASHES[n])), numbers),
+    st.just(("pinned", lambda w: w.pinned())),
+    st.builds(lambda n: (f"limit {n}", lambda w: w.limit(documents=n, logical_bytes=100 * n)), st.integers(1, 20)),
+    st.just(("no limit", lambda w: w.limit())),
+    st.just(("quota", lambda w: w.quota())),
+    st.just(("expire_after", lambda w: w.expire_after(DAY))),
+    st.just(("info", lambda w: (w.info().name, w.info().ttl, w.info().sliding))),
 )  # fmt: skip
 documents = st.integers(0, len(DATA) - 1)
 adds: st.SearchStrategy[tuple[str, Call]] = st.one_of(
@@ -145,6 +161,16 @@ adds: st.SearchStrategy[tuple[str, Call]] = st.one_of(
     st.builds(lambda ns: (f"add_many {ns}", lambda w: _report(w.add_many([DATA[n] for n in ns]))),
               st.lists(documents, max_size=4)),
 )  # fmt: skip
+
+
+def _second(workspace: Workspace) -> Workspace:
+    """Another one of alice's own, whose documents she may let her searches cover."""
+    return Workspace(workspace._parts, workspace._id + 1, "alice's second")
+
+
+def _bytes(workspace: Workspace, hash: str) -> bytes:
+    with workspace.read(hash) as file:
+        return file.read()
 
 
 def _said(workspace: Workspace, query: str, number: int) -> object:
@@ -158,9 +184,6 @@ def _shown(messages: list[Message]) -> object:
     return [(each.number, each.content, each.sources) for each in messages]
 
 
-links = st.builds(lambda n: (f"link {n}", lambda w: w.link(HASHES[n])), numbers)
-
-
 def _report(report: Any) -> object:
     """What an `AddReport` says, with one list of documents: which of them are `reused` stands in each."""
     return [*report.added, *report.reused], [(each.name, str(each.error)) for each in report.failed]
@@ -169,15 +192,18 @@ def _report(report: Any) -> object:
 actions = st.tuples(
     st.sampled_from(OTHERS), st.sampled_from(["add", "remove", "delete", "search", "say", "include"]), documents
 )
-steps = st.lists(
-    st.one_of(
-        looks.map(lambda call: ("look", call)),
-        adds.map(lambda call: ("add", call)),
-        actions.map(lambda action: ("others", action)),
-        st.just(("collect", None)),
-    ),
-    max_size=14,
+links = st.one_of(
+    st.builds(lambda n: (f"link {n}", lambda w: w.link(HASHES[n])), numbers),
+    st.builds(lambda n: (f"link_many {n}", lambda w: _report(w.link_many([HASHES[n], HASHES[0]]))), numbers),
 )
+
+
+def _histories(*looking: st.SearchStrategy[tuple[str, Call]]) -> st.SearchStrategy[list[tuple[str, Any]]]:
+    """Some ten steps. Of each kind a share, or most would look at an empty workspace that has no neighbours."""
+    kinds = {"look": st.one_of(looking), "add": adds, "others": actions, "collect": st.none()}
+    shares = st.sampled_from(["look"] * 6 + ["add"] * 4 + ["others"] * 5 + ["collect"])
+    step = shares.flatmap(lambda kind: kinds[kind].map(lambda what: (kind, what)))
+    return st.lists(step, min_size=6, max_size=14)
 
 
 def act(store: DocStore, action: tuple[str, str, int]) -> None:
@@ -224,12 +250,30 @@ def live(history: list[tuple[str, Any]], options: dict[str, Any], *, closed: boo
                     one, two = ((*each[:2], 0, each[3]) for each in (one, two))
                 if kind == "add":
                     # What is published again costs a few statements less than what is new: see docs/architecture.md.
+                    if closed:
+                        assert one[1] == pytest.approx(two[1], abs=_FEW), (name, one, two)
+                        assert one[2] == pytest.approx(two[2], abs=_FEW), (name, one, two)
                     one, two = ((each[0], 0, 0, each[3] if closed else 0) for each in (one, two))
                 assert one == two, (name, one, two)
     finally:
         for side in (quiet, crowded):
             side.store.close()
         shutil.rmtree(root)
+
+
+class _Kept(Extractor):
+    """Stores come and go, and a process to extract takes longer to start than alice's whole life."""
+
+    def close(self) -> None:
+        """It is another store's, too."""
+
+
+@pytest.fixture(autouse=True)
+def _extract_in_one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    kept = _Kept(None)
+    monkeypatch.setattr("docstore.store.Extractor", lambda _limits: kept)
+    yield
+    Extractor.close(kept)
 
 
 @pytest.fixture(autouse=True)
@@ -248,17 +292,17 @@ ADD = ("add", ("add 0", lambda w: w.add(DATA[0], name="mine.txt")))
 SEARCH = ("look", ("search", lambda w: w.search("shared", k=1000)))
 
 
-@given(steps)
+@given(_histories(looks))
 @example([ADD, ("others", ("bob", "add", 0)), ("others", ("bob", "add", 3)), SEARCH, SEARCH, ("collect", None), SEARCH])
 @example([("others", ("bob", "add", 1)), ADD, SEARCH, ("look", ("remove", lambda w: w.remove(HASHES[0]))), SEARCH])
 def test_nobody_else_shows(history: list[tuple[str, Any]]) -> None:
     live(history, {}, closed=False)
 
 
-@pytest.mark.skipif(not HAS_DEMAND_BYTES, reason="this version has no demand_bytes")
-@given(st.lists(st.one_of(steps, links.map(lambda call: [("look", call)])), max_size=3))
-def test_nobody_else_shows_in_add_and_link_either(histories: list[list[tuple[str, Any]]]) -> None:
-    live([step for history in histories for step in history], {"demand_bytes": True}, closed=True)
+@given(_histories(looks, links))
+@example([("others", ("bob", "add", 0)), ADD, SEARCH, ADD])
+def test_nobody_else_shows_in_add_and_link_either(history: list[tuple[str, Any]]) -> None:
+    live(history, {"demand_bytes": True}, closed=True)
 
 
 def test_a_leak_is_found() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from docstore import DocStore, Workspace
 from docstore.testing import HashEmbedder
-from tests.folders import apparent_bytes, files, query
+from tests.folders import apparent_bytes, files
 from tests.samples import pdf, with_title
 
 
@@ -65,30 +65,3 @@ def test_embeddings_avoided(store: DocStore, alice: Workspace, bob: Workspace) -
     alice_again = store.workspace("alice")
     alice_again.add(data)
     assert store.stats().embeddings_computed == 2 * chunks
-
-
-def test_the_cost_does_not_grow_with_the_store(folder: Path) -> None:
-    # Counted, not timed: SQLite's plan for everything stats() asks must not scan a table that grows.
-    with DocStore(folder, embedder=HashEmbedder()) as store:
-        store.workspace("alice").add(b"note")
-    plans = query(folder, "EXPLAIN QUERY PLAN SELECT * FROM totals")
-    assert [plan[3] for plan in plans] == ["SCAN totals"]
-    assert query(folder, "SELECT count(*) FROM totals") == [(1,)]
-
-
-def test_queries_that_run_for_each_call_use_an_index(folder: Path) -> None:
-    from docstore.refcount import _REFERENCE
-
-    with DocStore(folder, embedder=HashEmbedder()) as store:
-        store.workspace("alice").add(b"note")
-    for sql, arguments in (
-        (f"{_REFERENCE} ORDER BY d.hash", ("f", 1)),
-        ("SELECT version, refs FROM workspaces WHERE id = ?", (1,)),
-        ("SELECT * FROM documents WHERE hash = ?", ("h",)),
-        ("SELECT hash FROM documents d WHERE refcount = 0 AND doomed = 0 AND unreferenced_at <= ? "
-         "AND NOT EXISTS (SELECT 1 FROM refs WHERE document_id = d.id) LIMIT 9", ("t",)),
-        ("SELECT hash FROM documents WHERE doomed = 1 LIMIT 9", ()),
-        ("SELECT 1 FROM documents WHERE text_id = ?", (1,)),
-    ):  # fmt: skip
-        plan = [row[3] for row in query(folder, f"EXPLAIN QUERY PLAN {sql}", *arguments)]
-        assert not [step for step in plan if step.startswith("SCAN") and "INDEX documents_" not in step], (sql, plan)

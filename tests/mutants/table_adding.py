@@ -409,4 +409,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "after a burst of uploads a server keeps a process for each processor for ever",
         ("tests/test_extraction.py::test_workers_that_only_a_burst_needed_end",),
     ),
+    Mutant(
+        "adding-takes-longer-where-others-have-it", "ingest/add.py",
+        "            if len(pending) > 1:  # a document alone",
+        "            for each in pending if self._parts.demand_bytes else ():\n"
+        "                if db.execute('SELECT 1 FROM documents WHERE hash = ?', (each.hash,)).fetchall():\n"
+        "                    _ = [db.execute('SELECT 1') for _ in range(100)]\n"
+        "            if len(pending) > 1:  # a document alone",
+        "where bytes are demanded the time of an add tells who else has the document",
+        ("tests/test_noninterference.py::test_nobody_else_shows_in_add_and_link_either",),
+    ),
 )  # fmt: skip

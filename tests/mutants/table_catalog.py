@@ -339,4 +339,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "every commit waits for a checkpoint",
         _FULL,
     ),
+    Mutant(
+        "statistics-count-references", "store_maintenance.py",
+        "            totals = row(\n",
+        "            db.execute('SELECT count(*) FROM refs')\n            totals = row(\n",
+        "what stats() costs grows with the store",
+        ("tests/test_query_plans.py::test_no_call_goes_through_a_table_that_grows",),
+    ),
 )  # fmt: skip

@@ -398,4 +398,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "damaged bytes of the archive are used",
         ("tests/test_archive_readers.py::test_of_spans_that_are_read_together_each_is_checked",),
     ),
+    Mutant(
+        "files-are-for-everybody", "durable.py",
+        "        self._placed.append((target, keep))",
+        "        os.chmod(target, 0o666)\n        self._placed.append((target, keep))",
+        "documents are readable for all users of the machine, whatever the umask",
+        (f"{_DURABILITY}::test_nothing_is_more_public_than_the_umask_says",),
+    ),
 )  # fmt: skip

@@ -179,4 +179,42 @@ MUTANTS: tuple[Mutant, ...] = (
         "collecting what one document replaced takes time by the square of their number",
         ("tests/test_replace.py::test_a_long_line_is_not_followed_for_each_that_goes",),
     ),
+    Mutant(
+        "adding-is-no-use",
+        "workspace.py",
+        "        self._parts.accesses.note(self._id)\n",
+        "        pass\n",
+        "a workspace expires while a document is being added to it",
+        (
+            f"{_ACCESSES}::test_a_workspace_does_not_expire_while_what_is_added_is_read",
+            f"{_ACCESSES}::test_a_workspace_does_not_expire_while_what_is_added_is_embedded",
+        ),
+    ),
+    Mutant(
+        "searching-is-no-use",
+        "search.py",
+        "        parts.accesses.note(*[each for each, _ in seen])",
+        "        ",
+        "a workspace that is searched all the time expires",
+        (f"{_ACCESSES}::test_workspaces_in_use_never_expire",),
+    ),
+    Mutant(
+        "beginning-to-talk-is-no-use",
+        "conversations.py",
+        "        with parts.accesses.change(workspace) as db:",
+        "        with parts.database.write() as db:",
+        "a workspace expires although somebody has just begun a conversation in it",
+        (f"{_EXPIRY}::test_every_other_change_is_a_use_too",),
+    ),
+    Mutant(
+        "a-full-store-tells-what-it-holds",
+        "ingest/admission.py",
+        "store.refusal(weight.physical, weight.unwritten, self._secretive)",
+        "store.refusal(weight.physical, weight.unwritten, False)",
+        "where bytes are demanded an error says how much others store",
+        (
+            f"{_LIMITS}::test_where_bytes_are_demanded_a_full_store_does_not_tell_what_others_have",
+            "tests/test_limits_hold.py::test_who_is_overtaken_learns_nothing_where_bytes_are_demanded",
+        ),
+    ),
 )

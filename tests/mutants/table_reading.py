@@ -15,6 +15,7 @@ _RESERVE = "tests/test_reserve.py"
 _VIEWS = "tests/test_views.py"
 _ARCHIVE_READERS = "tests/test_archive_readers.py"
 _SUBINDEX = "tests/test_subindex.py"
+_ORIGINALS = "tests/test_originals.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -200,5 +201,17 @@ MUTANTS: tuple[Mutant, ...] = (
         "    if found is None:\n        raise DocumentNotFound",
         "a document that is going is given out",
         (f"{_COLLECT}::test_a_doomed_document_is_a_miss",),
+    ),
+    Mutant(
+        "workspaces-give-out-any-document", "workspace_documents.py",
+        "        owner, _ = self._found(hash)\n", "        owner = self._id\n",
+        "who knows a hash reads what others have stored",
+        (f"{_ORIGINALS}::test_what_others_have_is_as_what_nobody_has",),
+    ),
+    Mutant(
+        "reading-does-not-use-what-is-included", "workspace_documents.py",
+        "        self._parts.accesses.note(self._id, owner)\n", "        self._parts.accesses.note(self._id)\n",
+        "what somebody reads all the time through a grant expires",
+        (f"{_ORIGINALS}::test_reading_what_is_included_uses_it",),
     ),
 )  # fmt: skip

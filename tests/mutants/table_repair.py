@@ -7,6 +7,7 @@ from tests.mutants.mutant import Mutant
 _DURABILITY = "tests/test_durability.py"
 _REPAIR = "tests/test_repair.py"
 _VERIFY = "tests/test_verify.py"
+_PACE = "tests/test_pace.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -293,5 +294,23 @@ MUTANTS: tuple[Mutant, ...] = (
         "",
         "a preview changes the catalog",
         (f"{_REPAIR}::test_what_follows_from_rows_is_corrected",),
+    ),
+    Mutant(
+        "verify-minds-no-rate", "lifecycle/pace.py",
+        "        self._rate = bytes_per_second\n", "        self._rate = None\n",
+        "a verification takes all that the disk gives",
+        (f"{_PACE}::test_no_more_bytes_are_read_than_the_rate_allows", f"{_PACE}::test_real_seconds_are_meant"),
+    ),
+    Mutant(
+        "verify-minds-no-end", "lifecycle/pace.py",
+        "return self._end is not None and time.monotonic() >= self._end", "return False",
+        "a verification of a night goes on all day",
+        (f"{_PACE}::test_no_document_is_begun_when_the_time_is_over",),
+    ),
+    Mutant(
+        "verify-saves-time-up", "lifecycle/pace.py",
+        "max(self._due, now) + count", "self._due + count",
+        "after a pause a verification takes all that the disk gives",
+        (f"{_PACE}::test_time_in_which_nothing_was_read_is_not_saved_up",),
     ),
 )  # fmt: skip

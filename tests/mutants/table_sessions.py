@@ -78,4 +78,10 @@ MUTANTS: tuple[Mutant, ...] = (
         "what was deleted can be read in the catalog",
         (f"{_CONVERSATIONS}::test_no_byte_of_a_deleted_conversation_is_left_after_a_collection",),
     ),
+    Mutant(
+        "an-export-is-of-many-moments", "conversations.py",
+        "while page := self._page(db, owners, last, _PAGE):", "while page := self.messages(last, _PAGE):",
+        "an export holds what was said after it was begun, and may hold half of it",
+        (f"{_CONVERSATIONS}::test_what_is_said_while_it_is_exported_is_not_in_it",),
+    ),
 )  # fmt: skip
