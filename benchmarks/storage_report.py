@@ -62,14 +62,14 @@ class Row:
 def rows(result: Result) -> list[Row]:
     """The three layouts."""
     shared = result.shared
-    documents = shared.parts.get("documents", Usage())
+    documents = shared.parts.get("documents", Usage()).apparent + shared.packed_documents
     everything = total(shared.parts)
     return [
         _private("(a) LangChain FAISS, one per chat", result.per_chat),
         _private("(b) LangChain FAISS, one per user", result.per_user),
         Row(
             "(c) docstore, shared", f"1 store, {shared.workspaces:,} workspaces",
-            everything.apparent - documents.apparent, documents.apparent, everything.allocated,
+            everything.apparent - documents, documents, everything.allocated,
             shared.stats.embeddings_computed, 1, "all measured, at full scale",
         ),
     ]  # fmt: skip

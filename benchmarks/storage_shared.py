@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,9 @@ class SharedLayout:
 
     workspaces: int
     parts: dict[str, Usage]
-    """On disk while the store was open: documents, texts, embeddings, catalog, tmp, folders."""
+    """On disk while the store was open: documents, texts, embeddings, small.sqlar, catalog, tmp, folders."""
+    packed_documents: int
+    """Bytes of documents in small.sqlar, where small pieces of all kinds are."""
     closed: dict[str, Usage]
     """The same after closing it: SQLite has then emptied its write-ahead log."""
     stats: StorageStats
@@ -58,6 +62,7 @@ def fill(folder: Path, workload: Workload, progress: Callable[[str], None]) -> S
         stats, parts = store.stats(), walk(folder, _part)
     return SharedLayout(
         workspaces=len(owners), parts=parts, closed=walk(folder, _part), stats=stats,
+        packed_documents=sum(len(data) for name, data in _packed(folder).items() if name.startswith("documents/")),
         embedding_seconds=seconds[True], embedding_calls=calls[True],
         referencing_seconds=seconds[False], referencing_calls=calls[False], unreadable=unreadable,
     )  # fmt: skip
@@ -80,23 +85,38 @@ class Chunks:
 def stored_chunks(folder: Path) -> dict[str, Chunks]:
     """The chunks of every document, by its hash, read from the files and the catalog as any program may read them."""
     # Not by searching: that gives no vectors, and embedding again would double the time for the same numbers.
-    catalog = sqlite3.connect(f"{(folder / 'catalog.db').absolute().as_uri()}?mode=ro", uri=True)
-    try:
-        found = catalog.execute(
-            """SELECT d.hash, t.hash, p.fingerprint FROM documents d JOIN texts t ON t.id = d.text_id
-               JOIN subindexes s ON s.text_id = t.id JOIN pipelines p ON p.id = s.pipeline_id"""
-        ).fetchall()
-    finally:
-        catalog.close()
-    return {document: _chunks(folder, text, pipeline) for document, text, pipeline in found}
+    rows = _query(
+        folder / "catalog.db",
+        """SELECT d.hash, t.hash, p.fingerprint FROM documents d JOIN texts t ON t.id = d.text_id
+           JOIN subindexes s ON s.text_id = t.id JOIN pipelines p ON p.id = s.pipeline_id""",
+    )
+    packed = _packed(folder)
+
+    def read(name: str) -> bytes:
+        return (folder / name).read_bytes() if (folder / name).is_file() else packed[name]
+
+    return {document: _chunks(read, text, pipeline) for document, text, pipeline in rows}
 
 
-def _chunks(folder: Path, text: str, pipeline: str) -> Chunks:
-    subindex = folder / "embeddings" / pipeline / text[:2] / text
-    spans = np.load(subindex / "chunks.npy", allow_pickle=False)
+def _packed(folder: Path) -> dict[str, bytes]:
+    """Pieces of documents that were added many at once, by the names that they would have as files."""
+    archive = folder / "small.sqlar"
+    # Without a piece it is made, but empty.
+    has_pieces = archive.exists() and _query(archive, "SELECT count(*) FROM sqlite_master")[0][0]
+    return dict(_query(archive, "SELECT name, data FROM sqlar")) if has_pieces else {}
+
+
+def _query(database: Path, sql: str) -> list[Any]:
+    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def _chunks(read: Callable[[str], bytes], text: str, pipeline: str) -> Chunks:
+    subindex = f"embeddings/{pipeline}/{text[:2]}/{text}"
+    spans = np.load(io.BytesIO(read(f"{subindex}/chunks.npy")), allow_pickle=False)
     characters = int(spans["end"].max()) + 1_000_000  # no chunk covers the white space at the end
-    content = decompress((folder / "texts" / text[:2] / f"{text}.zst").read_bytes(), text, characters).content
-    index: Any = faiss.read_index(str(subindex / "index.faiss"))
+    content = decompress(read(f"texts/{text[:2]}/{text}.zst"), text, characters).content
+    index: Any = faiss.deserialize_index(np.frombuffer(read(f"{subindex}/index.faiss"), np.uint8))
     return Chunks(
         [content[span["start"] : span["end"]] for span in spans],
         [int(page) for page in spans["page"]],
