@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
-import faiss
 import numpy as np
 
 _T = TypeVar("_T")
@@ -77,22 +71,3 @@ def table(rows: Iterable[Row]) -> str:
     """The comparisons, as Markdown."""
     lines = "\n".join(map(str, rows))
     return f"| what | docstore | peer | ratio |\n|---|---|---|---|\n{lines}"
-
-
-def provenance() -> str:
-    """The command, and the machine it ran on."""
-    command, day = shlex.join(sys.argv), f"{datetime.now(UTC):%Y-%m-%d}"
-    # What FAISS says it was made for names the widest instructions that this processor has: they decide most ratios.
-    made_for = faiss.get_compile_options().split()[-1]
-    versions = f"Python {platform.python_version()}, FAISS {faiss.__version__} for {made_for}, {platform.system()}"
-    machine = f"{_processor()}, {os.cpu_count()} cores (load {os.getloadavg()[0]:.1f} at the end)"
-    return f"Command: `python {command}`, {day}, {versions}, {machine}."
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()

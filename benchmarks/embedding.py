@@ -28,12 +28,12 @@ from sentence_transformers import SentenceTransformer
 if not __package__:  # run as a file: its neighbours are found from the repository's root
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.comparison import Row, provenance, table
+from benchmarks.comparison import Row, table
+from benchmarks.reports import RESULTS, Results, provenance
 from docstore import DocStore, SentenceTransformerEmbedder
 from docstore.ingest import add, pipeline, prepare, source
 from docstore.ingest.embed import _default_folder
 
-_RESULTS = Path(__file__).parent / "results"
 _ROUNDS = 5
 _ENCODED = 256  # chunks that both sides embed in a round
 _PDFS = 100
@@ -172,7 +172,7 @@ def measure(
     docs: Annotated[Path, typer.Option(help="A folder of PDFs.")],
     folder: Annotated[Path, typer.Option(help="A folder for the store.")],
     most: Annotated[int, typer.Option(help="PDFs to add.")] = _PDFS,
-    results: Annotated[Path, typer.Option(help="Folder for embedding.md.")] = _RESULTS,
+    results: Results = RESULTS,
 ) -> None:
     """Embeds chunks of PDFs with both, and adds the PDFs to a new store."""
     embedder = SentenceTransformerEmbedder()

@@ -9,14 +9,11 @@ Every row is a ratio of two medians that were measured in turns, in one run; und
 from __future__ import annotations
 
 import os
-import platform
-import shlex
 import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +26,8 @@ from blake3 import blake3
 if not __package__:  # run as a file: its neighbours are found from the repository's root
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.comparison import Row
+from benchmarks.comparison import Row, in_turns, table
+from benchmarks.reports import RESULTS, ResultsOrNone, provenance
 from benchmarks.synthetic import DIMENSION, document
 from docstore import DocStore
 from docstore.archive import Archive
@@ -37,7 +35,6 @@ from docstore.durable import Publication, Staged, stage
 from docstore.ingest.extractor import CONCURRENCY
 from docstore.workspace import GROUP_DOCUMENTS
 
-_RESULTS = Path(__file__).parent / "results"
 _SMALL = 10_000
 _CHUNKS = 3  # of a small document at most
 _ROUNDS = 5
@@ -187,28 +184,16 @@ def many(folder: Path, count: int, rounds: int) -> list[Row]:
 # -- what is stored already -------------------------------------------------------------------------------------------
 
 
-def in_turns(ours: Callable[[], object], theirs: Callable[[], object], times: int) -> tuple[list[float], list[float]]:
-    """Milliseconds of each; the first of each is not counted."""
-    found: tuple[list[float], list[float]] = ([], [])
-    for turn in range(times + 1):
-        for act, kept in zip((ours, theirs), found):
-            began = time.perf_counter()
-            act()
-            if turn:
-                kept.append(1000 * (time.perf_counter() - began))
-    return found
-
-
 def stored(folder: Path, size: int, times: int) -> Iterator[Row]:
     """Adding a file that the store has already, to one workspace after the other; beside reading and hashing it, a part
     at a time or as a plain program does, and beside that and a commit, which no reference can do without."""
     path = folder / f"{size}.txt"
     path.write_bytes((document(0) * (size // len(document(0)) + 1))[:size])
 
-    def read_whole() -> None:
+    def read_whole(_: object) -> None:
         blake3(path.read_bytes()).hexdigest()
 
-    def hashed() -> None:
+    def hashed(_: object) -> None:
         hasher = blake3()
         with open(path, "rb", buffering=0) as file:
             while block := file.read(_READ):
@@ -223,11 +208,11 @@ def stored(folder: Path, size: int, times: int) -> Iterator[Row]:
         store.workspace("first").add(path)
         others = iter([store.workspace(f"other of {size} {number}") for number in range(3 * (times + 1))])
 
-        def added() -> None:
+        def added(_: object) -> None:
             next(others).add(path)
 
-        def hashed_and_committed() -> None:
-            hashed()
+        def hashed_and_committed(turn: object) -> None:
+            hashed(turn)
             catalog.execute("INSERT INTO links VALUES ('a')")
 
         peers = {
@@ -236,7 +221,7 @@ def stored(folder: Path, size: int, times: int) -> Iterator[Row]:
             f"{reading}, and committing one row with SQLite": hashed_and_committed,
         }
         for peer, act in peers.items():
-            yield Row(what, "ms", *in_turns(added, act, times), peer)
+            yield Row(what, "ms", *in_turns(added, act, [None], times), peer)
 
 
 def _one_table(path: Path) -> sqlite3.Connection:
@@ -257,7 +242,10 @@ def linked(folder: Path, times: int) -> Row:
         hash = store.workspace("linked").add(document(1)).hash
         others = iter([store.workspace(f"linking {number}") for number in range(times + 1)])
         found = in_turns(
-            lambda: next(others).link(hash), lambda: catalog.execute("INSERT INTO links VALUES (?)", (hash,)), times
+            lambda _: next(others).link(hash),
+            lambda _: catalog.execute("INSERT INTO links VALUES (?)", (hash,)),
+            [None],
+            times,
         )
     return Row("linking a stored document", "ms", *found, "SQLite, committing one row")
 
@@ -273,20 +261,15 @@ def _where() -> str:
 
 def report(rows: list[Row]) -> str:
     """The run, as Markdown."""
-    lines = "\n".join(map(str, rows))
     return f"""# Adding documents
 
 Medians, with quartiles in brackets; ours beside the peer in turns, in one run, all processes on {_where()}. Vectors of
 {DIMENSION} dimensions that cost nothing to make; ours are float16, the peers' float32. Everything is synced to the disk
 before it is acknowledged, on both sides. Of many documents higher is better, of the others lower.
 
-| what | docstore | peer | ratio |
-|---|---|---|---|
-{lines}
+{table(rows)}
 
-Command: `python {shlex.join(sys.argv)}`, {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, SQLite
-{sqlite3.sqlite_version}, disk-objectstore {version("disk-objectstore")}, {platform.system()} {platform.release()},
-{platform.machine()} (load {os.getloadavg()[0]:.1f} at the end).
+{provenance(f"SQLite {sqlite3.sqlite_version}", f"disk-objectstore {version('disk-objectstore')}")}
 """
 
 
@@ -294,7 +277,7 @@ Command: `python {shlex.join(sys.argv)}`, {datetime.now(UTC):%Y-%m-%d}, Python {
 def measure(
     folder: Annotated[Path, typer.Option(help="Where the stores are made: a folder that is not there yet.")],
     quick: Annotated[bool, typer.Option(help="Small sizes; writes nothing without --results.")] = False,
-    results: Annotated[Path | None, typer.Option(help="Folder for ingest.md; by default benchmarks/results.")] = None,
+    results: ResultsOrNone = None,
 ) -> None:
     """Measures adding, beside doing the least that is as durable."""
     folder.mkdir(parents=True)
@@ -304,8 +287,7 @@ def measure(
     rows.append(linked(folder, 20 if quick else _TIMES))
     print(report(rows))
     if results is not None or not quick:
-        (results or _RESULTS).mkdir(parents=True, exist_ok=True)
-        ((results or _RESULTS) / "ingest.md").write_text(report(rows))
+        ((results or RESULTS) / "ingest.md").write_text(report(rows))
 
 
 @app.callback()

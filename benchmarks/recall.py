@@ -23,7 +23,7 @@ import typer
 if not __package__:  # run as a file: its neighbours are found from the repository's root
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.comparison import provenance
+from benchmarks.reports import RESULTS, Results, provenance
 from docstore import nearest, sketches
 from docstore.ingest.chunk import Chunker
 from docstore.ingest.embed import SentenceTransformerEmbedder
@@ -33,7 +33,6 @@ from docstore.ingest.limits import Limits
 from docstore.segments import Addition, Entry, Segment, Snapshot
 from docstore.vectors import SPAN, empty_index
 
-_RESULTS = Path(__file__).parent / "results"
 _QUERIES = 500
 _K = 10
 _CANDIDATES = (20, 50, 100, 200, 400, None)
@@ -138,7 +137,7 @@ Rounded vectors, which a search of 10,000 to 100,000 chunks scans first, ruled o
 @app.command()
 def measure(
     vectors: Annotated[Path, typer.Option(help="The .npy file that `embed` wrote.")],
-    results: Annotated[Path, typer.Option(help="Folder for recall.md.")] = _RESULTS,
+    results: Results = RESULTS,
 ) -> None:
     """Measures recall by number of candidates."""
     loaded = np.load(vectors)

@@ -1,6 +1,6 @@
 """Responsiveness benchmark: how long an add takes while another process collects 100,000 documents, and without that.
 
-    python benchmarks/responsiveness.py --folder FOLDER
+    python benchmarks/responsiveness.py measure --folder FOLDER
 
 `benchmarks/results/responsiveness.md` has what the last committed run found.
 """
@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import select
-import shlex
 import shutil
 import subprocess
 import sys
@@ -19,17 +17,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Annotated
 
 import numpy as np
 import typer
 
+if not __package__:  # run as a file: its neighbours are found from the repository's root
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.reports import RESULTS, Results, provenance
 from docstore import DocStore
 from docstore.testing import HashEmbedder
 
-_RESULTS = Path(__file__).parent / "results"
 _PERCENTILES = (50, 95, 99, 100)
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -166,9 +166,7 @@ disk). Milliseconds from the call of `add` to its return, its commit durable:
 - The writer waits for each add before it starts the next. An application that adds on a schedule would see the
   slowest adds delay those behind them too.
 
-Command: `{shlex.join(["python", *sys.orig_argv[1:]])}`, {datetime.now(UTC).date()}, Python
-{platform.python_version()}, {platform.system()}, {os.cpu_count()} cores shared with other work (load
-{result.load_before:.1f} before).
+{provenance(f"load {result.load_before:.1f} before")}
 """
 
 
@@ -179,13 +177,12 @@ def measure(
         "demo/responsiveness"
     ),
     baseline: Annotated[float, typer.Option(help="Seconds of adding without a collection.")] = 20.0,
-    results: Annotated[Path, typer.Option(help="Folder for the report.")] = _RESULTS,
+    results: Results = RESULTS,
 ) -> None:
     """Measures the latency of adds with and without a collection beside them."""
     shutil.rmtree(folder, ignore_errors=True)
     text = report(run(folder, documents, baseline))
     shutil.rmtree(folder)
-    results.mkdir(parents=True, exist_ok=True)
     (results / "responsiveness.md").write_text(text)
     print(text)
 

@@ -12,7 +12,6 @@ what the last committed run found.
 from __future__ import annotations
 
 import random
-import shlex
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -30,10 +29,10 @@ from pypdf import PdfReader
 if not __package__:  # run as a file: its neighbours are found from the repository's root
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchmarks.reports import RESULTS, Results, provenance
 from docstore import DocStore, SentenceTransformerEmbedder
 from docstore.testing import HashEmbedder
 
-_RESULTS = Path(__file__).parent / "results"
 _EDITS = 10  # of each kind, spread over the manual
 _LEAST_PAGE = 500  # characters of a page that is edited: a title page is none
 _LEAST_PAGES = 40  # such pages of a manual: of one of few pages an inserted one is most of what is new
@@ -168,7 +167,7 @@ compute: the median and the worst of these. An inserted page is new itself: in a
 |---|---|---|---|---|---|
 {lines}
 
-Command: `python {shlex.join(sys.argv)}`, {datetime.now(UTC):%Y-%m-%d}.
+{provenance()}
 """
 
 
@@ -178,7 +177,7 @@ def measure(
     folder: Annotated[Path, typer.Option(help="Where the stores are made: a folder that is not there yet.")],
     count: Annotated[int, typer.Option(help="Edits of each kind.")] = _EDITS,
     most: Annotated[int, typer.Option(help="Manuals.")] = _MOST,
-    results: Annotated[Path, typer.Option(help="Folder for reuse.md.")] = _RESULTS,
+    results: Results = RESULTS,
 ) -> None:
     """Measures the manuals of a folder."""
     rows = []

@@ -23,11 +23,11 @@ import typer
 if not __package__:  # run as a file: its neighbours are found from the repository's root
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.comparison import Row, digits, in_turns, milliseconds, provenance, table
+from benchmarks.comparison import Row, digits, in_turns, milliseconds, table
+from benchmarks.reports import RESULTS, Results, provenance
 from docstore import DocStore
 from docstore.testing import HashEmbedder
 
-_RESULTS = Path(__file__).parent / "results"
 _EACH = 100  # documents of a workspace
 _COLLECTED = 1_000
 _TIMES = 50  # each operation is timed
@@ -197,7 +197,7 @@ def measure(
     folder: Annotated[Path, typer.Option(help="Where the stores are made. What it holds is overwritten.")],
     largest: Annotated[int, typer.Option(help="Documents of the largest store, a power of ten.")] = 100_000,
     collected: Annotated[int, typer.Option(help="Documents that are collected at each size.")] = _COLLECTED,
-    results: Annotated[Path, typer.Option(help="Folder for scale.md and scale.png.")] = _RESULTS,
+    results: Results = RESULTS,
 ) -> None:
     """Measures operations in stores of 100 documents up to the largest."""
     sizes = [size for size in (10**power for power in range(2, 8)) if size <= largest]

@@ -26,13 +26,13 @@ import typer
 if not __package__:  # run as a file: its neighbours are found from the repository's root
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.comparison import Row, in_turns, provenance, table
+from benchmarks.comparison import Row, in_turns, table
+from benchmarks.reports import RESULTS, ResultsOrNone, provenance
 from benchmarks.storage_disk import total, walk
 from benchmarks.synthetic import CHUNKS, DIMENSION, ClusteredEmbedder, document, documents, queries
 from docstore import DocStore, Hit, Workspace
 from docstore.ingest.chunk import Chunker
 
-_RESULTS = Path(__file__).parent / "results"
 _SIZES = (500, 5_000, 20_000, 50_000, 250_000, 1_000_000)
 _CHANGED = 50_000  # chunks of the workspace that changes
 _TOGETHER = 64
@@ -247,7 +247,7 @@ Share of the 10 best chunks that are found, of those that every score computed i
 def measure(
     folder: Annotated[Path, typer.Option(help="Where the stores are made. What it holds is overwritten.")],
     quick: Annotated[bool, typer.Option(help="Small sizes; writes nothing without --results.")] = False,
-    results: Annotated[Path | None, typer.Option(help="Folder for search.md; by default benchmarks/results.")] = None,
+    results: ResultsOrNone = None,
 ) -> None:
     """Measures searches of workspaces that share, beside private indexes."""
     faiss.omp_set_num_threads(1)
@@ -271,8 +271,7 @@ def measure(
     rows += first_answers(folder, in_first, in_store)
     print(report(rows, recalls))
     if results is not None or not quick:
-        (results or _RESULTS).mkdir(parents=True, exist_ok=True)
-        ((results or _RESULTS) / "search.md").write_text(report(rows, recalls))
+        ((results or RESULTS) / "search.md").write_text(report(rows, recalls))
 
 
 def first_answers(folder: Path, in_first: int, in_store: int) -> Iterator[Row]:

@@ -27,11 +27,10 @@ if not __package__:  # run as a file: its neighbours are found from the reposito
 
 import docstore
 from benchmarks import storage_report, storage_shared
+from benchmarks.reports import RESULTS, ResultsOrNone, processor
 from benchmarks.storage_private import PrivateWriter
 from benchmarks.storage_report import Result
 from benchmarks.storage_workload import HOW_TO_GET_PDFS, Settings, choose_documents, draw
-
-_RESULTS = Path(__file__).parent / "results"
 
 
 def main(
@@ -46,8 +45,7 @@ def main(
     budget_mb: Annotated[int, typer.Option(min=1, help="Write each private layout up to this; extrapolate it.")] = 2000,
     quick: Annotated[bool, typer.Option(help="Few small documents and chats; the options above but --docs and --seed "
                                              "do not count, and nothing is written without --results.")] = False,
-    results: Annotated[Path | None, typer.Option(help="Folder for the json, md and png; by default "
-                                                      "benchmarks/results.")] = None,
+    results: ResultsOrNone = None,
 ) -> None:  # fmt: skip
     """Measures what the same documents take on disk as private FAISS indexes and as one shared docstore."""
     if docs is None or not docs.is_dir():
@@ -56,7 +54,7 @@ def main(
     result = run(Settings.quick(docs, seed) if quick else settings)
     storage_report.print_table(result)
     if results is not None or not quick:
-        storage_report.write(result, results or _RESULTS)
+        storage_report.write(result, results or RESULTS)
 
 
 def run(settings: Settings) -> Result:
@@ -100,7 +98,7 @@ def machine() -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", *sys.orig_argv[1:]]),
-        "cpu": _cpu(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "load_average_before": os.getloadavg()[0],
         "system": platform.platform(),
@@ -110,15 +108,6 @@ def machine() -> dict[str, Any]:
         "langchain_community": version("langchain-community"),
         "torch": version("torch"),
     }
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor()
 
 
 if __name__ == "__main__":

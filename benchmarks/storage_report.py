@@ -172,7 +172,6 @@ def print_table(result: Result) -> None:
 
 def write(result: Result, folder: Path) -> None:
     """`storage.json`, `storage.md` and `storage.png`."""
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "storage.json").write_text(json.dumps(_as_json(result), indent=2, default=str) + "\n")
     (folder / "storage.md").write_text(_markdown(result))
     _plot(result, folder / "storage.png")

@@ -23,9 +23,8 @@ import typer
 if not __package__:  # run as a file: its neighbours are found from the repository's root
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.comparison import provenance
+from benchmarks.reports import RESULTS, Results, provenance
 
-_RESULTS = Path(__file__).parent / "results"
 _QUERIES = 500
 _K = 10
 _SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)
@@ -105,7 +104,7 @@ def report(found: list[Tried], vectors: int) -> str:
 
 def main(
     vectors: Annotated[Path, typer.Option(help="The .npy file that `recall.py embed` wrote.")],
-    results: Annotated[Path, typer.Option(help="Folder for sublinear.md.")] = _RESULTS,
+    results: Results = RESULTS,
 ) -> None:
     """Measures recall and cost of building."""
     faiss.omp_set_num_threads(1)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from benchmarks.recall import certain, recalls, report
+from benchmarks.reports import processor
+from benchmarks.sublinear import main, tried
 from benchmarks.sublinear import report as sublinear_report
-from benchmarks.sublinear import tried
 from docstore import sketches
 from tests.test_nearest import unit
 
@@ -36,3 +41,15 @@ def test_structures_find_more_the_more_they_look_at() -> None:
     assert found[-1].recall > found[5].recall
     assert all(each.microseconds > 0 for each in found)
     assert f"{found[0].recall:.4f}" in sublinear_report(found, 2000)
+
+
+def test_a_folder_for_results_is_made(tmp_path: Path) -> None:
+    """Before the run: one of hours ended without a file where there was none."""
+    app = typer.Typer()
+    app.command()(main)
+    arguments = ["--vectors", str(tmp_path / "none.npy"), "--results", str(tmp_path / "new" / "results")]
+    assert CliRunner().invoke(app, arguments).exit_code != 0
+    assert (tmp_path / "new" / "results").is_dir()
+    np.save(tmp_path / "none.npy", unit(np.random.default_rng(0).standard_normal((200, 32))))
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert processor() in (tmp_path / "new" / "results" / "sublinear.md").read_text()

@@ -36,10 +36,10 @@ def test_a_run_whose_pieces_are_packed(tmp_path: Path) -> None:
     assert [row.embeddings for row in rows(result)] == [each * result.shared.stats.chunks for each in (4, 2, 1)]
     assert all(row.factor == 1 and row.index > 0 for row in rows(result))
     pytest.importorskip("matplotlib")
-    write(result, tmp_path / "new" / "results")
-    assert json.loads((tmp_path / "new" / "results" / "storage.json").read_text())["measured"]["documents"] == 6
-    assert "(c) docstore, shared" in (tmp_path / "new" / "results" / "storage.md").read_text()
-    assert (tmp_path / "new" / "results" / "storage.png").read_bytes().startswith(b"\x89PNG")
+    write(result, tmp_path)
+    assert json.loads((tmp_path / "storage.json").read_text())["measured"]["documents"] == 6
+    assert "(c) docstore, shared" in (tmp_path / "storage.md").read_text()
+    assert (tmp_path / "storage.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_chunks_are_read_alike_from_files_and_from_the_archive(tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from benchmarks.peers.engine import ENTRIES
 from benchmarks.peers.measure import measure as measure_all
 from benchmarks.peers.report import report
 from benchmarks.peers.workload import Size, prepare
-
-_RESULTS = Path(__file__).parent.parent / "results"
+from benchmarks.reports import RESULTS, ResultsOrNone
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -28,7 +27,7 @@ def main() -> None:
 def measure(
     folder: Annotated[Path, typer.Option(help="Where the engines store. What it holds is overwritten.")],
     quick: Annotated[bool, typer.Option(help="A small workload; writes nothing without --results.")] = False,
-    results: Annotated[Path | None, typer.Option(help="Folder for peers.md; by default benchmarks/results.")] = None,
+    results: ResultsOrNone = None,
 ) -> None:
     """Measures every engine that is installed."""
     began = time.monotonic()
@@ -40,8 +39,7 @@ def measure(
     text = report(found, size, time.monotonic() - began)
     typer.echo(text)
     if results is not None or not quick:
-        (results or _RESULTS).mkdir(parents=True, exist_ok=True)
-        ((results or _RESULTS) / "peers.md").write_text(text)
+        ((results or RESULTS) / "peers.md").write_text(text)
 
 
 if __name__ == "__main__":

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.comparison import digits
 from benchmarks.peers.measure import Failed, Measured
 from benchmarks.peers.workload import RECALL_K, K, Size
+from benchmarks.reports import provenance
 from benchmarks.storage_disk import size as in_bytes
 from benchmarks.synthetic import CHUNKS, DIMENSION
 
@@ -109,9 +104,7 @@ The best of each column is bold; `~` is extrapolated from the first {size.measur
 Each step of each engine ran in a process of its own, one after another, with all its threads and servers on one core.
 Threads were limited to one where an engine or its libraries allow it; how many there were is said above.
 
-Command: `python -m benchmarks.peers {shlex.join(sys.argv[1:])}`, {datetime.now(UTC):%Y-%m-%d}, {seconds / 60:,.0f} min,
-Python {platform.python_version()}, NumPy {np.__version__}, {platform.system()}, {_processor()}, {os.cpu_count()} cores
-(load {os.getloadavg()[0]:.1f} at the end).
+{provenance(f"{seconds / 60:,.0f} min")}
 """
 
 
@@ -122,10 +115,3 @@ def _about(each: Measured | Failed) -> str:
     changed = len(each.attach) + len(each.store)
     missed = [f"{each.missed} of {changed} documents attached or added not found by the next search"]
     return ", ".join([*versions, f"{each.threads} thread{'s' * (each.threads > 1)}", *(missed if each.missed else [])])
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
