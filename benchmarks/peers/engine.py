@@ -84,7 +84,7 @@ ENTRIES = (
     Entry("Chroma", "on_chroma:Chroma", ("chromadb",), f"{_FILTER} (`$in`). HNSW with its defaults.", exact=False),
     Entry("LanceDB, IVF_PQ", "on_lancedb:LanceDB", ("lancedb", "pyarrow"),
           f"{_FILTER} (`document IN (…)`, prefiltered, on a BTREE index). IVF_PQ with its defaults and "
-          "`refine_factor(10)`.",
+          "`refine_factor(10)`. What it writes, when built and with each *add*, is not fsynced.",
           mode="ivf_pq", exact=False),
     Entry("LanceDB, exact", "on_lancedb:LanceDB", ("lancedb", "pyarrow"),
           "The same table, with `bypass_vector_index()`.", mode="exact"),
