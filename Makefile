@@ -34,28 +34,26 @@ $(VENV)/applications: $(STAMP)
 
 # All benchmarks in short: minutes, and nothing is written to benchmarks/results.
 bench: $(VENV)/benchmarks
-	$(ONE_THREAD) $(BIN)/python benchmarks/search.py measure --folder bench --quick
-	$(ONE_THREAD) $(BIN)/python benchmarks/scale.py measure --folder bench --largest 1000 --collected 100 --results bench
+	$(BIN)/python benchmarks/search.py measure --folder bench --quick
+	$(BIN)/python benchmarks/scale.py measure --folder bench --largest 1000 --collected 100 --results bench
 	rm -rf bench/ingest
 	taskset -c 0 $(BIN)/python benchmarks/ingest.py measure --folder bench/ingest --quick
 	$(BIN)/python -m benchmarks.peers measure --folder bench --quick
 
 # All of them in full: hours, and some 10 GB of disk. DOCS is a folder of PDFs.
 bench-full: $(VENV)/benchmarks
-	$(ONE_THREAD) $(BIN)/python benchmarks/search.py measure --folder bench
-	$(ONE_THREAD) $(BIN)/python benchmarks/scale.py measure --folder bench --largest 1000000
+	$(BIN)/python benchmarks/search.py measure --folder bench
+	$(BIN)/python benchmarks/scale.py measure --folder bench --largest 1000000
 	rm -rf bench/ingest
 	taskset -c 0 $(BIN)/python benchmarks/ingest.py measure --folder bench/ingest
 	$(BIN)/python -m benchmarks.peers measure --folder bench
 	$(BIN)/python benchmarks/embedding.py measure --docs "$(DOCS)" --folder bench
 	$(BIN)/python benchmarks/recall.py embed --docs "$(DOCS)" --vectors bench/real.npy
-	$(ONE_THREAD) $(BIN)/python benchmarks/recall.py measure --vectors bench/real.npy
-	$(ONE_THREAD) $(BIN)/python benchmarks/sublinear.py --vectors bench/real.npy
+	$(BIN)/python benchmarks/recall.py measure --vectors bench/real.npy
+	$(BIN)/python benchmarks/sublinear.py --vectors bench/real.npy
 	$(BIN)/python benchmarks/storage.py --docs "$(DOCS)"
 	rm -rf bench/reuse
 	$(BIN)/python benchmarks/reuse.py measure --documents "$(DOCS)" --folder bench/reuse
-
-ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 $(VENV)/benchmarks: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[benchmarks,peers]"

@@ -2,12 +2,13 @@
 
     python benchmarks/scale.py measure --folder FOLDER --largest 1000000
 
-Each operation touches as much in every store: a workspace of 100 documents, one document, 1,000 that are collected.
-What `benchmarks/results/scale.md` has, and the plot beside it, is what the last committed run found.
+Each operation touches as much in every store: a workspace of 100 documents, one document, 1,000 that are collected; on
+one thread. What `benchmarks/results/scale.md` has, and the plot beside it, is what the last committed run found.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+
+if __name__ == "__main__":  # one thread, as is said: NumPy's and FAISS's libraries ask for it as they are loaded
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 import numpy as np
 import typer
@@ -160,7 +164,8 @@ def report(points: list[Point], rows: list[Row]) -> str:
                       for name in names)  # fmt: skip
     return f"""# What operations cost as the store grows
 
-Documents of one chunk, 16 dimensions, {_EACH} to a workspace. Operations are in milliseconds, medians of {_TIMES}.
+Documents of one chunk, 16 dimensions, {_EACH} to a workspace. Operations are in milliseconds, medians of {_TIMES},
+on one thread.
 
 | documents in the store | {heads} |
 |---|{"---|" * len(points)}

@@ -18,6 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+if __name__ == "__main__":  # one thread, as is said: NumPy's and FAISS's libraries ask for it as they are loaded
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+
 import faiss
 import numpy as np
 import numpy.typing as npt
@@ -250,7 +253,6 @@ def measure(
     results: ResultsOrNone = None,
 ) -> None:
     """Measures searches of workspaces that share, beside private indexes."""
-    faiss.omp_set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(folder / "store", ignore_errors=True)
     rows: list[Row] = []

@@ -8,12 +8,16 @@ docs/benchmarks.md what follows from it.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+
+if __name__ == "__main__":  # one thread, as is said: NumPy's and FAISS's libraries ask for it as they are loaded
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 import faiss
 import numpy as np
@@ -107,7 +111,6 @@ def main(
     results: Results = RESULTS,
 ) -> None:
     """Measures recall and cost of building."""
-    faiss.omp_set_num_threads(1)
     loaded = np.load(vectors)
     text = report(tried(loaded), len(loaded))
     print(text)
