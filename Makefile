@@ -46,6 +46,7 @@ bench-full: $(VENV)/benchmarks
 	$(BIN)/python benchmarks/scale.py measure --folder bench --largest 1000000
 	rm -rf bench/ingest
 	taskset -c 0 $(BIN)/python benchmarks/ingest.py measure --folder bench/ingest
+	$(BIN)/python benchmarks/responsiveness.py measure --folder bench/responsiveness
 	$(BIN)/python -m benchmarks.peers measure --folder bench
 	$(BIN)/python benchmarks/embedding.py measure --docs "$(DOCS)" --folder bench
 	$(BIN)/python benchmarks/recall.py embed --docs "$(DOCS)" --vectors bench/real.npy
