@@ -119,9 +119,9 @@ def report(found: dict[int | None, float], sure: int, chunks: int) -> str:
     lines = "\n".join(f"| {'chosen' if each is None else each} | {share:.4f} |" for each, share in found.items())
     return f"""# Recall of two stages on real embeddings
 
-{chunks:,} distinct chunks of real PDFs under the default pipeline, and {_QUERIES} others as queries; the share of the 10
-best that is found, of those that every score computed in float32 gives. `chosen` is what a search does when it is not
-told how many candidates to score: at least {nearest.candidates_for(chunks, _K)} here, more where scores lie close.
+{chunks:,} distinct chunks of real PDFs under the default pipeline, and {_QUERIES} others as queries; the share of the
+10 best that is found, of those that every score computed in float32 gives. `chosen` is what a search does when it is
+not told how many candidates to score: at least {nearest.candidates_for(chunks, _K)} here, more where scores lie close.
 
 | candidates | recall@10 |
 |---|---|

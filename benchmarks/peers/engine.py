@@ -80,7 +80,7 @@ ENTRIES = (
           "`add` stores a new one. It also keeps the bytes of the documents, which no peer is given."),
     Entry("LangChain FAISS, one per workspace", "on_langchain:LangChain", ("langchain-community", "faiss-cpu"),
           "An index with its own copy of the chunks for each workspace, loaded once and kept in memory, as its manual "
-          "has it. A change is saved with `save_local`, which writes the whole index and does not fsync."),
+          "has it. It is saved, at each change as a whole, with `save_local`, which does not fsync."),
     Entry("Chroma", "on_chroma:Chroma", ("chromadb",), f"{_FILTER} (`$in`). HNSW with its defaults.", exact=False),
     Entry("LanceDB, IVF_PQ", "on_lancedb:LanceDB", ("lancedb", "pyarrow"),
           f"{_FILTER} (`document IN (…)`, prefiltered, on a BTREE index). IVF_PQ with its defaults and "

@@ -89,7 +89,8 @@ the same chunks and vectors, so no time below has any embedding in it. Every ans
 
 The best of each column is bold; `~` is extrapolated from the first {size.measured} workspaces, which were written.
 
-- *on disk*: blocks allocated, folders included. *build*: all documents and all references, durable, indexes made.
+- *on disk*: blocks allocated, folders included. *build*: all documents and all references, durable unless
+  said below, indexes made.
 - *search*: {size.queries} queries in each of {size.measured} workspaces, which were searched for others before.
 - *cold start*: from starting a process to its first answer, imports included; median of {size.cold_starts}. The
   operating system has the files in memory.
