@@ -24,11 +24,15 @@ from tests.syscalls.interpose import unavailable
 needs_shim = pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "-")
 
 
+SHORT = ("collect-dry", "documents", "read", "include", "exclude", "expire-after", "limit-store")
+"""Operations that end before their twelfth call, or soon after."""
+
+
 def jobs_of(what: str) -> list[Job]:
     """For every operation some calls, chosen by name: other calls for other operations and errors, always the same."""
-    every = {"SIGKILL": 64, "ENOLCK": 1}.get(what, 48)
     jobs = []
     for operation in OPERATIONS:
+        every = {"ENOLCK": 1, "SIGKILL": 2 if operation in SHORT else 64}.get(what, 7 if operation in SHORT else 48)
         for forever in (False, True) if what not in ("EINTR", "SIGKILL", "ENOLCK") else (False,):
             first = 1 + zlib.crc32(f"{operation} {what} {forever}".encode()) % every
             jobs.append(job(operation, what, forever, every, first))
@@ -40,7 +44,8 @@ def jobs_of(what: str) -> list[Job]:
 def test_a_spoiled_call_gives_a_clear_error_and_changes_nothing(what: str) -> None:
     found = list(run(jobs_of(what)))
     print("\n".join(map(line, found)))
-    assert sum(each["faults"] for each in found) > 0
+    spoiled = {each["operation"] for each in found if each["faults"]}
+    assert spoiled if what == "ENOLCK" else spoiled.issuperset(SHORT)  # few take a lock
     causes = {each["cause"]: each["fault"] for one in found for each in one["problems"]}
     assert not causes
 
