@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from docstore.testing import HashEmbedder
 from examples import sessions_global, sessions_per_set, sessions_per_user
+from tests.samples import pdf
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,3 +42,20 @@ def test_each_runs_as_a_program(name: str) -> None:
         [sys.executable, "-m", f"examples.{name}"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0 and done.stdout, done.stderr
+
+
+def test_the_demo_shows_what_the_readme_says(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "leave.pdf").write_bytes(pdf(["Twenty-eight days of leave."]))
+    (docs / "keys.md").write_text("# Keys\nThe key hangs behind the door.")
+    command = [sys.executable, "-m", "examples.demo", "--docs", str(docs), "--ask", "Where is the key?"]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "bob adds 2 documents in" in said and "0 chunks embedded, 2 reused" in said
+    assert said.index("keys.md: # Keys The key hangs") < said.index("leave.pdf, page 1: Twenty-eight days")
+    assert said.endswith("documents left: 0, with 0 files; verify: ok")
