@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,34 +38,29 @@ def apparent_bytes(folder: Path) -> int:
 
 def query(folder: Path, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
     """Rows straight from the catalog."""
-    connection = sqlite3.connect(folder / "catalog.db")
-    try:
-        return connection.execute(sql, arguments).fetchall()
-    finally:
-        connection.close()
+    with closing(sqlite3.connect(folder / "catalog.db")) as catalog:
+        return catalog.execute(sql, arguments).fetchall()
 
 
 def execute(folder: Path, sql: str, *arguments: Any) -> None:
     """Changes the catalog behind the library's back."""
-    connection = sqlite3.connect(folder / "catalog.db")
-    try:
-        with connection:
-            connection.execute(sql, arguments)
-    finally:
-        connection.close()
+    with closing(sqlite3.connect(folder / "catalog.db")) as catalog, catalog:
+        catalog.execute(sql, arguments)
 
 
-def lie(folder: Path, sql: str, *, without: str) -> None:
-    """Changes the catalog as damage would: without foreign keys, and without a trigger, which stands again after."""
-    connection = sqlite3.connect(folder / "catalog.db")
-    try:
-        with connection:
-            (trigger,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (without,)).fetchone()
-            connection.execute(f"DROP TRIGGER {without}")
-            connection.execute(sql)
-            connection.execute(trigger)
-    finally:
-        connection.close()
+def lie(folder: Path, *statements: str) -> None:
+    """Changes the catalog as damage does, or who may write the disk: without checks, foreign keys, and the triggers,
+    which stand again after."""
+    with closing(sqlite3.connect(folder / "catalog.db")) as catalog, catalog:
+        catalog.executescript("PRAGMA ignore_check_constraints = ON; PRAGMA writable_schema = ON")
+        triggers = catalog.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            catalog.execute(f"DROP TRIGGER {name}")
+        for statement in statements:
+            catalog.execute(statement)
+        for _, made in triggers:
+            with suppress(sqlite3.Error):  # it was on a table that is no more
+                catalog.execute(made)
 
 
 def hash_of(data: bytes) -> str:

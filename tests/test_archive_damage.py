@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +165,7 @@ def test_a_truncated_archive(filled: Path, rest: int) -> None:
 
 
 def test_what_can_be_read_of_a_damaged_archive_is_saved(filled: Path) -> None:
-    with closing(sqlite3.connect(filled / ARCHIVE)) as archive:
-        archive.execute("UPDATE held SET bytes = bytes + 1")
-        archive.commit()
+    change(filled, "UPDATE held SET bytes = bytes + 1")
     with open_store(filled) as other, open_store(filled) as store:
         assert other.workspace("alice").search("ships")
         (problem,) = store.verify().problems

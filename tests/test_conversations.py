@@ -7,7 +7,6 @@ import multiprocessing
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from docstore import (
     messages,
 )
 from docstore.testing import HashEmbedder
-from tests.folders import hash_of, problems, query
+from tests.folders import execute, hash_of, lie, problems, query
 
 SNOW = b"The mountains of the north lie under snow."
 
@@ -296,11 +295,7 @@ def test_a_damaged_message_shows(
 ) -> None:
     for number in range(3):
         chat.append("user", f"message {number}")
-    with closing(sqlite3.connect(folder / "catalog.db")) as catalog, catalog:
-        (trigger,) = catalog.execute("SELECT sql FROM sqlite_master WHERE name = 'messages_identity'").fetchone()
-        catalog.execute("DROP TRIGGER messages_identity")
-        catalog.execute(DAMAGE[what])
-        catalog.execute(trigger)
+    lie(folder, DAMAGE[what])
     with pytest.raises(IntegrityError, match="Message 2"):
         chat.messages()
     assert len(chat.messages(limit=1)) == len(chat.messages(after=2)) == 1
@@ -317,8 +312,8 @@ def test_the_database_itself_keeps_messages_as_they_are(folder: Path, chat: Conv
     for sql in ("UPDATE messages SET content = 'x'",
                 "INSERT INTO messages SELECT conversation_id, 3, role, said_at, checksum, metadata, sources, content "
                 "FROM messages"):  # fmt: skip
-        with closing(sqlite3.connect(folder / "catalog.db")) as catalog, pytest.raises(sqlite3.IntegrityError):
-            catalog.execute(sql)
+        with pytest.raises(sqlite3.IntegrityError):
+            execute(folder, sql)
 
 
 CONTRADICTIONS = {
@@ -336,8 +331,7 @@ def test_what_contradicts_itself_is_found_and_what_can_be_corrected_is(
     chat.append("user", "What was said to nobody.")
     chat.append("user", "2")
     sql, tables, corrected = CONTRADICTIONS[what]
-    with closing(sqlite3.connect(folder / "catalog.db")) as catalog, catalog:
-        catalog.execute(sql)  # without foreign keys
+    execute(folder, sql)
     assert {each.path for each in store.verify().problems} <= tables
     assert not store.verify().ok
     report = store.repair()

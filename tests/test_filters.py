@@ -348,14 +348,7 @@ def test_a_document_whose_row_is_lost_is_damage_and_no_key_error(folder: Path) -
         alice = store.workspace("alice")
         lost, *_ = [alice.add(f"note {number}".encode()).hash for number in range(8)]
         alice.search("note")
-        triggers = folders.query(
-            folder, "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'documents'"
-        )
-        for name, _ in triggers:
-            folders.execute(folder, f"DROP TRIGGER {name}")
-        folders.execute(folder, "DELETE FROM documents WHERE hash = ?", lost)
-        for _, sql in triggers:
-            folders.execute(folder, sql)
+        folders.lie(folder, f"DELETE FROM documents WHERE hash = '{lost}'")
         alice.add(b"one more note")
         with pytest.raises(IntegrityError, match=f"has lost its row of document {lost}.*docstore repair"):
             alice.search("note", where={"year": 2024})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from docstore import DocStore, contents
 from docstore.lifecycle import collect as collect_module
 from docstore.testing import HashEmbedder
 from tests.folders import hash_of, problems
+from tests.packing import change
 
 # Two of each text, so that one of a group changes what was looked up for another.
 _DOCUMENTS = [f"thing {number} of many{end}".encode() for number in range(40) for end in ("\n", "\r\n")]
@@ -28,8 +27,7 @@ def test_a_group_is_looked_up_once_however_many_are_lost(
         if not lost:
             store.delete_workspace("alice")
             collect_module._doom(store._parts, "9999")
-    with closing(sqlite3.connect(folder / "small.sqlar")) as archive, archive:
-        archive.execute("DELETE FROM sqlar WHERE name LIKE ?", (lost,))
+    change(folder, "DELETE FROM sqlar WHERE name LIKE ?", lost)
     looked: list[int] = []
     find = contents.find_documents
 

@@ -230,7 +230,7 @@ def test_repair_corrects_bytes_whatever_the_limits_are(store: DocStore, alice: W
     store.limit(physical_bytes=1)
     execute(folder, "UPDATE workspaces SET bytes = 7, refs = 0")
     execute(folder, "UPDATE totals SET file_bytes = 0")
-    lie(folder, "DELETE FROM limits", without="documents_limits")
+    lie(folder, "DELETE FROM limits")
     assert {each.path for each in store.verify().problems} == {"workspaces", "totals", "limits"}
     assert store.repair().ok and store.verify().ok
     assert (alice.quota().documents, alice.quota().logical_bytes) == (len(NOTES), bytes_before)

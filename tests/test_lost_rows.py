@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import sqlite3
 import subprocess
 from collections.abc import Sequence
-from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ import pytest
 from docstore import DocStore, Limits, StorageError, durable
 from docstore.lifecycle import lost_rows
 from docstore.testing import HashEmbedder
-from tests.folders import hash_of, problems, query
+from tests.folders import hash_of, lie, packed, problems, query
+from tests.packing import change
 
 _DOCUMENTS = [f"Paragraph {number} of the handbook.\n".encode() for number in range(1, 21)]
 
@@ -35,17 +34,6 @@ def filled(folder: Path) -> Path:
     return folder
 
 
-def _lose(folder: Path, sql: str) -> None:
-    """Changes the catalog as damage would: no trigger and no foreign key acts."""
-    with closing(sqlite3.connect(folder / "catalog.db")) as catalog, catalog:
-        triggers = catalog.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for name, _ in triggers:
-            catalog.execute(f"DROP TRIGGER {name}")
-        catalog.execute(sql)
-        for _, made in triggers:
-            catalog.execute(made)
-
-
 @pytest.mark.parametrize(
     ("sql", "embedded"),
     [
@@ -60,7 +48,7 @@ def test_what_can_be_told_comes_back(filled: Path, sql: str, embedded: int) -> N
     embedder = HashEmbedder()
     with DocStore(filled, embedder=embedder) as store:
         before = query(filled, "SELECT chunks, file_bytes, logical_bytes FROM totals")
-        _lose(filled, sql)
+        lie(filled, sql)
         assert not store.verify().ok
         with DocStore(filled, embedder=HashEmbedder()) as other:
             planned = other.repair(dry_run=True).repairs
@@ -83,9 +71,8 @@ def test_what_can_be_told_comes_back(filled: Path, sql: str, embedded: int) -> N
 
 def test_a_document_that_nothing_gives_a_text_can_be_removed_and_added_again(filled: Path) -> None:
     lost = hash_of(_DOCUMENTS[4])
-    with closing(sqlite3.connect(filled / "small.sqlar")) as archive, archive:
-        archive.execute("UPDATE sqlar SET data = x'00' WHERE name LIKE ?", (f"documents/%{lost}%",))
-    _lose(filled, f"DELETE FROM texts WHERE id = (SELECT text_id FROM documents WHERE hash = '{lost}')")
+    change(filled, "UPDATE sqlar SET data = x'00' WHERE name LIKE ?", f"documents/%{lost}%")
+    lie(filled, f"DELETE FROM texts WHERE id = (SELECT text_id FROM documents WHERE hash = '{lost}')")
     with DocStore(filled, embedder=HashEmbedder()) as store:
         repairs = [each for each in store.repair().repairs if each.action == "unrepaired"]
         assert any(
@@ -110,7 +97,7 @@ def test_what_cannot_be_told_now_is_not_given_up(
     anything corrected for which it seems to be; but what can be told is."""
     with DocStore(filled, embedder=HashEmbedder()) as store:
         long = store.workspace("alice").add(b"A long paragraph of the handbook. " * 9)
-    _lose(filled, "DELETE FROM texts WHERE id IN (5, 21)")
+    lie(filled, "DELETE FROM texts WHERE id IN (5, 21)")
     limits = Limits(characters=100) if cause == "a limit" else Limits()
     with DocStore(filled, embedder=HashEmbedder(), limits=limits) as store, monkeypatch.context() as patched:
         if cause == "no process":
@@ -134,7 +121,7 @@ def test_another_document_of_the_same_text_gives_it(filled: Path, monkeypatch: p
         store.workspace("alice").add_many(
             [b"<html><body><p>The same words.</p>%s</body></html>" % end for end in (b"", b" ")]
         )
-    _lose(filled, "DELETE FROM texts WHERE id = 21")
+    lie(filled, "DELETE FROM texts WHERE id = 21")
     answers = count()
     extracted = lost_rows.extracted
 
@@ -158,10 +145,9 @@ def _no_memory(*_: object, **__: object) -> None:
 
 
 def test_vectors_whose_text_is_damaged_too_come_back_in_one_run(filled: Path) -> None:
-    _lose(filled, "DELETE FROM subindexes WHERE text_id = 5")
+    lie(filled, "DELETE FROM subindexes WHERE text_id = 5")
     lost = query(filled, "SELECT hash FROM texts WHERE id = 5")[0][0]
-    with closing(sqlite3.connect(filled / "small.sqlar")) as archive, archive:
-        archive.execute("UPDATE sqlar SET data = x'00' WHERE name LIKE ?", (f"texts/%{lost}%",))
+    change(filled, "UPDATE sqlar SET data = x'00' WHERE name LIKE ?", f"texts/%{lost}%")
     with DocStore(filled, embedder=HashEmbedder()) as store:
         repairs = store.repair().repairs
         assert {each.action for each in repairs} == {"restored", "corrected"}
@@ -170,7 +156,7 @@ def test_vectors_whose_text_is_damaged_too_come_back_in_one_run(filled: Path) ->
 
 
 def test_one_text_that_the_embedder_refuses_keeps_no_other_from_coming_back(filled: Path) -> None:
-    _lose(filled, "DELETE FROM subindexes")
+    lie(filled, "DELETE FROM subindexes")
     with DocStore(filled, embedder=_Refusing()) as store:
         (repair,) = [each for each in store.repair().repairs if each.action == "unrepaired"]
         assert "not this one" in repair.detail
@@ -182,7 +168,7 @@ def test_one_text_that_the_embedder_refuses_keeps_no_other_from_coming_back(fill
 
 def test_a_pipeline_of_another_is_not_taken_for_ours(filled: Path) -> None:
     with DocStore(filled, embedder=HashEmbedder(dimension=8)) as store:
-        _lose(filled, "DELETE FROM pipelines")
+        lie(filled, "DELETE FROM pipelines")
         assert not any(each.path == "pipelines" for each in store.repair().repairs)
         assert store.verify().ok  # embedded again, under the one it was opened with
         assert len(store.workspace("alice").search("handbook", k=99)) == len(_DOCUMENTS)
@@ -202,11 +188,9 @@ def test_damaged_vectors_are_made_again_together(filled: Path) -> None:
             calls.append(len(texts))
             return super().embed(texts)
 
-    with closing(sqlite3.connect(filled / "small.sqlar")) as archive, archive:
-        archive.execute("UPDATE sqlar SET data = x'00' WHERE name LIKE '%/index.faiss'")
-        # One whose text is damaged too is repaired on its own.
-        text = archive.execute("SELECT name FROM sqlar WHERE name LIKE 'texts/%'").fetchone()
-        archive.execute("UPDATE sqlar SET data = x'00' WHERE name = ?", text)
+    # One whose text is damaged too is repaired on its own.
+    text = next(name for name in packed(filled) if name.startswith("texts/"))
+    change(filled, "UPDATE sqlar SET data = x'00' WHERE name LIKE '%/index.faiss' OR name = ?", text)
     with DocStore(filled, embedder=Counting()) as store:
         assert [each.action for each in store.repair().repairs] == ["restored"] * (len(_DOCUMENTS) + 1)
         assert len(calls) <= 3 and sum(calls) == len(_DOCUMENTS)
@@ -215,8 +199,7 @@ def test_damaged_vectors_are_made_again_together(filled: Path) -> None:
 
 
 def test_where_the_embedder_fails_what_it_can_do_is_done(filled: Path) -> None:
-    with closing(sqlite3.connect(filled / "small.sqlar")) as archive, archive:
-        archive.execute("UPDATE sqlar SET data = x'00' WHERE name LIKE '%/index.faiss'")
+    change(filled, "UPDATE sqlar SET data = x'00' WHERE name LIKE '%/index.faiss'")
     with DocStore(filled, embedder=_Refusing()) as store:
         actions = [each.action for each in store.repair().repairs]
         assert actions.count("restored") == len(_DOCUMENTS) - 1 and actions.count("unrepaired") == 1

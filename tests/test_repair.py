@@ -167,7 +167,7 @@ def test_what_follows_from_rows_is_corrected(filled: Path, lie: str) -> None:
 
 def test_a_reference_to_nothing_goes_and_is_kept_for_reading(filled: Path) -> None:
     lie(filled, """INSERT INTO refs SELECT id, 999, 'lost.pdf', '{"year":2024}', 'x', 0 FROM workspaces
-                   WHERE name = 'bob'""", without="refs_insert")  # fmt: skip
+                   WHERE name = 'bob'""")  # fmt: skip
     report = repaired(filled)
     assert report.ok
     assert any(each.workspaces == ("bob",) for each in report.repairs)

@@ -361,9 +361,9 @@ def test_what_replaced_what_cannot_be_rewritten(store: DocStore, alice: Workspac
 def test_verify_finds_and_repair_ends_pins_of_nothing(store: DocStore, alice: Workspace, folder: Path) -> None:
     alice.add(OLD)
     store.replace(A, NEW)
-    lie(folder, "INSERT INTO pins VALUES (7, 7)", without="refs_insert")
-    lie(folder, "INSERT INTO moved VALUES (9, 1, 0, '', '', '', 0)", without="refs_insert")
-    lie(folder, "INSERT INTO chunks VALUES (7, 7, 0, 1)", without="refs_insert")
+    lie(folder, "INSERT INTO pins VALUES (7, 7)")
+    lie(folder, "INSERT INTO moved VALUES (9, 1, 0, '', '', '', 0)")
+    lie(folder, "INSERT INTO chunks VALUES (7, 7, 0, 1)")
     assert {each.path for each in store.verify().problems} == {"pins", "chunks"}
     assert store.repair().ok
     assert store.verify().ok

@@ -25,6 +25,7 @@ from docstore import (
 from docstore.scratch import Scratch
 from docstore.testing import HashEmbedder
 from tests.folders import files, hash_of, problems
+from tests.packing import change
 
 PAGES = [f"Page {number} of the manual tells of {number} ships.".encode() for number in range(6)]
 BROKEN = b"%PDF-1.7 nothing follows"
@@ -228,13 +229,9 @@ def test_many_links_at_once(store: DocStore, embedder: HashEmbedder) -> None:
 
 def test_a_link_to_what_is_lost_in_the_archive_is_refused(store: DocStore, folder: Path) -> None:
     """The sizes of all pieces are looked up at once; what is not there must still not be referenced."""
-    import sqlite3
-    from contextlib import closing
-
     store.workspace("alice").add_many(PAGES)
     lost = hash_of(PAGES[3])
-    with closing(sqlite3.connect(folder / "small.sqlar")) as archive, archive:
-        archive.execute("DELETE FROM sqlar WHERE name LIKE ?", (f"documents/%/{lost}%",))
+    change(folder, "DELETE FROM sqlar WHERE name LIKE ?", f"documents/%/{lost}%")
     report = store.workspace("bob").link_many([hash_of(data) for data in PAGES])
     assert [each.name for each in report.failed] == [lost]
     assert len(store.workspace("bob")) == len(PAGES) - 1

@@ -13,7 +13,7 @@ from typing import Any
 
 from docstore import AddReport, DocStore, DocStoreError, Message, QuotaExceeded, Workspace
 from docstore.testing import HashEmbedder
-from tests.folders import hash_of
+from tests.folders import execute, hash_of
 
 REPORT = b"A report that both workspaces share, of more than one sentence. It has a second one.\n" * 20
 TWIN = REPORT.replace(b"\n", b"\r\n")
@@ -67,15 +67,11 @@ def build(folder: Path) -> None:
         shutil.copy(blob, orphan)
     (folder / "tmp" / "dead").mkdir(parents=True)
     (folder / "tmp" / "dead" / "0").write_bytes(b"half a document")
-    with sqlite3.connect(folder / "catalog.db") as catalog:
-        catalog.execute("INSERT INTO claims VALUES ('document:x', 'dead')")
-    catalog.close()
+    execute(folder, "INSERT INTO claims VALUES ('document:x', 'dead')")
 
 
 def _make_due(folder: Path, name: str) -> None:
-    with sqlite3.connect(folder / "catalog.db") as catalog:
-        catalog.execute("UPDATE workspaces SET ttl = 1, sliding = 0, lives_from = ? WHERE name = ?", (_LONG_AGO, name))
-    catalog.close()
+    execute(folder, "UPDATE workspaces SET ttl = 1, sliding = 0, lives_from = ? WHERE name = ?", _LONG_AGO, name)
 
 
 def snapshot(folder: Path) -> State:

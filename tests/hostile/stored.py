@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,7 @@ from unittest.mock import patch
 
 from docstore import DocStore, moments
 from docstore.testing import HashEmbedder
-from tests.folders import files, hash_of
+from tests.folders import files, hash_of, lie, query
 
 DOCUMENTS = [b"lorem ipsum %d \n" % number * 60 for number in range(3)] + [b"<html><p>dolor sit amet</html>"]
 
@@ -50,9 +49,7 @@ class Victim:
             store.workspace("carol").add(b"nobody has this one any more")
             store.delete_workspace("carol")
             _sessions(store, victim.hashes)
-        with sqlite3.connect(victim.folder / "catalog.db") as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.close()
+        query(victim.folder, "PRAGMA wal_checkpoint(TRUNCATE)")
         return victim
 
     def copy(self, root: Path) -> Victim:
@@ -66,22 +63,7 @@ class Victim:
 
     def execute(self, *statements: str) -> None:
         """Changes the catalog as somebody who may write the disk can: without checks, foreign keys and our triggers."""
-        connection = sqlite3.connect(self.folder / "catalog.db")
-        for pragma in ("ignore_check_constraints = ON", "foreign_keys = OFF", "writable_schema = ON"):
-            connection.execute(f"PRAGMA {pragma}")
-        with connection:
-            ours = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")]
-            saved = [sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE type = 'trigger'")]
-            for name in ours:
-                connection.execute(f"DROP TRIGGER {name}")
-            for statement in statements:
-                connection.execute(statement)
-            for sql in saved:
-                try:
-                    connection.execute(sql)
-                except sqlite3.Error:  # it was on a table that is no more
-                    continue
-        connection.close()
+        lie(self.folder, *statements)
 
     def published(self, name: str) -> Path:
         """The first published file of an ending."""
