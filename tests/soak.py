@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -23,13 +22,11 @@ import typer
 
 from docstore import DocStore
 from docstore.testing import HashEmbedder
-from tests.folders import files, problems, query
+from tests.folders import assert_ends_empty, problems
 from tests.soak_users import Known, check
 
 ROOT = Path(__file__).parent.parent
 _LATE = 120  # seconds that a process may need for the operation it is in
-_EMPTY = ("claims", "refs", "documents", "texts", "subindexes", "workspaces", "conversations", "messages", "includes",
-          "pins", "chunks", "copies", "moved", "replacements")  # fmt: skip
 
 
 def soak(folder: Path, processes: int, threads: int, seconds: float, seed: int) -> Counter[str]:
@@ -56,21 +53,8 @@ def soak(folder: Path, processes: int, threads: int, seconds: float, seed: int) 
         done["embeddings computed"] = store.stats().embeddings_computed
         done["embeddings avoided"] = store.stats().embeddings_avoided
     assert problems(folder / "store") == []
-    _assert_ends_empty(folder / "store")
+    assert_ends_empty(folder / "store")
     return done
-
-
-def _assert_ends_empty(folder: Path) -> None:
-    with DocStore(folder, embedder=HashEmbedder(), chunk_size=200, chunk_overlap=40) as store:
-        store.expire(grace=timedelta(0))
-        for name in store.workspaces():
-            store.delete_workspace(name)
-        store.expire(grace=timedelta(0))
-        store.collect()
-        assert store.verify().ok
-    assert files(folder) == []
-    for table in _EMPTY:
-        assert query(folder, f"SELECT * FROM {table}") == [], table
 
 
 def main(

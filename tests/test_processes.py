@@ -15,7 +15,7 @@ import pytest
 
 from docstore import DocStore
 from docstore.testing import HashEmbedder
-from tests.folders import files, problems, query
+from tests.folders import assert_ends_empty
 
 ROOT = Path(__file__).parent.parent
 SECONDS = float(os.environ.get("DOCSTORE_HAMMER_SECONDS", "6"))
@@ -35,18 +35,6 @@ def assert_sound(folder: Path) -> None:
             workspace = store.workspace(name)
             held = {document.hash for document in workspace.documents()}
             assert {hit.document for hit in workspace.search("text", k=10_000)} == held
-
-
-def assert_ends_empty(folder: Path) -> None:
-    with DocStore(folder, embedder=HashEmbedder()) as store:
-        store.collect()
-        assert problems(folder) == []
-        assert store.verify().leftovers == 0
-        for name in store.workspaces():
-            store.delete_workspace(name)
-        store.collect()
-    assert files(folder) == []
-    assert query(folder, "SELECT * FROM claims") == []
 
 
 def test_four_processes_on_one_folder(folder: Path) -> None:

@@ -24,7 +24,7 @@ import typer
 
 from docstore import DocStore
 from docstore.testing import HashEmbedder
-from tests.folders import files, problems, query
+from tests.folders import assert_ends_empty
 from tests.torture_journal import Journal
 from tests.torture_tenants import contents, names_of
 
@@ -142,18 +142,6 @@ def assert_as_journaled(folder: Path, journals: Path, processes: int, threads: i
         summary.leftovers = store.collect().leftovers
         assert store.verify().leftovers == 0
         assert store.stats().documents == len(set().union(*everybody.values()))
-
-
-def assert_ends_empty(folder: Path) -> None:
-    """Deleted and collected, no byte of any document is left."""
-    assert problems(folder) == []
-    with DocStore(folder, embedder=HashEmbedder()) as store:
-        for name in store.workspaces():
-            store.delete_workspace(name)
-        store.collect()
-    assert files(folder) == []
-    for table in ("claims", "refs", "documents", "texts", "subindexes", "workspaces"):
-        assert query(folder, f"SELECT * FROM {table}") == []
 
 
 def torture(folder: Path, processes: int, threads: int, seconds: float, seed: int) -> Summary:
