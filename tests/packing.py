@@ -13,14 +13,10 @@ from docstore.testing import HashEmbedder
 from tests.folders import files
 
 MANY = 1 + durable._FEW // 4
-"""Documents whose pieces are packed."""
+"""Documents whose pieces are packed, or whose files are synced by threads."""
 
 EMPTY = 20_480
 """Bytes of an archive that holds nothing."""
-
-
-class Killed(BaseException):
-    """Stands for the death of the process."""
 
 
 def notes(count: int = MANY, first: int = 0) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Sync points: let somebody else act exactly where it would do harm, on every run."""
+"""Sync points: let somebody else act, or the process die, exactly where it would do harm, on every run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+
+class Killed(BaseException):
+    """Stands for the process's end at one point."""
 
 
 def first(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, act: Callable[[], object]) -> list[str]:

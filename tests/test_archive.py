@@ -18,7 +18,8 @@ from docstore.archive import ARCHIVE, JOURNAL, Archive
 from docstore.database import CatalogDatabase
 from docstore.lifecycle import collect as collect_module
 from tests.folders import apparent_bytes, files, packed, problems, query
-from tests.packing import EMPTY, MANY, Killed, loose, notes, open_store
+from tests.packing import EMPTY, MANY, loose, notes, open_store
+from tests.races import Killed
 
 # -- where pieces are -------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,8 @@ from docstore.archive import ARCHIVE, Archive
 from docstore.segments import Addition, Codes, Entry, Segment
 from docstore.vectors import SPAN, SPANS_SUFFIX
 from tests.folders import packed, problems
-from tests.packing import MANY, Killed, change, notes, open_store
+from tests.packing import MANY, change, notes, open_store
+from tests.races import Killed
 
 
 def test_a_store_that_is_read_only_is_not_written(filled: Path) -> None:

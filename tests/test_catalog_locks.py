@@ -17,15 +17,11 @@ import pytest
 
 from docstore import DocStore, StoreLocked, Workspace, schema
 from docstore.database import CatalogDatabase
-from docstore.testing import HashEmbedder
 from tests.folders import query
+from tests.packing import open_store
 from tests.races import first
 
 NOTE = b"A note."
-
-
-def open_store(folder: Path, timeout: float = 60.0, **options: Any) -> DocStore:
-    return DocStore(folder, embedder=HashEmbedder(), timeout=timeout, **options)
 
 
 def test_one_writer_at_a_time(folder: Path) -> None:

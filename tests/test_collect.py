@@ -16,6 +16,7 @@ from docstore import DocStore, InvalidArgument, Progress, Workspace, durable, sc
 from docstore.lifecycle import collect as collect_module
 from docstore.testing import HashEmbedder
 from tests.folders import apparent_bytes, execute, files, problems, query
+from tests.races import Killed
 
 NOTE = b"A note that will go."
 
@@ -69,10 +70,6 @@ def test_the_catalog_gives_its_pages_back(store: DocStore, alice: Workspace, fol
     store.delete_workspace("alice")
     assert store.collect(progress=seen.append).documents == len(report.added) == seen[-1].done
     assert apparent_bytes(folder) < empty + 100_000
-
-
-class Killed(BaseException):
-    """Stands for the process's end at one point."""
 
 
 @pytest.mark.parametrize("survived", range(12))

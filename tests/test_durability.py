@@ -15,6 +15,7 @@ from docstore import DocStore, StorageError, claims, durable
 from docstore.database import CatalogDatabase
 from docstore.testing import HashEmbedder
 from tests.folders import execute, files, hash_of
+from tests.packing import MANY
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="names descriptors through /proc")
 
@@ -66,10 +67,6 @@ def transactions(events: list[Event]) -> list[tuple[int, int]]:
     """Where each write transaction begins and where its commit is."""
     begins = [i for i, event in enumerate(events) if event == ("sql", "BEGIN IMMEDIATE")]
     return [(begin, position(events, "sql", "COMMIT", begin)) for begin in begins]
-
-
-MANY = 1 + durable._FEW // 4
-"""Documents whose files are synced by threads."""
 
 
 @pytest.mark.parametrize("count", [1, MANY])

@@ -34,7 +34,7 @@ from docstore.ingest.add import Addition
 from docstore.lifecycle import collect as collect_module
 from docstore.testing import HashEmbedder
 from tests.folders import execute, files, hash_of, problems, query
-from tests.races import first
+from tests.races import Killed, first
 
 NOTE = b"The same note for everybody.\n"
 TWIN = NOTE.replace(b"\n", b"\r\n")
@@ -53,10 +53,6 @@ class Meanwhile(HashEmbedder):
         if act is not None:
             act()
         return super().embed(texts)
-
-
-class Killed(BaseException):
-    """Stands for the process's end at one point."""
 
 
 def orphan(folder: Path) -> Path:

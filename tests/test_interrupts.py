@@ -153,11 +153,6 @@ def test_who_waits_for_a_place_gets_it_before_who_has_just_been() -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "store"
-
-
-@pytest.fixture
 def store(folder: Path) -> Iterator[DocStore]:
     with DocStore(folder, embedder=HashEmbedder(), timeout=1) as store:
         store.workspace("alice").add_many([b"red fox %d" % number for number in range(5)])

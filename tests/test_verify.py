@@ -18,6 +18,7 @@ from docstore.lifecycle.pace import Pace
 from docstore.parts import Parts
 from docstore.testing import HashEmbedder
 from tests.folders import execute, files, hash_of, lie, query
+from tests.races import Killed
 
 
 @pytest.fixture
@@ -127,10 +128,6 @@ def test_it_heals_by_adding_again(store: DocStore, alice: Workspace, folder: Pat
         assert not store.verify().ok
         alice.add(b"one thing")
         assert store.verify().ok
-
-
-class Killed(BaseException):
-    """Stands for the process's end at one point."""
 
 
 def before_the_first_read(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], of: str = "") -> list[str]:
