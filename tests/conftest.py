@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from docstore import DocStore, Workspace
+from docstore import Conversation, DocStore, Workspace
 from docstore.testing import HashEmbedder
 from tests.clock import Clock
 from tests.packing import notes, open_store
@@ -48,6 +48,11 @@ def alice(store: DocStore) -> Workspace:
 @pytest.fixture
 def bob(store: DocStore) -> Workspace:
     return store.workspace("bob")
+
+
+@pytest.fixture
+def chat(alice: Workspace) -> Conversation:
+    return alice.conversation("chat")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Documents that tests make: PDFs that are fine, and PDFs that are not."""
+"""Documents of tests: a note, PDFs that are fine, and PDFs that are not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from fpdf import FPDF
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, DecodedStreamObject, DictionaryObject, NameObject, NumberObject
+
+SNOW = b"The mountains of the north lie under snow."
 
 
 def pdf(pages: Sequence[str], title: str = "") -> bytes:

@@ -7,67 +7,24 @@ import os
 import pty
 import sqlite3
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.cells import cell_len
-from typer.testing import CliRunner
 
-from docstore import cli, cli_arguments, cli_layout, cli_output, cli_store, errors
+from docstore import cli_arguments, cli_layout, cli_store, errors
 from docstore.cli_output import ExitCode
 from docstore.documents import Document
 from docstore.errors import DocStoreError, DocumentNotFound, InvalidArgument
 from docstore.ingest.embed import SentenceTransformerEmbedder
 from docstore.store import DocStore
 from docstore.testing import HashEmbedder
-from tests.test_errors import RAISED
+from tests.commands import FOX, SCRIPT, TAX, Run, filled, folder, workspaces
 
-SCRIPT = Path(sys.executable).parent / "docstore"
+__all__ = ["filled", "folder"]
+
 REAL_EMBEDDER = cli_store.embedder_of
-FOX, TAX = "The quick red fox jumps over the dog.", "Income tax is due in spring."
-
-
-class Run:
-    """One finished command."""
-
-    def __init__(self, *words: str) -> None:
-        self.result = CliRunner().invoke(cli.app, list(words))
-        if self.result.exception is not None and not isinstance(self.result.exception, SystemExit):
-            raise self.result.exception
-        self.code, self.out, self.err = self.result.exit_code, self.result.stdout, self.result.stderr
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder, and an embedder without a model."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("DOCSTORE_FOLDER", "DOCSTORE_MODEL", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(cli_store, "embedder_of", lambda _model: HashEmbedder())
-    return tmp_path
-
-
-@pytest.fixture
-def filled(folder: Path) -> dict[str, str]:
-    """Workspaces alice (fox.txt, tax.txt) and bob (fox.txt), made from Python. Gives the hashes by name."""
-    with DocStore(folder / "data", embedder=HashEmbedder()) as store:
-        alice = store.workspace("alice")
-        fox = alice.add(FOX.encode(), name="fox.txt", metadata={"year": 2024, "kind": "animal"})
-        tax = alice.add(TAX.encode(), name="tax.txt")
-        store.workspace("bob").link(fox.hash, name="fox.txt")
-    return {"fox": fox.hash, "tax": tax.hash}
-
-
-def workspaces(folder: Path) -> dict[str, list[str | None]]:
-    with DocStore(folder / "data", embedder=HashEmbedder(), readonly=True) as store:
-        return {name: [each.name for each in store.workspace(name).documents()] for name in store.workspaces()}
 
 
 # -- search -----------------------------------------------------------------------------------------------------------
@@ -316,11 +273,6 @@ def test_interrupting_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cli_store, "embedder_of", interrupted)
     assert Run("search", "alice", "fox").code == 130
-
-
-@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
-def test_every_error_has_an_exit_code(error: DocStoreError) -> None:
-    assert cli_output.exit_code(error) not in (ExitCode.OK, ExitCode.INTERRUPTED, ExitCode.CLOSED_PIPE)
 
 
 def test_names_and_texts_cannot_command_the_terminal(filled: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from docstore.cli_output import ExitCode
-from tests.test_cli import FOX, TAX, Run, filled, folder, workspaces
+from tests.commands import FOX, TAX, Run, filled, folder, workspaces
 
 __all__ = ["filled", "folder"]
 

@@ -11,7 +11,7 @@ from docstore.cli_output import ExitCode
 from docstore.store import DocStore
 from docstore.testing import HashEmbedder
 from tests.clock import Clock
-from tests.test_cli import FOX, TAX, Run, filled, folder
+from tests.commands import FOX, TAX, Run, filled, folder
 
 __all__ = ["filled", "folder"]
 

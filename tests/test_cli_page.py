@@ -14,7 +14,7 @@ import typer
 
 from docstore import cli
 from docstore.cli_output import ExitCode
-from tests.test_cli import Run, folder
+from tests.commands import Run, folder
 
 __all__ = ["folder"]
 

@@ -12,7 +12,7 @@ import pytest
 from docstore import cli_output
 from docstore.cli_output import ExitCode
 from docstore.errors import InvalidArgument
-from tests.test_cli import SCRIPT, filled, folder
+from tests.commands import SCRIPT, filled, folder
 
 __all__ = ["filled", "folder"]
 

@@ -21,9 +21,7 @@ from docstore import (
 )
 from docstore.testing import HashEmbedder
 from tests.folders import files, hash_of, query
-from tests.test_conversations import SNOW, chat
-
-__all__ = ["chat"]
+from tests.samples import SNOW
 
 SHIPS = ("The ships of the fleet lie in the harbour. Ünïcode ☂ before it. " * 40).encode()
 

@@ -28,13 +28,7 @@ from docstore import (
 )
 from docstore.testing import HashEmbedder
 from tests.folders import execute, hash_of, lie, problems, query
-
-SNOW = b"The mountains of the north lie under snow."
-
-
-@pytest.fixture
-def chat(alice: Workspace) -> Conversation:
-    return alice.conversation("chat")
+from tests.samples import SNOW
 
 
 def said(chat: Conversation) -> list[tuple[int, str, str]]:

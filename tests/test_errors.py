@@ -1,4 +1,5 @@
-"""Errors cross from process to process: a pool that cannot unpickle one hangs, or fails for all its other work."""
+"""Errors cross from process to process: a pool that cannot unpickle one hangs, or fails for all its other work.
+Each has an exit code."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from docstore import DocStore, DocStoreError, QuotaExceeded, UnreadableDocument, errors
+from docstore import DocStore, DocStoreError, QuotaExceeded, UnreadableDocument, cli_output, errors
+from docstore.cli_output import ExitCode
 from docstore.testing import HashEmbedder
 
 KINDS = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, DocStoreError)]
@@ -35,3 +37,8 @@ def test_so_is_a_report_with_failures(folder: Path) -> None:
     assert [(each.name, str(each.error)) for each in other.failed] == [
         (each.name, str(each.error)) for each in report.failed
     ]
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+def test_every_error_has_an_exit_code(error: DocStoreError) -> None:
+    assert cli_output.exit_code(error) not in (ExitCode.OK, ExitCode.INTERRUPTED, ExitCode.CLOSED_PIPE)

@@ -19,10 +19,8 @@ from docstore.testing import HashEmbedder
 from docstore.views import Part, View
 from tests import folders
 from tests.oracle import private_index
-from tests.rows import rows_of
-from tests.test_selected_rows import FEW, MOST
-from tests.test_views import rankings
-from tests.test_views import segment_of as segment_named
+from tests.rows import FEW, MOST, rows_of
+from tests.views import rankings, segment_named
 
 QUERIES = ["red fox", "tax law of the land", "moon", "number 7", "blue"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tarfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,12 @@ from docstore import (
 from docstore.testing import HashEmbedder
 from tests.clock import NOTE
 from tests.folders import apparent_bytes, execute, files, lie, problems, query
-
-NOTES = [b"Note %d tells of %d ships." % (number, number * number) for number in range(12)]
+from tests.limiting import NOTES, reasons
 
 
 def file_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()
                and path.name != "reserve" and not path.name.startswith(("catalog.db", "small.sqlar")))  # fmt: skip
-
-
-def reasons(failed: Sequence[Any]) -> list[str | None]:
-    return [each.error.limited_by for each in failed]
 
 
 # -- of a workspace -----------------------------------------------------------------------------------------------

@@ -17,8 +17,9 @@ from docstore import DocStore, QuotaExceeded
 from docstore.testing import HashEmbedder
 from tests.clock import NOTE
 from tests.folders import hash_of, problems, query
+from tests.packing import notes
 
-NOTES = [b"Note %d tells of %d ships." % (number, number * number) for number in range(3)]
+NOTES = notes(3)
 
 
 @pytest.mark.filterwarnings("ignore::docstore.QuotaWarning")

@@ -21,7 +21,7 @@ from docstore import (
 from docstore.testing import HashEmbedder
 from tests.clock import NOTE
 from tests.folders import files, query
-from tests.test_limits import NOTES, reasons
+from tests.limiting import NOTES, reasons
 
 
 @pytest.mark.parametrize("batch", [NOTES, [*NOTES, *NOTES[:3]], [b"", *NOTES, b"%PDF-1.7 nothing follows"]])

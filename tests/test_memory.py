@@ -11,7 +11,7 @@ from docstore.memory import Memory
 from docstore.segments import Segment, Snapshot
 from docstore.testing import HashEmbedder
 from tests.rows import rows_of
-from tests.test_views import _fill, _view
+from tests.views import fill, searched
 
 
 class Lump:
@@ -96,14 +96,14 @@ def test_a_library_that_grows_displaces_nobody(folder: Path) -> None:
         chats = [store.workspace(f"chat {number}") for number in range(3)]
         for chat in chats:
             chat.add(chat.name.encode())
-        before = [_view(store, chat.name) for chat in chats]
-        _fill(store, "library", range(300))
+        before = [searched(store, chat.name) for chat in chats]
+        fill(store, "library", range(300))
         store.workspace("user").include(store.workspace("library"))
-        _view(store, "user")
+        searched(store, "user")
         memory = store._parts.memory
         memory.budget = int(1.6 * memory._used)
-        _fill(store, "library", range(300, 360))
-        _view(store, "user")
+        fill(store, "library", range(300, 360))
+        searched(store, "user")
         assert [store._parts.views.get(chat._id) for chat in chats] == before
 
 

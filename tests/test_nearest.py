@@ -1,4 +1,4 @@
-"""The three ways to the best rows: they give the same rows and scores, and what two stages miss is little."""
+"""The four ways to the best rows: they give the same rows and scores, and what two stages miss is little."""
 
 from __future__ import annotations
 
@@ -8,55 +8,15 @@ from typing import Any
 
 import faiss
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from docstore import InvalidArgument, Workspace, nearest, sketches
-from docstore.segments import Segment, Snapshot
+from docstore.segments import Segment
 from docstore.testing import HashEmbedder
-from docstore.vectors import Codec, empty_index, scan, scan_each
-from tests.rows import rows_of
-
-DIMENSION = 384
-CODECS = pytest.mark.parametrize("codec", ["float16", "float32"])
-Vectors = npt.NDArray[np.float32]
-
-
-def segment_of(vectors: Vectors, codec: Codec = "float16", each: int = 50) -> Segment:
-    """A segment of documents of `each` rows."""
-    segment = Segment(0, vectors.shape[1], codec, len(vectors))
-    for first in range(0, len(vectors), each):
-        segment.append(rows_of(f"{first:08}", vectors[first : first + each], codec))
-    return segment
-
-
-def unit(vectors: npt.NDArray[Any]) -> Vectors:
-    scaled: Vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    return scaled
-
-
-def clustered(count: int) -> Vectors:
-    """Vectors on 500 subjects, as of a corpus; the first of more are the same."""
-    generator = np.random.default_rng(0)
-    subjects = generator.standard_normal((500, DIMENSION))
-    subject = generator.integers(0, 500, 25_000)[:count]
-    return unit(subjects[subject] + 0.9 * generator.standard_normal((count, DIMENSION)))
-
-
-def sketched(snapshot: Snapshot) -> Snapshot:
-    while snapshot.sketcher.pieces(snapshot.codes) is None:
-        pass
-    return snapshot
-
-
-def one_by_one(snapshot: Snapshot, queries: Vectors, k: int, alive: Any = None) -> list[tuple[list[float], set[int]]]:
-    return [plain(nearest._each(snapshot, query[np.newaxis], k, alive)[0]) for query in queries]
-
-
-def plain(best: nearest.Best) -> tuple[list[float], set[int]]:
-    return best[0].tolist(), set(best[1].tolist())
+from docstore.vectors import Codec, Vectors, empty_index, scan, scan_each
+from tests.rows import CODECS, DIMENSION, clustered, one_by_one, plain, rows_of, segment_of, sketched, unit
 
 
 @CODECS

@@ -14,7 +14,7 @@ from benchmarks.reports import processor
 from benchmarks.sublinear import main, tried
 from benchmarks.sublinear import report as sublinear_report
 from docstore import sketches
-from tests.test_nearest import unit
+from tests.rows import unit
 
 
 def test_more_candidates_find_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,7 @@ from docstore.segments import Codes, Snapshot
 from docstore.selections import Rows, Selection
 from docstore.testing import HashEmbedder
 from docstore.vectors import Codec, Vectors, decode, scan_some
-from tests.rows import rows_of
-from tests.test_nearest import CODECS, DIMENSION, clustered, one_by_one, plain, segment_of, sketched, unit
+from tests.rows import CODECS, DIMENSION, clustered, one_by_one, plain, rows_of, segment_of, sketched, unit
 
 
 def rounded_of(snapshot: Snapshot) -> Rounded:

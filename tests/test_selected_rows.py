@@ -13,11 +13,8 @@ from docstore import nearest, sketches
 from docstore.segments import Segment
 from docstore.selections import Selection
 from docstore.vectors import Codec
-from tests.test_nearest import plain, segment_of, sketched, unit
-from tests.test_views import rankings, view_of
-
-FEW, MOST = {"_FEW": 2.0}, {"_FEW": 0.0}
-"""Copies of any selection are scanned; what is not selected is always passed over."""
+from tests.rows import CODECS, FEW, MOST, plain, segment_of, sketched, unit
+from tests.views import rankings, view_of
 
 
 @given(sizes=st.lists(st.integers(0, 4), max_size=30), data=st.data())
@@ -31,7 +28,7 @@ def test_a_selection_is_what_its_documents_have(sizes: list[int], data: st.DataO
     assert selection.has(some).tolist() == expected[some].tolist()
 
 
-@pytest.mark.parametrize("codec", ["float16", "float32"])
+@CODECS
 @pytest.mark.parametrize("way", [{}, FEW, MOST, MOST | {"_SPARE": 0, "_LOOKS": 1}, {"_WORTH": 1, "_BLOCK": 32}])
 @given(seed=st.integers(0, 10**6), rows=st.integers(1, 300), k=st.integers(1, 40), distinct=st.integers(1, 300),
        share=st.sampled_from([0.0, 0.02, 0.5, 0.97, 1.0]), many=st.booleans())  # fmt: skip

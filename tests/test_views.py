@@ -21,32 +21,10 @@ from docstore.filter_cache import Chosen
 from docstore.parts import Parts
 from docstore.segments import Segment
 from docstore.testing import HashEmbedder
+from docstore.vectors import Vectors
 from docstore.views import Part, View, _is_mostly
-from tests.rows import rows_of
-
-CODECS = pytest.mark.parametrize("codec", ["float16", "float32"])
-Vectors = npt.NDArray[np.float32]
-
-
-def segment_of(documents: dict[str, Vectors], codec: Any, dimension: int = 32) -> Segment:
-    segment = Segment(0, dimension, codec, 0)
-    for name, vectors in documents.items():
-        segment.append(rows_of(name, vectors, codec))
-    return segment
-
-
-def view_of(segments: list[Segment], documents: set[str], codec: Any, dimension: int = 32) -> View:
-    names = {(document, "text"): f"the name of {document}" for document in documents}
-    return View(((1, 1),), tuple(Part.of(segment, names) for segment in segments), dimension, codec)
-
-
-def rankings(
-    view: View, queries: Vectors, k: int, chosen: Chosen | None = None
-) -> list[list[tuple[float, str, int, str]]]:
-    return [
-        [(-rank, key[0], number, part.names[position] or "") for rank, key, number, position, _, part in best]
-        for best in view.nearest(queries, k, chosen, None)
-    ]
+from tests.rows import CODECS, rows_of
+from tests.views import fill, rankings, searched, segment_named, view_of
 
 
 def ways_to_choose(view: View, documents: set[str]) -> list[Chosen]:
@@ -70,11 +48,11 @@ def test_any_division_gives_the_answer_of_one_index(codec: Any, data: st.DataObj
     cut = data.draw(st.integers(0, len(order)))
     alive = set(data.draw(st.lists(st.sampled_from(order), unique=True))) if order else set()
     allowed = alive & set(data.draw(st.lists(st.sampled_from(order)))) if order else set()
-    halves = [segment_of({name: documents[name] for name in part}, codec) for part in (order[:cut], order[cut:])]
+    halves = [segment_named({name: documents[name] for name in part}, codec) for part in (order[:cut], order[cut:])]
     queries = generator.standard_normal((3, 32)).astype(np.float32)
     view = view_of(halves, alive, codec)
     for chosen, those in ((None, alive), *((each, allowed) for each in ways_to_choose(view, allowed))):
-        joint = view_of([segment_of({name: documents[name] for name in sorted(those)}, codec)], those, codec)
+        joint = view_of([segment_named({name: documents[name] for name in sorted(those)}, codec)], those, codec)
         assert rankings(view, queries, k, chosen) == rankings(joint, queries, k)
         expected = [
             (-score, name, number)
@@ -97,7 +75,7 @@ def test_more_equal_scores_than_places(codec: Any) -> None:
     vectors = np.zeros((60, 32), np.float32)
     vectors[:, 0] = 1
     vectors[50, :] = np.eye(32)[1]
-    view = view_of([segment_of({"a": vectors}, codec)], {"a"}, codec)
+    view = view_of([segment_named({"a": vectors}, codec)], {"a"}, codec)
     for k in (1, 5, 40, 60):
         (answer,) = rankings(view, vectors[:1], k)
         assert [number for _, _, number, _ in answer] == [row for row in range(60) if row != 50][:k] + [50] * (k == 60)
@@ -111,7 +89,7 @@ def test_a_batch_gives_each_query_its_own_answer(codec: Any) -> None:
     generator = np.random.default_rng(5)
     vectors = generator.standard_normal((20_000, 64)).astype(np.float32)
     vectors[::100] = vectors[0]
-    view = view_of([segment_of({"a": vectors}, codec, 64)], {"a"}, codec, 64)
+    view = view_of([segment_named({"a": vectors}, codec, 64)], {"a"}, codec, 64)
     queries = np.concatenate([vectors[:1], vectors[1:17] + vectors[17:33]])
     for count in (1, 2, 16, 17):
         for number, answer in enumerate(rankings(view, queries[:count], 10)):
@@ -122,7 +100,7 @@ def test_a_batch_gives_each_query_its_own_answer(codec: Any) -> None:
 def test_many_equal_scores_of_documents_that_are_gone(codec: Any) -> None:
     """What is passed over may be all that is fetched at first."""
     best, worse = np.eye(32, dtype=np.float32)[:1], np.eye(32, dtype=np.float32)[1:2]
-    segment = segment_of({"gone": np.repeat(best, 500, axis=0), "here": np.repeat(worse, 20, axis=0)}, codec)
+    segment = segment_named({"gone": np.repeat(best, 500, axis=0), "here": np.repeat(worse, 20, axis=0)}, codec)
     view = view_of([segment], {"here"}, codec)
     assert [each[1:3] for each in rankings(view, best, 7)[0]] == [("here", number) for number in range(7)]
 
@@ -130,7 +108,7 @@ def test_many_equal_scores_of_documents_that_are_gone(codec: Any) -> None:
 def test_a_snapshot_stays_while_its_segment_grows() -> None:
     generator = np.random.default_rng(1)
     documents = {f"{number:03}": generator.standard_normal((5, 32)).astype(np.float32) for number in range(200)}
-    segment = segment_of({"000": documents["000"]}, "float16")
+    segment = segment_named({"000": documents["000"]}, "float16")
     queries = documents["000"][:2]
     view = view_of([segment], {"000"}, "float16")
     before = rankings(view, queries, 5)
@@ -144,25 +122,13 @@ def _store(folder: Path, **options: Any) -> DocStore:
     return DocStore(folder, embedder=HashEmbedder(), **options)
 
 
-def _fill(store: DocStore, workspace: str, numbers: range) -> list[str]:
-    report = store.workspace(workspace).add_many([f"text number {number}".encode() for number in numbers])
-    return [document.hash for document in report.added + report.reused]
-
-
-def _view(store: DocStore, workspace: str) -> View:
-    store.workspace(workspace).search("text")
-    view = store._parts.views.get(store.workspace(workspace)._id)
-    assert view is not None
-    return view
-
-
 def test_workspaces_of_the_same_documents_share_their_memory(folder: Path) -> None:
     with _store(folder) as store:
         views = []
         for number in range(10):
-            _fill(store, f"w{number}", range(40))
+            fill(store, f"w{number}", range(40))
             store.workspace(f"w{number}").add(f"the note of w{number}".encode())
-            views.append(_view(store, f"w{number}"))
+            views.append(searched(store, f"w{number}"))
         assert len({id(view.shared[0]) for view in views}) == 1
         alone = views[0].shared[0].nbytes
         assert store._parts.memory._used < alone + sum(view.nbytes for view in views) + 20_000
@@ -176,14 +142,14 @@ def test_a_large_view_is_kept_where_all_it_will_ever_have_fits(folder: Path, mon
     monkeypatch.setattr(rounded, "FROM", 10)
     monkeypatch.setattr(sketches, "FROM", 200)
     with _store(folder) as store:
-        _fill(store, "alice", range(300))
-        view = _view(store, "alice")
+        fill(store, "alice", range(300))
+        view = searched(store, "alice")
         snapshot = view.shared[0].snapshot()
         assert snapshot.sketcher.pieces(snapshot.codes) is not None
         store.workspace("alice").search("text", k=1)  # in two stages
         budget = view.shared[0].nbytes + sum(each.nbytes for each in store._parts.memory._values.values())
     with _store(folder, cache_bytes=budget) as store:
-        assert _view(store, "alice") is _view(store, "alice")
+        assert searched(store, "alice") is searched(store, "alice")
 
 
 def test_what_others_have_in_a_segment_makes_no_workspace_large(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,10 +170,10 @@ def test_what_others_have_in_a_segment_makes_no_workspace_large(folder: Path, mo
         return bool(looks)
 
     with _store(folder) as store:
-        hashes = _fill(store, "alice", range(300))
-        _view(store, "alice")
-        _fill(store, "bob", range(240))
-        assert _view(store, "bob").shared[0] is _view(store, "alice").shared[0]
+        hashes = fill(store, "alice", range(300))
+        searched(store, "alice")
+        fill(store, "bob", range(240))
+        assert searched(store, "bob").shared[0] is searched(store, "alice").shared[0]
         assert is_in_two_stages("alice") and not is_in_two_stages("bob")
         assert is_in_two_stages("alice", documents=hashes[:240])  # of one that is large
         for hash in hashes[249:]:
@@ -252,37 +218,37 @@ def test_of_very_many_equals_the_first_are_found(folder: Path, monkeypatch: pyte
 def test_where_bytes_are_demanded_nothing_is_shared(folder: Path) -> None:
     with _store(folder, demand_bytes=True) as store:
         for name in ("alice", "bob"):
-            _fill(store, name, range(10))
-        assert _view(store, "alice").shared[0] is not _view(store, "bob").shared[0]
+            fill(store, name, range(10))
+        assert searched(store, "alice").shared[0] is not searched(store, "bob").shared[0]
 
 
 def test_an_added_document_goes_to_the_tail(folder: Path) -> None:
     with _store(folder) as store:
-        hashes = _fill(store, "alice", range(40))
-        base = _view(store, "alice").shared[0]
-        _fill(store, "alice", range(100, 104))
-        first, tail = _view(store, "alice").shared
-        _fill(store, "alice", range(104, 107))
-        assert _view(store, "alice").shared == (base, tail) and first is base
+        hashes = fill(store, "alice", range(40))
+        base = searched(store, "alice").shared[0]
+        fill(store, "alice", range(100, 104))
+        first, tail = searched(store, "alice").shared
+        fill(store, "alice", range(104, 107))
+        assert searched(store, "alice").shared == (base, tail) and first is base
         assert len(tail.snapshot().keys) == 7
         store.workspace("alice").remove(hashes[0])
-        assert _view(store, "alice").shared == (base, tail)
+        assert searched(store, "alice").shared == (base, tail)
         assert hashes[0] not in {hit.document for hit in store.workspace("alice").search("text", k=100)}
 
 
 def test_a_document_of_base_and_tail_is_found_once(folder: Path) -> None:
     """A workspace that comes to resemble another takes over that one's base, and what it had added is in both."""
     with _store(folder) as store:
-        first = _fill(store, "alice", range(40))
-        _view(store, "alice")
-        _fill(store, "alice", range(100, 106))
-        assert len(_view(store, "alice").shared) == 2
-        second = _fill(store, "bob", range(100, 140))
-        theirs = _view(store, "bob").shared[0]
+        first = fill(store, "alice", range(40))
+        searched(store, "alice")
+        fill(store, "alice", range(100, 106))
+        assert len(searched(store, "alice").shared) == 2
+        second = fill(store, "bob", range(100, 140))
+        theirs = searched(store, "bob").shared[0]
         for hash in first:
             store.workspace("alice").remove(hash)
-        _fill(store, "alice", range(106, 140))
-        assert _view(store, "alice").shared[0] is theirs
+        fill(store, "alice", range(106, 140))
+        assert searched(store, "alice").shared[0] is theirs
         found = [(hit.document, hit.chunk) for hit in store.workspace("alice").search("text", k=1000)]
         assert sorted(found) == sorted(set(found)) == sorted((hash, 0) for hash in second)
 
@@ -290,7 +256,7 @@ def test_a_document_of_base_and_tail_is_found_once(folder: Path) -> None:
 def test_views_of_many_threads_at_once(folder: Path) -> None:
     with _store(folder) as store:
         for number in range(16):
-            _fill(store, f"w{number}", range(number * 3, number * 3 + 5))
+            fill(store, f"w{number}", range(number * 3, number * 3 + 5))
 
         def change_and_search(number: int) -> set[int]:
             counts = set()
@@ -309,11 +275,11 @@ def test_views_of_many_threads_at_once(folder: Path) -> None:
 
 def test_what_is_no_longer_referenced_leaves_memory(folder: Path) -> None:
     with _store(folder) as store:
-        hashes = _fill(store, "alice", range(40))
-        base = _view(store, "alice").shared[0]
+        hashes = fill(store, "alice", range(40))
+        base = searched(store, "alice").shared[0]
         for hash in hashes[:20]:
             store.workspace("alice").remove(hash)
-        (segment,) = _view(store, "alice").shared
+        (segment,) = searched(store, "alice").shared
         assert segment is not base
         assert len(segment.snapshot().keys) == 20
         assert {hit.document for hit in store.workspace("alice").search("text", k=100)} == set(hashes[20:])
@@ -322,7 +288,7 @@ def test_what_is_no_longer_referenced_leaves_memory(folder: Path) -> None:
 def test_a_document_that_comes_back_is_found_again(folder: Path) -> None:
     with _store(folder) as store:
         alice = store.workspace("alice")
-        hashes = _fill(store, "alice", range(20))
+        hashes = fill(store, "alice", range(20))
         for _ in range(3):
             alice.remove(hashes[3])
             store.collect()
@@ -352,7 +318,7 @@ def test_threads_that_begin_at_once_read_a_document_once(
     monkeypatch.setattr(search, "_MANY_DOCUMENTS", 10)
     with _store(folder) as store:
         for name in set(names):
-            _fill(store, name, range(30))
+            fill(store, name, range(30))
     looked = threading.Barrier(len(names))
     waited = threading.local()
     look = search._look
@@ -394,7 +360,7 @@ def test_who_makes_a_large_view_alone_looks_once(folder: Path, monkeypatch: pyte
         return look(*arguments)
 
     with _store(folder) as store:
-        _fill(store, "alice", range(30))
+        fill(store, "alice", range(30))
     monkeypatch.setattr(search, "_look", counted)
     with _store(folder) as store:
         assert len(store.workspace("alice").search("text", k=30)) == 30
@@ -412,13 +378,13 @@ def test_small_segments_count_the_room_they_have() -> None:
 
 def test_a_view_that_fits_stays_where_metadata_makes_it_too_large(folder: Path) -> None:
     with _store(folder) as store:
-        _fill(store, "alice", range(20))
+        fill(store, "alice", range(20))
         store.workspace("alice").add(b"text with metadata", metadata={"key": "x" * 60_000})
-        view = _view(store, "alice")
+        view = searched(store, "alice")
         budget = view.shared[0].nbytes + sum(each.nbytes for each in store._parts.memory._values.values())
     with _store(folder, cache_bytes=budget) as store:
         assert len(store.workspace("alice").search("text", where={"key": "y"})) == 0
         kept = store._parts.views.get(store.workspace("alice")._id)
         assert kept is not None
         assert kept.metadata is None
-        assert _view(store, "alice") is kept
+        assert searched(store, "alice") is kept
