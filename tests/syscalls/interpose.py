@@ -66,8 +66,6 @@ class Kind(IntEnum):
     MARK = 16
 
 
-CHANGES = (Kind.WRITE, Kind.TRUNCATE, Kind.ALLOCATE, Kind.RENAME, Kind.LINK, Kind.UNLINK, Kind.MKDIR, Kind.RMDIR)
-
 _FAIL, _SHORT, _KILL_BEFORE, _KILL_AFTER = 1, 2, 3, 4
 _HEAD = struct.Struct("=9q")
 
