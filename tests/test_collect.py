@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from docstore import DocStore, InvalidArgument, Progress, Workspace, durable, scratch
+from docstore import DocStore, InvalidArgument, Progress, Workspace, durable
 from docstore.lifecycle import collect as collect_module
 from docstore.testing import HashEmbedder
 from tests.folders import apparent_bytes, execute, files, problems, query
@@ -236,24 +235,6 @@ def test_a_doomed_document_whose_text_lives_on_is_a_miss(
     assert problems(folder) == []
 
 
-def test_a_lock_that_was_swept_before_it_was_taken_is_not_trusted(
-    folder: Path, store: DocStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = fcntl.flock
-    taken: list[int] = []
-
-    def swept_first(fd: int, operation: int) -> None:
-        taken.append(fd)
-        if len(taken) == 1:  # between the creation of the lock file and its flock, another process sweeps
-            assert scratch.sweep(folder / "tmp") == 0
-        real(fd, operation)
-
-    monkeypatch.setattr(fcntl, "flock", swept_first)
-    with scratch.Scratch(folder / "tmp") as mine:
-        assert scratch.is_alive(folder / "tmp", mine.token)
-        assert (folder / "tmp" / f"{mine.token}.lock").exists()
-
-
 def test_orphans_of_a_crash_are_swept_and_strangers_spared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with DocStore(folder, embedder=HashEmbedder()) as store:
         alice = store.workspace("alice")
@@ -276,25 +257,6 @@ def test_orphans_of_a_crash_are_swept_and_strangers_spared(folder: Path, monkeyp
         assert set(files(folder)) - kept == {stranger.relative_to(folder)}
         assert store.verify().leftovers == 0
         assert alice.add(b"never committed").chunks == 1
-
-
-def test_a_dead_owners_temporary_files_are_swept_and_a_living_ones_spared(store: DocStore, folder: Path) -> None:
-    from docstore.scratch import Scratch
-
-    tmp = folder / "tmp"
-    living = Scratch(tmp)
-    Path(living.file()).write_bytes(b"work in progress")
-    (tmp / ("d" * 32)).mkdir()
-    (tmp / ("d" * 32) / "0").write_bytes(b"left by a crash")
-    (tmp / ("d" * 32 + ".lock")).touch()
-    (tmp / ("e" * 32)).mkdir()
-    (tmp / ("e" * 32) / "0").write_bytes(b"left by a power cut that took the lock file")
-    assert store.verify().leftovers == 2
-    assert store.collect().leftovers == 2
-    assert sorted(path.name for path in tmp.iterdir()) == sorted([living.token, living.token + ".lock"])
-    with living:
-        pass
-    assert list(tmp.iterdir()) == []
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors through /proc")

@@ -1,14 +1,17 @@
-"""Stores that released versions wrote are opened, migrated and whole; those of newer versions are refused."""
+"""Stores that released versions wrote are opened, migrated and whole; those of newer versions, and what is none, are
+refused."""
 
 from __future__ import annotations
 
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import docstore
-from docstore import DocStore, DocStoreError, StoreVersionError
+from docstore import DocStore, DocStoreError, IntegrityError, StoreVersionError
 from docstore.migrations import MIGRATIONS
 from docstore.testing import HashEmbedder
 from tests.folders import execute, files, problems, query
@@ -119,3 +122,44 @@ def test_nothing_is_written_to_a_folder_that_is_refused(folder: Path, other: str
     with pytest.raises(DocStoreError):
         DocStore(folder, embedder=HashEmbedder())
     assert sorted(folder.iterdir()) == before
+
+
+def test_another_programs_database_is_refused(folder: Path) -> None:
+    folder.mkdir()
+    execute(folder, "CREATE TABLE theirs (x)")
+    with pytest.raises(StoreVersionError, match="another program"):
+        DocStore(folder, embedder=HashEmbedder())
+    assert query(folder, "SELECT name FROM sqlite_master") == [("theirs",)]
+
+
+def test_what_is_no_database_is_refused(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "catalog.db").write_bytes(b"this is not a database at all" * 100)
+    with pytest.raises(IntegrityError, match="no SQLite database"):
+        DocStore(folder, embedder=HashEmbedder())
+
+
+def test_a_folder_with_other_files_is_refused(folder: Path) -> None:
+    (folder / "documents").mkdir(parents=True)
+    (folder / "documents" / "thesis.pdf").write_bytes(b"mine")
+    with pytest.raises(StoreVersionError, match="Choose an empty or a new folder"):
+        DocStore(folder, embedder=HashEmbedder())
+    assert [path.name for path in folder.rglob("*")] == ["documents", "thesis.pdf"]
+
+
+def test_an_empty_catalog_left_by_a_crash_is_completed(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "catalog.db").touch()
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        assert store.workspace("alice").add(make.NOTE.encode()).hash
+
+
+def test_many_may_create_one_store_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for attempt in range(25):  # each is a race that a wrong order of looks loses now and then
+            folder = tmp_path / str(attempt)
+            stores = list(pool.map(partial(DocStore, embedder=HashEmbedder()), [folder] * 8))
+            for store in stores:
+                store.close()
+            applied = query(folder, "SELECT count(*) FROM _sqlite_migrations")
+            assert applied == [(len(MIGRATIONS),)]

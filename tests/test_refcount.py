@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from docstore import DocStore, IntegrityError, StoreVersionError, Workspace
-from docstore.migrations import MIGRATIONS
-from docstore.testing import HashEmbedder
-from tests.folders import execute, lie, query
+from docstore import DocStore, Workspace
+from tests.folders import lie, query
 
 NOTE = b"A note."
 
@@ -112,48 +108,3 @@ def test_connections_are_durable_and_checked(store: DocStore) -> None:
     with store._parts.database.read() as db:
         assert {name: db.execute(f"PRAGMA {name}").fetchone()[0] for name in wanted} == wanted
         assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-
-
-class TestOpening:
-    def test_a_newer_store_is_refused_and_untouched(self, folder: Path) -> None:
-        DocStore(folder, embedder=HashEmbedder()).close()
-        execute(folder, "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) "
-                        "VALUES ('docstore', 'm999_from_the_future', 'x')")  # fmt: skip
-        with pytest.raises(StoreVersionError, match=r"newer docstore.*m999.*Upgrade"):
-            DocStore(folder, embedder=HashEmbedder())
-
-    def test_another_programs_database_is_refused(self, folder: Path) -> None:
-        folder.mkdir()
-        execute(folder, "CREATE TABLE theirs (x)")
-        with pytest.raises(StoreVersionError, match="another program"):
-            DocStore(folder, embedder=HashEmbedder())
-        assert query(folder, "SELECT name FROM sqlite_master") == [("theirs",)]
-
-    def test_what_is_no_database_is_refused(self, folder: Path) -> None:
-        folder.mkdir()
-        (folder / "catalog.db").write_bytes(b"this is not a database at all" * 100)
-        with pytest.raises(IntegrityError, match="no SQLite database"):
-            DocStore(folder, embedder=HashEmbedder())
-
-    def test_a_folder_with_other_files_is_refused(self, folder: Path) -> None:
-        (folder / "documents").mkdir(parents=True)
-        (folder / "documents" / "thesis.pdf").write_bytes(b"mine")
-        with pytest.raises(StoreVersionError, match="Choose an empty or a new folder"):
-            DocStore(folder, embedder=HashEmbedder())
-        assert [path.name for path in folder.rglob("*")] == ["documents", "thesis.pdf"]
-
-    def test_an_empty_catalog_left_by_a_crash_is_completed(self, folder: Path) -> None:
-        folder.mkdir()
-        (folder / "catalog.db").touch()
-        with DocStore(folder, embedder=HashEmbedder()) as store:
-            assert store.workspace("alice").add(NOTE).hash
-
-    def test_many_may_create_one_store_at_once(self, tmp_path: Path) -> None:
-        with ThreadPoolExecutor(8) as pool:
-            for attempt in range(25):  # each is a race that a wrong order of looks loses now and then
-                folder = tmp_path / str(attempt)
-                stores = list(pool.map(partial(DocStore, embedder=HashEmbedder()), [folder] * 8))
-                for store in stores:
-                    store.close()
-                applied = query(folder, "SELECT count(*) FROM _sqlite_migrations")
-                assert applied == [(len(MIGRATIONS),)]

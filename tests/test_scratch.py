@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from docstore import scratch
+from docstore import DocStore, scratch
 from docstore.scratch import Scratch
 from tests.races import first
 
@@ -108,3 +109,38 @@ def test_others_may_see_who_lives(tmp_path: Path) -> None:
         assert not lock.exists()
     finally:
         os.umask(before)
+
+
+def test_a_lock_that_was_swept_before_it_was_taken_is_not_trusted(
+    folder: Path, store: DocStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fcntl.flock
+    taken: list[int] = []
+
+    def swept_first(fd: int, operation: int) -> None:
+        taken.append(fd)
+        if len(taken) == 1:  # between the creation of the lock file and its flock, another process sweeps
+            assert scratch.sweep(folder / "tmp") == 0
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", swept_first)
+    with Scratch(folder / "tmp") as mine:
+        assert scratch.is_alive(folder / "tmp", mine.token)
+        assert (folder / "tmp" / f"{mine.token}.lock").exists()
+
+
+def test_a_dead_owners_temporary_files_are_swept_and_a_living_ones_spared(store: DocStore, folder: Path) -> None:
+    tmp = folder / "tmp"
+    living = Scratch(tmp)
+    Path(living.file()).write_bytes(b"work in progress")
+    (tmp / DEAD).mkdir()
+    (tmp / DEAD / "0").write_bytes(b"left by a crash")
+    (tmp / (DEAD + ".lock")).touch()
+    (tmp / ("e" * 32)).mkdir()
+    (tmp / ("e" * 32) / "0").write_bytes(b"left by a power cut that took the lock file")
+    assert store.verify().leftovers == 2
+    assert store.collect().leftovers == 2
+    assert sorted(path.name for path in tmp.iterdir()) == sorted([living.token, living.token + ".lock"])
+    with living:
+        pass
+    assert list(tmp.iterdir()) == []

@@ -31,6 +31,7 @@ REST = (
     "tests/test_schema.py",
     "tests/test_claims.py",
     "tests/test_collect.py",
+    "tests/test_scratch.py",
     "tests/test_refcount.py",
     "tests/test_subindex.py",
     "tests/test_search.py",
@@ -157,7 +158,7 @@ def main() -> int:
                  f"{survivors or ''} in {time.monotonic() - began:.0f} s")  # fmt: skip
     print(lines[-1])
     if arguments.out is not None:
-        arguments.out.write_text("\n".join(lines) + "\n")
+        arguments.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return int(bool(survivors))
 
 

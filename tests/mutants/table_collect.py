@@ -8,6 +8,7 @@ _COLLECT = "tests/test_collect.py"
 _DURABILITY = "tests/test_durability.py"
 _FORCED_RACES = "tests/test_forced_races.py"
 _REFCOUNT = "tests/test_refcount.py"
+_SCRATCH = "tests/test_scratch.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -154,7 +155,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "        gone.leftovers += scratch.sweep(parts.tmp)\n",
         "",
         "temporary files that a crash left stay for ever",
-        (f"{_COLLECT}::test_a_dead_owners_temporary_files_are_swept_and_a_living_ones_spared",),
+        (f"{_SCRATCH}::test_a_dead_owners_temporary_files_are_swept_and_a_living_ones_spared",),
     ),
     Mutant(
         "dead-claims-kept", "lifecycle/collect.py",

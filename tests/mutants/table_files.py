@@ -167,14 +167,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n            # Between",
         "            # Between",
         "a running operation looks dead: its files are swept, its claims stolen",
-        (f"{_COLLECT}::test_a_dead_owners_temporary_files_are_swept_and_a_living_ones_spared",),
+        (f"{_SCRATCH}::test_a_dead_owners_temporary_files_are_swept_and_a_living_ones_spared",),
     ),
     Mutant(
         "lock-without-a-name-trusted", "scratch.py",
         "if os.fstat(fd).st_nlink > 0:",
         "if True:",
         "a lock that a sweeper unlinked protects nothing",
-        (f"{_COLLECT}::test_a_lock_that_was_swept_before_it_was_taken_is_not_trusted",),
+        (f"{_SCRATCH}::test_a_lock_that_was_swept_before_it_was_taken_is_not_trusted",),
     ),
     Mutant(
         "everybody-is-dead", "scratch.py",
@@ -198,7 +198,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "\n"
         "def sweep",
         "a crashed owner blocks everybody for ever",
-        (f"{_COLLECT}::test_a_dead_owners_temporary_files_are_swept_and_a_living_ones_spared",),
+        (f"{_SCRATCH}::test_a_dead_owners_temporary_files_are_swept_and_a_living_ones_spared",),
     ),
     Mutant(
         "sweep-without-lock", "scratch.py",
@@ -209,7 +209,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "    except BlockingIOError:\n"
         "        return 0",
         "files of the living are swept",
-        (f"{_COLLECT}::test_a_dead_owners_temporary_files_are_swept_and_a_living_ones_spared",),
+        (f"{_SCRATCH}::test_a_dead_owners_temporary_files_are_swept_and_a_living_ones_spared",),
     ),
     Mutant(
         "leaving-unlinks-the-lock-first", "scratch.py",
