@@ -48,24 +48,32 @@ def test_annotations_of_all_that_is_public_can_be_looked_up() -> None:
 
 
 def test_every_dependency_is_justified() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    architecture = (ROOT / "docs" / "architecture.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    architecture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     wanted = project["dependencies"] + [each for extra in project["optional-dependencies"].values() for each in extra]
     for requirement in wanted:
         name = re.split(r"[\[<>=~! ]", requirement)[0]
         assert re.search(rf"^\| `{re.escape(name)}` \|", architecture, re.MULTILINE), f"{name} has no line of reason"
 
 
+def _sections(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page in links: words in small letters, with hyphens for spaces."""
+    headings = re.findall(r"^#+ (.*)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+    for target, section in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+            other = page.parent / target if target else page
+            assert other.exists(), f"{page.name} links to {target}"
+            assert not section or section in _sections(other), f"{page.name} links to {target}#{section}"
 
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.name)
 def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert blocks
     from tests.samples import pdf
 
@@ -85,7 +93,7 @@ def test_python_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_source_files_fit_in_one_sitting() -> None:
     for path in sorted((ROOT / "src").rglob("*.py")):
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
         assert len(lines) <= 400, f"{path.relative_to(ROOT)} has {len(lines)} lines"
         assert lines[0].startswith('"""'), f"{path.relative_to(ROOT)} does not say what it is for"
 
@@ -93,4 +101,4 @@ def test_source_files_fit_in_one_sitting() -> None:
 def test_no_parameter_of_sql_is_numbered() -> None:
     # Python 3.12.0 to 3.12.3 take `?1` for a name, and warn of it in each statement: an error, where warnings are.
     for path in (ROOT / "src").rglob("*.py"):
-        assert not re.search(r"[(\s=<,]\?\d", path.read_text()), path.relative_to(ROOT)
+        assert not re.search(r"[(\s=<,]\?\d", path.read_text(encoding="utf-8")), path.relative_to(ROOT)
