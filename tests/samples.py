@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import io
+import shutil
+import tempfile
 from collections.abc import Sequence
 
+import pytest
 from fpdf import FPDF
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, DecodedStreamObject, DictionaryObject, NameObject, NumberObject
 
 SNOW = b"The mountains of the north lie under snow."
+
+of_a_gigabyte = pytest.mark.skipif(
+    shutil.disk_usage(tempfile.gettempdir()).free < 1 << 30, reason="needs a GB for temporary files"
+)
+"""Tests of documents that take so much room."""
 
 
 def pdf(pages: Sequence[str], title: str = "") -> bytes:

@@ -68,7 +68,7 @@ def test_what_is_unpacked_is_as_good(filled: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="is SQLite's command line")
 def test_the_command_that_the_documentation_names_unpacks_it(filled: Path) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text()
+    page = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
     (command,) = re.findall(rf"`(sqlite3 {re.escape(ARCHIVE)} [^`]+)`", page)
     pieces = packed(filled)
     subprocess.run(command.split(), cwd=filled, check=True)

@@ -43,7 +43,10 @@ def unrounded() -> SentenceTransformerEmbedder:
 def chunks(default: SentenceTransformerEmbedder) -> list[str]:
     """Real text, this project's own, and what is unlike any."""
     cut = Chunker(1000, 200, default.max_tokens, default.count_tokens)
-    texts = [path.read_text() for path in (ROOT / "README.md", ROOT / "docs" / "architecture.md", ROOT / "Makefile")]
+    texts = [
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "README.md", ROOT / "docs" / "architecture.md", ROOT / "Makefile")
+    ]
     odd = ["", " ", "a", "7", "…" * 300, ". " * 100, "0" * 99, "word " * 400, "日本語の文章です。", "😀", "\x00\ufffd"]
     return odd + [text[span["start"] : span["end"]] for text in texts for span in cut.spans(text)]
 

@@ -23,7 +23,7 @@ from docstore.ingest.extraction import Extraction, Unreadable
 from docstore.ingest.extractor import Extractor
 from docstore.testing import HashEmbedder
 from tests.folders import files
-from tests.samples import bomb, encrypted, justified, pdf, recursive
+from tests.samples import bomb, encrypted, justified, of_a_gigabyte, pdf, recursive
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\x02\0\0\0" + bytes(range(200))
 
@@ -193,7 +193,7 @@ class TestBounds:
             (pdf(["x"] * 4), "Limits.pages is 3"),
             (b"a line of text\n" * 400, "Limits.characters, 5,000"),
             (pdf(["words and words " * 120] * 3), "Limits.characters, 5,000"),
-            (b"some words " * (60 << 20), "Limits.memory|Limits.characters"),
+            pytest.param(b"some words " * (60 << 20), "Limits.memory|Limits.characters", marks=of_a_gigabyte),
         ],
     )
     def test_the_error_names_the_bound(self, bounded: Workspace, data: bytes, bound: str) -> None:

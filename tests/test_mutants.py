@@ -29,14 +29,14 @@ REALLY = (
 @pytest.mark.parametrize("mutant", ALL, ids=[each.name for each in ALL])
 def test_it_still_applies_and_compiles(mutant: Mutant) -> None:
     text = mutant.edited()
-    assert text != (ROOT / "src" / "docstore" / mutant.file).read_text()
+    assert text != (ROOT / "src" / "docstore" / mutant.file).read_text(encoding="utf-8")
     compile(text, mutant.file, "exec")
 
 
 @cache
 def names_in(path: Path) -> frozenset[str]:
     """The names of a file's tests."""
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     return frozenset(each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef))
 
 

@@ -37,7 +37,7 @@ class Mutant:
         Raises:
             ValueError: some `old` does not occur exactly once: the code has changed.
         """
-        text = (SOURCE / "docstore" / self.file).read_text()
+        text = (SOURCE / "docstore" / self.file).read_text(encoding="utf-8")
         for old, new in self.edits:
             if text.count(old) != 1:
                 raise ValueError(f"{self.name}: {old!r} occurs {text.count(old)} times in {self.file}")
@@ -50,5 +50,5 @@ def copy_source(folder: Path, mutant: Mutant | None) -> Path:
     target = folder / "src"
     shutil.copytree(SOURCE, target, ignore=shutil.ignore_patterns("__pycache__"))
     if mutant is not None:
-        (target / "docstore" / mutant.file).write_text(mutant.edited())
+        (target / "docstore" / mutant.file).write_text(mutant.edited(), encoding="utf-8")
     return target

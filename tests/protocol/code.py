@@ -20,7 +20,7 @@ class Line:
 
     def number(self) -> int | None:
         """The line that holds the fragment, within that function; None when the code is not like that."""
-        source = (SOURCE / self.file).read_text()
+        source = (SOURCE / self.file).read_text(encoding="utf-8")
         body = _function(ast.parse(source), self.function)
         if body is None or body.end_lineno is None:
             return None
