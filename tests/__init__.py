@@ -1,0 +1,1 @@
+"""Tests of docstore, and the tools that they share."""

@@ -25,7 +25,7 @@ SHARES = 16 if LONG else 1
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """On memory where there is some: a file is rewritten for every byte."""
+    """A store that nobody has open, of few bytes: a file is rewritten for each of them."""
     fill(tmp_path / "store")
     with DocStore(tmp_path / "store", embedder=HashEmbedder()) as store:
         alice, bob = store.workspace("alice"), store.workspace("bob")

@@ -13,7 +13,7 @@ import pytest
 
 from docstore import DocStore, LinkForbidden
 from docstore.testing import HashEmbedder
-from tests.folders import execute, files, hash_of, problems, query
+from tests.folders import files, hash_of, problems, query
 
 NOTE = b"The store room key hangs behind the door.\n"
 SAME_TEXT = b"The store room key hangs behind the door.\r\n"
@@ -71,12 +71,6 @@ def test_many_at_once(store: DocStore, embedder: HashEmbedder, folder: Path) -> 
         assert (len(report.added), len(report.reused), len(report.failed)) == (3, 1, 1), name
     assert len(files(folder, "documents")) == 3
     assert query(folder, "SELECT count(*) FROM claims") == [(0,)]
-
-
-def test_somebody_elses_work_is_not_waited_for(store: DocStore, folder: Path) -> None:
-    (folder / "tmp").mkdir()
-    execute(folder, "INSERT INTO claims VALUES (?, ?)", f"document:{hash_of(NOTE)}", "somebody")
-    assert not store.workspace("alice").add(NOTE).reused
 
 
 def test_somebody_elses_living_claim_is_not_waited_for(folder: Path) -> None:

@@ -215,7 +215,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the random part")
     parser.add_argument("--out", type=Path, help="also write the summary here")
     parser.add_argument("--replay", metavar="REPRODUCER", help="check one image again")
-    parser.add_argument("--break", dest="breakage", choices=("directories", "files", "catalog"), default="",
+    parser.add_argument("--break", dest="breakage", choices=("directories", "files", "catalog", "archive"), default="",
                         help="break durability on purpose, to see images fail")  # fmt: skip
     arguments = parser.parse_args()
     if arguments.replay:
@@ -236,7 +236,7 @@ def main() -> int:
         report += "\nThe exhaustive part was not finished in time."
     print(report)
     if arguments.out is not None:
-        arguments.out.write_text(report + "\n")
+        arguments.out.write_text(report + "\n", encoding="utf-8")
     if run.summary.broken:
         return 1
     return 0 if exhaustive and len(run.summary.distinct) >= arguments.at_least else 2

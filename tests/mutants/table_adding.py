@@ -1,4 +1,4 @@
-"""Mutants of the add protocol."""
+"""Mutants of adding: extraction, HTML, fonts and interpreters, and the protocol."""
 
 from __future__ import annotations
 
