@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from blake3 import blake3
-
-from docstore import DocStore
-from docstore.testing import HashEmbedder
-
-_EMPTY = ("claims", "refs", "documents", "texts", "subindexes", "workspaces", "conversations", "messages", "includes",
-          "pins", "chunks", "copies", "moved", "replacements")  # fmt: skip
 
 
 def files(folder: Path, below: str = "") -> list[Path]:
@@ -105,20 +98,3 @@ def problems(folder: Path) -> list[str]:
     wrong = "SELECT hash FROM documents d WHERE refcount <> (SELECT count(*) FROM refs WHERE document_id = d.id)"
     found += [f"count of {hash} is wrong" for (hash,) in query(folder, wrong)]
     return found
-
-
-def assert_ends_empty(folder: Path) -> None:
-    """A store that nobody is using is sound; and nothing is left of it once everything is deleted and collected."""
-    with DocStore(folder, embedder=HashEmbedder()) as store:
-        store.collect()
-        assert problems(folder) == []
-        assert store.verify().leftovers == 0
-        store.expire(grace=timedelta(0))
-        for name in store.workspaces():
-            store.delete_workspace(name)
-        store.expire(grace=timedelta(0))
-        store.collect()
-        assert store.verify().ok
-    assert files(folder) == []
-    for table in _EMPTY:
-        assert query(folder, f"SELECT * FROM {table}") == [], table

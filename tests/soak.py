@@ -22,7 +22,8 @@ import typer
 
 from docstore import DocStore
 from docstore.testing import HashEmbedder
-from tests.folders import assert_ends_empty, problems
+from tests.emptying import assert_ends_empty
+from tests.folders import problems
 from tests.soak_users import Known, check
 
 ROOT = Path(__file__).parent.parent

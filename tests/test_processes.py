@@ -15,7 +15,7 @@ import pytest
 
 from docstore import DocStore
 from docstore.testing import HashEmbedder
-from tests.folders import assert_ends_empty
+from tests.emptying import assert_ends_empty
 
 ROOT = Path(__file__).parent.parent
 SECONDS = float(os.environ.get("DOCSTORE_HAMMER_SECONDS", "6"))

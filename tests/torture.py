@@ -24,7 +24,7 @@ import typer
 
 from docstore import DocStore
 from docstore.testing import HashEmbedder
-from tests.folders import assert_ends_empty
+from tests.emptying import assert_ends_empty
 from tests.torture_journal import Journal
 from tests.torture_tenants import contents, names_of
 
