@@ -170,6 +170,9 @@ class _Console(Console):
 def progress_bar(doing: str, unit: str, total: int | None = None) -> Iterator[Callable[[Progress], None]]:
     """A bar on standard error while it is a terminal. Gives the callback that moves it."""
     console = Console(stderr=True)
+    if not console.is_terminal:  # rich before 15 would print an empty line for a bar that is disabled
+        yield lambda _: None
+        return
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
@@ -177,10 +180,7 @@ def progress_bar(doing: str, unit: str, total: int | None = None) -> Iterator[Ca
         progress.TextColumn("{task.fields[detail]}"),
         progress.TimeElapsedColumn(),
     )
-    bar = progress.Progress(
-        *columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal
-    )
-    with bar:
+    with progress.Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(doing, total=total, detail=unit)
 
         def move(step: Progress) -> None:
