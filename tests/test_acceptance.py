@@ -25,7 +25,15 @@ def test_the_whole_promise_in_short(
         in_archive.extend(packed(store))
         return real(store)
 
+    def in_this_process(arguments: list[str], store: Path, *_: object, **__: object) -> int:
+        if arguments[0] == "fill":
+            acceptance.fill(store, docs, limit=51, workspaces=2)
+        else:
+            acceptance.empty(store)
+        return 0
+
     monkeypatch.setattr(acceptance, "assert_searches_are_exact", exact)
+    monkeypatch.setattr(acceptance, "under_kills", in_this_process)  # one that is not killed needs none of its own
     acceptance.run(docs, store, limit=51, workspaces=2, kills=0)
     said = capfd.readouterr().out
     assert "10 searches equal brute force" in said

@@ -30,11 +30,12 @@ SHORT = ("collect-dry", "documents", "read", "include", "exclude", "expire-after
 
 def jobs_of(what: str) -> list[Job]:
     """For every operation some calls, chosen by name: other calls for other operations and errors, always the same."""
+    every = {"SIGKILL": 64, "ENOLCK": 1}.get(what, 48)
     jobs = []
     for operation in OPERATIONS:
-        every = {"ENOLCK": 1, "SIGKILL": 2 if operation in SHORT else 64}.get(what, 7 if operation in SHORT else 48)
+        among = min(every, 2 if what == "SIGKILL" else 7) if operation in SHORT else every
         for forever in (False, True) if what not in ("EINTR", "SIGKILL", "ENOLCK") else (False,):
-            first = 1 + zlib.crc32(f"{operation} {what} {forever}".encode()) % every
+            first = 1 + zlib.crc32(f"{operation} {what} {forever}".encode()) % among
             jobs.append(job(operation, what, forever, every, first))
     return jobs
 
