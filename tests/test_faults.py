@@ -30,7 +30,7 @@ SHORT = ("collect-dry", "documents", "read", "include", "exclude", "expire-after
 
 def jobs_of(what: str) -> list[Job]:
     """For every operation some calls, chosen by name: other calls for other operations and errors, always the same."""
-    every = {"SIGKILL": 64, "ENOLCK": 1}.get(what, 48)
+    every = {"SIGKILL": 128, "ENOLCK": 1}.get(what, 96)
     jobs = []
     for operation in OPERATIONS:
         among = min(every, 2 if what == "SIGKILL" else 7) if operation in SHORT else every
