@@ -165,7 +165,7 @@ adds: st.SearchStrategy[tuple[str, Call]] = st.one_of(
 
 def _second(workspace: Workspace) -> Workspace:
     """Another one of alice's own, whose documents she may let her searches cover."""
-    return Workspace(workspace._parts, workspace._id + 1, "alice's second")
+    return Workspace(workspace._parts, workspace._id + 1, "alice's second")  # made right after hers, on both sides
 
 
 def _bytes(workspace: Workspace, hash: str) -> bytes:

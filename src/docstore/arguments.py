@@ -26,13 +26,13 @@ def whole(name: str, value: Any, least: int, most: int | None = None, otherwise:
         InvalidArgument: it is no such number.
     """
     try:
-        number = None if isinstance(value, bool) else operator.index(value)
+        count = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
-        number = None
-    if number is None or number < least or (most is not None and number > most):
+        count = None
+    if count is None or count < least or (most is not None and count > most):
         must = f"of at least {least:,}" if most is None else f"from {least:,} to {most:,}"
         _refuse(name, value, f"a whole number {must}{otherwise}")
-    return number
+    return count
 
 
 def number(name: str, value: Any, least: float, most: float) -> float:

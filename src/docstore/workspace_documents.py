@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import docstore
 from docstore import refcount
@@ -10,9 +10,6 @@ from docstore.covered import owners_of
 from docstore.errors import DocumentNotFound
 from docstore.names import check_hash
 from docstore.parts import Parts
-
-if TYPE_CHECKING:
-    from docstore.refcount import ReferenceRow
 
 
 class Holding:
@@ -57,7 +54,7 @@ class Holding:
         self._parts.accesses.note(self._id, owner)
         return open_original(self._parts, hash)
 
-    def _found(self, hash: str) -> tuple[int, ReferenceRow]:
+    def _found(self, hash: str) -> tuple[int, refcount.ReferenceRow]:
         """The reference, and whose it is."""
         check_hash(hash)
         with self._parts.database.read() as db:
