@@ -19,7 +19,7 @@ collect_ignore = ["hostile/guided.py"]  # imports atheris, which is not among th
 
 # fsync makes examples uneven in time, and a deadline would report the disk instead of a bug.
 _common: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("short", max_examples=40, stateful_step_count=30, derandomize=True, **_common)
+settings.register_profile("short", max_examples=30, stateful_step_count=30, derandomize=True, **_common)
 settings.register_profile("long", max_examples=1000, stateful_step_count=60, **_common)
 settings.load_profile(os.environ.get("DOCSTORE_TESTS", "short"))
 

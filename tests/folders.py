@@ -52,15 +52,20 @@ def lie(folder: Path, *statements: str) -> None:
     """Changes the catalog as damage does, or who may write the disk: without checks, foreign keys, and the triggers,
     which stand again after."""
     with closing(sqlite3.connect(folder / "catalog.db")) as catalog, catalog:
-        catalog.executescript("PRAGMA ignore_check_constraints = ON; PRAGMA writable_schema = ON")
-        triggers = catalog.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for name, _ in triggers:
-            catalog.execute(f"DROP TRIGGER {name}")
-        for statement in statements:
-            catalog.execute(statement)
-        for _, made in triggers:
-            with suppress(sqlite3.Error):  # it was on a table that is no more
-                catalog.execute(made)
+        lie_in(catalog, *statements)
+
+
+def lie_in(catalog: sqlite3.Connection, *statements: str) -> None:
+    """What `lie` does, in a transaction of the caller's."""
+    catalog.executescript("PRAGMA ignore_check_constraints = ON; PRAGMA writable_schema = ON")
+    triggers = catalog.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    for name, _ in triggers:
+        catalog.execute(f"DROP TRIGGER {name}")
+    for statement in statements:
+        catalog.execute(statement)
+    for _, made in triggers:
+        with suppress(sqlite3.Error):  # it was on a table that is no more
+            catalog.execute(made)
 
 
 def hash_of(data: bytes) -> str:

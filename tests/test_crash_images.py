@@ -29,15 +29,15 @@ EXPIRING = [
     ("add", "expire", "collect"),
 ]
 """Histories of three whose crashes leave most to do. Beside these, the short form has all of two whose first leaves
-something, but of those that add twice one of each kind; the long form has all."""
+something, but of those that add twice only those with `add`; the long form has all."""
 
 ON_NOTHING = {"collect", "reopen"}
-OTHERS = {"add-elsewhere", "add-same-text"}
+ADDING = {"add-many", "add-elsewhere", "add-same-text"}
 
 
 def is_short(task: Task) -> bool:
-    """Whether the short form has a history of two: many documents are added after, or before, `add` alone."""
-    return task.sequence[0] not in ON_NOTHING and not ("add-many" in task.sequence and OTHERS & {*task.sequence})
+    """Whether the short form has a history of two."""
+    return task.sequence[0] not in ON_NOTHING and not ADDING.issuperset(task.sequence)
 
 
 interposed = pytest.mark.skipif(bool(interpose.unavailable()), reason=interpose.unavailable())

@@ -8,7 +8,7 @@ import pytest
 
 from tests.hostile.fuzz import TARGETS, fuzz
 
-MOST = {"extraction": 150, "index": 150, "spans": 100, "text": 60, "catalog": 8, "metadata": 2000}
+MOST = {"extraction": 60, "index": 150, "spans": 100, "text": 60, "catalog": 8, "metadata": 2000}
 FACTOR = 20 if os.environ.get("DOCSTORE_TESTS") == "long" else 1
 
 
