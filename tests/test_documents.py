@@ -18,6 +18,7 @@ from docstore import (
     DocStore,
     DocumentNotFound,
     InvalidArgument,
+    NewDocument,
     Progress,
     QuotaWarning,
     StoreClosed,
@@ -203,7 +204,9 @@ def test_bad_metadata(alice: Workspace, metadata: Any) -> None:
     assert len(alice) == 0
 
 
-@pytest.mark.parametrize("method", [Workspace.add, Workspace.remove, Workspace.documents, DocStore.workspace_for])
+@pytest.mark.parametrize(
+    "method", [Workspace.add, Workspace.add_many, Workspace.remove, Workspace.documents, DocStore.workspace_for]
+)
 def test_what_methods_take_can_be_asked_for(method: Callable[..., Any]) -> None:
     # As frameworks do that make tools for a model of them.
     assert "return" in get_type_hints(method)
@@ -229,6 +232,53 @@ def test_add_many_goes_on_past_bad_files(alice: Workspace, tmp_path: Path, embed
     assert (seen[-1].done, seen[-1].total, seen[-1].chunks) == (153, 153, 147)
     assert [each.done for each in seen] == sorted(each.done for each in seen)
     assert embedder.embedded == 147
+
+
+@pytest.mark.parametrize("number", [1, 40])  # files, and pieces that are packed
+def test_each_of_many_may_have_a_name_and_metadata_of_its_own(alice: Workspace, tmp_path: Path, number: int) -> None:
+    named = tmp_path / "on disk.txt"
+    named.write_bytes(b"One that lies on the disk.")
+    documents = [NewDocument(b"Text %d" % each, f"{each}.txt", {"year": each}) for each in range(number)]
+    report = alice.add_many(
+        [*documents, NewDocument(named), NewDocument(NOTE, "note.txt"), NOTE + b"!"], metadata={"year": 7}
+    )
+    assert not report.failed
+    kept = {each.name: each.metadata["year"] for each in alice.documents()}
+    assert kept == {f"{each}.txt": each for each in range(number)} | {"on disk.txt": 7, "note.txt": 7, "untitled": 7}
+    assert [hit.name for hit in alice.search("Text", where={"year": 0})] == ["0.txt"]
+
+    again = alice.add_many([NewDocument(named, "renamed.txt", {}), NewDocument(NOTE), NOTE])
+    assert len(again.reused) == 3
+    kept = {each.name: dict(each.metadata) for each in alice.documents()}
+    assert kept["renamed.txt"] == {} and kept["note.txt"] == {"year": 7}
+    assert "on disk.txt" not in kept
+
+
+def test_of_several_of_one_hash_the_last_says_its_name_and_metadata(alice: Workspace) -> None:
+    alice.add_many([NewDocument(NOTE, f"{number}.txt", {"n": number}) for number in range(5)])
+    (only,) = alice.documents()
+    assert (only.name, only.metadata) == ("4.txt", {"n": 4})
+
+
+def test_one_of_many_that_is_wrong_does_not_stop_the_others(alice: Workspace, tmp_path: Path) -> None:
+    wrong: list[Any] = [
+        NewDocument(b"", "empty.txt"),
+        NewDocument(tmp_path / "missing.txt", "renamed.txt"),
+        NewDocument(NOTE, ""),
+        NewDocument(NOTE, "note.txt", ["no object"]),  # type: ignore[arg-type]
+        NewDocument(7, "seven"),  # type: ignore[arg-type]
+        NewDocument(NewDocument(NOTE)),  # type: ignore[arg-type]
+    ]
+    report = alice.add_many([*wrong, NewDocument(NOTE, "sound.txt")])
+    assert [each.name for each in report.added] == ["sound.txt"]
+    assert [(each.name, str(each.error)) for each in report.failed] == [
+        ("empty.txt", "empty.txt: it has no bytes. There is nothing to store."),
+        ("renamed.txt", "renamed.txt: there is no such file. Check the path."),
+        ("untitled", "name is ''; it must be text that is not empty"),
+        ("untitled", "metadata is list; it must be a dictionary with text keys"),
+        ("int", "Cannot add a int: pass a path, bytes or a binary file object"),
+        ("NewDocument", "Cannot add a NewDocument: pass a path, bytes or a binary file object"),
+    ]
 
 
 def test_add_many_takes_a_generator_and_fills_the_embedders_batches(

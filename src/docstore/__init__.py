@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from docstore.ingest.embed import SentenceTransformerEmbedder as SentenceTransformerEmbedder
     from docstore.ingest.limits import Limits as Limits
     from docstore.model import Hit as Hit
+    from docstore.model import NewDocument as NewDocument
     from docstore.quotas import StoreQuota as StoreQuota
     from docstore.quotas import WorkspaceQuota as WorkspaceQuota
     from docstore.replacements import Replacement as Replacement
@@ -66,7 +67,7 @@ _HOMES = {
     ),
     "docstore.ingest.embed": ("Embedder", "SentenceTransformerEmbedder"),
     "docstore.ingest.limits": ("Limits",),
-    "docstore.model": ("Hit",),
+    "docstore.model": ("Hit", "NewDocument"),
     "docstore.quotas": ("StoreQuota", "WorkspaceQuota"),
     "docstore.replacements": ("Replacement", "Rollback", "Version"),
     "docstore.reports": (

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 AnySource = str | os.PathLike[str] | bytes | BinaryIO
 """A document to add: a path, bytes or a binary file object."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """One of the documents of `add_many`, with a name or metadata of its own."""
+
+    source: AnySource
+    name: str | None = None
+    """What the workspace calls it; by default the file's name. See `add`."""
+    metadata: Mapping[str, Any] | None = None
+    """Instead of the `metadata` that `add_many` gives all; see `add`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from docstore.errors import (
     UnreadableDocument,
 )
 from docstore.metadata import encode
-from docstore.model import AnySource
+from docstore.model import AnySource, NewDocument
 from docstore.names import check_hash, check_name
 from docstore.parts import Parts
 from docstore.scratch import Scratch
@@ -84,20 +84,16 @@ class Workspace(Holding, Searchable, Lending, Bounded):
             StorageError: the disk refused.
             StoreLocked: another process kept the catalog locked.
         """
-        from docstore.ingest import source
-        from docstore.ingest.incoming import Incoming
+        from docstore.ingest.incoming import hashed
 
-        if name is not None:
-            name = check_name(name, "name")
-        encoded = encode(metadata)
         with self._scratch() as scratch:
-            read = source.read(document, scratch, name, self._use)  # the workspace must not expire meanwhile
-            incoming = Incoming(read.hash, read, read.name, read.label, name, encoded)
+            # The workspace must not expire meanwhile.
+            incoming = hashed(NewDocument(document, name, metadata), scratch, before_long=self._use)
             return self._run(incoming, scratch)
 
     def add_many(
         self,
-        documents: Iterable[AnySource],
+        documents: Iterable[AnySource | NewDocument],
         *,
         metadata: Mapping[str, Any] | None = None,
         progress: Callable[[docstore.Progress], object] | None = None,
@@ -109,9 +105,10 @@ class Workspace(Holding, Searchable, Lending, Bounded):
         the same again does the rest. When `documents` raises, what it gave before is added first.
 
         Args:
-            documents: paths, bytes or binary file objects. May be a generator, also a slow one: once five seconds have
-                passed, what it gave is added when it gives the next one.
-            metadata: what every one of these references gets; see `add`.
+            documents: paths, bytes or binary file objects, or a `NewDocument` for each that has a name or metadata of
+                its own. May be a generator, also a slow one: once five seconds have passed, what it gave is added when
+                it gives the next one.
+            metadata: what every one of these references gets that brings none of its own; see `add`.
             progress: called after every document, and between batches of chunks.
 
         Raises:
@@ -140,24 +137,26 @@ class Workspace(Holding, Searchable, Lending, Bounded):
         return report
 
     def _add_group(
-        self, remaining: Iterator[AnySource], metadata: str | None, counter: _Counter
+        self, remaining: Iterator[AnySource | NewDocument], metadata: str | None, counter: _Counter
     ) -> list[tuple[str, docstore.Document | DocStoreError]]:
-        from docstore.ingest import source
-        from docstore.ingest.incoming import Incoming
+        from docstore.ingest.incoming import Incoming, hashed
+        from docstore.ingest.source import label_of
 
         outcomes: list[tuple[str, Incoming | DocStoreError]] = []
         self._use()  # as in `add`: who gives the documents may take long
         with self._scratch() as scratch:
             weight = 0
             for given in counter.group(remaining):
+                wanted = given if isinstance(given, NewDocument) else NewDocument(given)
                 label = ""
                 try:
-                    label = source.label_of(given)
-                    read = source.read(given, scratch)
-                    outcomes.append((label, Incoming(read.hash, read, read.name, read.label, metadata=metadata)))
-                    weight += read.size
+                    label = label_of(wanted.source)
+                    item = hashed(wanted, scratch, metadata=metadata)
+                    outcomes.append((item.label, item))
+                    weight += item.source.size if item.source else 0
                 except (UnreadableDocument, InvalidArgument) as error:
-                    outcomes.append((label or type(given).__name__, error))
+                    label = error.name if isinstance(error, UnreadableDocument) else label
+                    outcomes.append((label or type(wanted.source).__name__, error))
                     counter.step(label, 1, 0)
                 if weight >= GROUP_BYTES:
                     break
@@ -345,7 +344,7 @@ class _Counter:
         self.broken: Exception | None = None
         """What the caller's documents raised, if they did."""
 
-    def group(self, remaining: Iterator[AnySource]) -> Iterator[AnySource]:
+    def group(self, remaining: Iterator[AnySource | NewDocument]) -> Iterator[AnySource | NewDocument]:
         """Documents that are added together: as many as come within some seconds, or before the caller's raise."""
         began = 0.0
         for number in range(GROUP_DOCUMENTS):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from docstore.documents import Document
 from docstore.durable import Staged
 from docstore.errors import DocStoreError
+from docstore.ingest import source
 from docstore.ingest.extraction import Extraction
 from docstore.ingest.pipeline import StagedSubindex
-from docstore.ingest.source import Source
+from docstore.metadata import encode
+from docstore.model import NewDocument
+from docstore.names import check_name
+from docstore.scratch import Scratch
 from docstore.texts import Text
 
 
@@ -18,7 +23,7 @@ class Incoming:
     """A document on its way into a workspace."""
 
     hash: str
-    source: Source | None
+    source: source.Source | None
     """None for `link`: the store must have the document."""
     fallback_name: str
     """Display name of a new reference unless `name` says otherwise."""
@@ -55,3 +60,26 @@ class Incoming:
     def embedded(self) -> bool:
         """Whether this add computed vectors."""
         return self.subindex is not None
+
+
+def hashed(
+    given: NewDocument,
+    scratch: Scratch,
+    *,
+    metadata: str | None = None,
+    before_long: Callable[[], object] = lambda: None,
+) -> Incoming:
+    """A document that somebody gives, once it is hashed.
+
+    Args:
+        metadata: as `metadata.encode` spells it, for one that brings none of its own.
+        before_long: called before what may take long.
+
+    Raises:
+        UnreadableDocument: it is missing, empty, a folder, or reading failed.
+        InvalidArgument: it is no source at all, or its name or metadata is not what it must be.
+    """
+    name = None if given.name is None else check_name(given.name, "name")
+    own = metadata if given.metadata is None else encode(given.metadata)
+    read = source.read(given.source, scratch, name, before_long)
+    return Incoming(read.hash, read, read.name, read.label, name, own)
