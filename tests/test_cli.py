@@ -7,6 +7,7 @@ import os
 import pty
 import sqlite3
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from docstore.ingest.embed import SentenceTransformerEmbedder
 from docstore.store import DocStore
 from docstore.testing import HashEmbedder
 from tests.commands import FOX, SCRIPT, TAX, Run, filled, folder, workspaces
+from tests.samples import pdf
 
 __all__ = ["filled", "folder"]
 
@@ -106,6 +108,30 @@ def test_ls(filled: dict[str, str]) -> None:
     assert [each["hash"] for each in listed] == list(filled.values())
     assert listed[0]["metadata"] == {"year": 2024, "kind": "animal"}
     assert filled["tax"][:12] in Run("ls", "alice").out
+
+
+def test_read_gives_back_what_was_added(folder: Path, filled: dict[str, str]) -> None:
+    pages = pdf(["A page.", "Another."])
+    (folder / "pages.pdf").write_bytes(pages)
+    assert Run("add", "bob", "pages.pdf").code == 0
+    (hash,) = (each["hash"] for each in Run("ls", "bob", "--json").json if each["name"] == "pages.pdf")
+    Run("include", "alice", "bob")
+    for reader in ("alice", "bob"):  # who includes bob may search it
+        for word in (hash, hash[:8], "pages.pdf"):
+            assert Run("read", reader, word).result.stdout_bytes == pages
+    refused = Run("read", "bob", "tax.txt")
+    assert (refused.code, refused.out) == (ExitCode.NOT_FOUND, "") and "has no document 'tax.txt'" in refused.err
+    assert Run("read", "nobody", "tax.txt").code == ExitCode.NOT_FOUND
+
+
+def test_read_sends_no_bytes_to_a_terminal(filled: dict[str, str]) -> None:
+    ours, theirs = pty.openpty()
+    done = subprocess.run([SCRIPT, "read", "alice", "fox.txt"], stdout=theirs, stderr=subprocess.PIPE, check=False)
+    os.close(theirs)
+    with suppress(OSError):  # nobody is at the other end
+        assert os.read(ours, 100) == b""
+    os.close(ours)
+    assert done.returncode == ExitCode.USAGE and b"Send the document to a file" in done.stderr
 
 
 @pytest.mark.parametrize("by", ["hash", "prefix", "name"])
@@ -229,7 +255,15 @@ def test_what_embeds_nothing_loads_no_model(filled: dict[str, str], monkeypatch:
 
     monkeypatch.setattr(cli_store, "embedder_of", REAL_EMBEDDER)
     monkeypatch.setattr(SentenceTransformerEmbedder, "_load", refuse)
-    for words in (["ls"], ["ls", "alice"], ["stats"], ["verify"], ["rm", "alice", "tax.txt"], ["collect"]):
+    for words in (
+        ["ls"],
+        ["ls", "alice"],
+        ["read", "alice", "tax.txt"],
+        ["stats"],
+        ["verify"],
+        ["rm", "alice", "tax.txt"],
+        ["collect"],
+    ):
         assert Run(*words).code == 0
     for words in (["ls"], ["stats"], ["verify"], ["rm", "alice", "fox.txt"], ["collect"]):
         assert Run("--model", "some/other", *words).code == 0

@@ -1,9 +1,8 @@
-"""The command line: `docstore add | search | ls | rm | link | stats | …`, a function for each; others in `cli_*.py`."""
+"""The command line: `docstore add | search | ls | read | rm | link`, a function for each; others in `cli_*.py`."""
 
 from __future__ import annotations
 
 import io
-import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -12,21 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import docstore
-from docstore import cli_expiry, cli_limits, cli_sessions, cli_versions
+from docstore import cli_expiry, cli_limits, cli_maintenance, cli_sessions, cli_versions
 from docstore import cli_tables as tables
 from docstore.cli_arguments import (
     MINIMUM_PREFIX,
     AsJson,
     WorkspaceName,
-    duration,
     files_under,
     metadata,
     path,
     referenced,
 )
 from docstore.cli_layout import count
-from docstore.cli_output import ExitCode, confirmed, errors_shown, fields_of, progress_bar, show, show_error
-from docstore.cli_store import Access, Settings, existing, opened
+from docstore.cli_output import ExitCode, confirmed, errors_shown, progress_bar, show, show_bytes, show_error
+from docstore.cli_store import Settings, existing, opened
 from docstore.documents import Document
 from docstore.errors import InvalidArgument, WorkspaceNotFound
 from docstore.reports import AddReport
@@ -91,6 +89,7 @@ def main(
 
 app.add_typer(cli_expiry.app)
 app.add_typer(cli_limits.app)
+app.add_typer(cli_maintenance.app)
 app.add_typer(cli_versions.app)
 
 
@@ -216,6 +215,27 @@ def ls(
 
 
 @app.command()
+def read(
+    context: typer.Context,
+    workspace: WorkspaceName,
+    document: Annotated[
+        str,
+        typer.Argument(
+            metavar="DOCUMENT",
+            show_default=False,
+            help=f"The document: its hash, the first {MINIMUM_PREFIX} characters of it or more, or its name.",
+        ),
+    ],
+) -> None:
+    """Write a document that the workspace may search to standard output, byte for byte as it was added."""
+    with errors_shown(as_json=False), opened(context, "read") as store:
+        reader = existing(store, workspace)
+        (wanted,) = referenced(_covered(store, reader), [document], workspace)
+        with reader.read(wanted.hash) as original:
+            show_bytes(original)
+
+
+@app.command()
 def rm(
     context: typer.Context,
     workspace: WorkspaceName,
@@ -278,99 +298,6 @@ def link(
                 store.document(each)  # before the first change: one wrong hash must not leave half of it done
             linked = [store.workspace(workspace).link(each, name=name) for each in hashes]
         show(as_json, linked, tables.documents_table(linked))
-
-
-@app.command()
-def stats(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show what the store holds and what sharing saves."""
-    with errors_shown(as_json), opened(context, "read") as store:
-        found = store.stats()
-        show(as_json, found, tables.stats_table(found))
-
-
-@app.command()
-def collect(
-    context: typer.Context,
-    grace: Annotated[
-        str,
-        typer.Option(
-            "--grace",
-            metavar="DURATION",
-            help="Spare what lost its last reference less than this ago: 30s, 10m, 12h or 7d.",
-        ),
-    ] = "0s",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Delete the documents that no workspace references."""
-    with errors_shown(as_json):
-        spared = duration(grace)
-        access: Access = "read" if dry_run else "change"
-        with opened(context, access) as store, progress_bar("Deleting", "documents") as move:
-            report = store.collect(spared, dry_run=dry_run, progress=move)
-        show(as_json, {**fields_of(report), "dry_run": dry_run}, tables.collected(report, dry_run))
-
-
-@app.command()
-def verify(
-    context: typer.Context,
-    rate: Annotated[
-        float | None,
-        typer.Option(
-            "--rate", metavar="MEGABYTES", show_default=False, help="Read no more megabytes a second than this."
-        ),
-    ] = None,
-    for_: Annotated[
-        str | None,
-        typer.Option(
-            "--for",
-            metavar="DURATION",
-            show_default=False,
-            help="Begin no further document after this time: 30s, 10m, 12h or 7d. The next run goes on from there.",
-        ),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the catalog; of files, only count them.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Read every stored file and compare it with its hash, and the catalog with itself.
-
-    What was checked least recently is read first, and what was read is noted.
-    """
-    with errors_shown(as_json):
-        stop = None if for_ is None else duration(for_)
-        # Opened for changes it also notes what it checked. A copy on a read-only disk can do without.
-        access: Access = "change" if not dry_run and os.access(context.obj.folder, os.W_OK) else "read"
-        with opened(context, access) as store, progress_bar("Verifying", "documents") as move:
-            report = store.verify(
-                bytes_per_second=None if rate is None else rate * 1_000_000,
-                duration=stop,
-                dry_run=dry_run,
-                progress=move,
-            )
-        table = [tables.problems_table(report)] if report.problems else []
-        show(as_json, {"ok": report.ok, **fields_of(report)}, *table, tables.verified(report, dry_run))
-        if not report.ok:
-            raise typer.Exit(ExitCode.INCOMPLETE)
-
-
-@app.command()
-def repair(
-    context: typer.Context,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Restore what is damaged and can be restored; move what cannot to the folder quarantine.
-
-    A damaged document is healed by adding it again.
-    """
-    with errors_shown(as_json):
-        access: Access = "read" if dry_run else "change"
-        with opened(context, access, embeds=True) as store, progress_bar("Verifying", "documents") as move:
-            report = store.repair(dry_run=dry_run, progress=move)
-        table = [tables.repairs_table(report)] if report.repairs else []
-        show(as_json, {"ok": report.ok, **fields_of(report), "dry_run": dry_run}, *table, tables.repaired(report))
-        if not report.ok:
-            raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 def _covered(store: DocStore, workspace: Workspace) -> list[Document]:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 from rich import progress
@@ -22,11 +22,14 @@ from rich.text import Text
 
 from docstore import errors
 from docstore.cli_layout import Listing, harmless, one_line
+from docstore.durable import storage_errors
 from docstore.errors import DocStoreError, QuotaWarning
 from docstore.reports import Progress
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+_BLOCK = 1 << 20  # bytes of a document in memory at once
 
 
 class ExitCode(IntEnum):
@@ -109,7 +112,7 @@ def show(as_json: bool, value: object, *for_people: RenderableType) -> None:
     """
     if sys.stdout is None:  # the caller closed it
         return
-    try:
+    with _standard_output("The result", "What the command was to do is done; only its report is lost."):
         if as_json:
             # ASCII: no terminal, locale or control character inside can damage it.
             _write([json.dumps(value, default=_jsonable, indent=2)])
@@ -119,13 +122,42 @@ def show(as_json: bool, value: object, *for_people: RenderableType) -> None:
                 console.print(Text(harmless(each)) if isinstance(each, str) else each)
         else:
             _write(chain.from_iterable(map(_lines, for_people)))
+
+
+def show_bytes(file: BinaryIO) -> None:
+    """A file's bytes on standard output.
+
+    Raises:
+        InvalidArgument: that is a terminal, which the bytes might command.
+        StorageError: they could not be read, or not be written.
+    """
+    if sys.stdout is None:
+        return
+    if sys.stdout.isatty():
+        raise errors.InvalidArgument("Standard output is a terminal. Send the document to a file, with > and its name.")
+    with _standard_output("The document", "What was written of it is not whole."):
+        while block := _read(file):
+            sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()
+
+
+def _read(file: BinaryIO) -> bytes:
+    with storage_errors("reading the document"):
+        return file.read(_BLOCK)
+
+
+@contextmanager
+def _standard_output(what: str, otherwise: str) -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError as error:
         _give_up_output()
         raise typer.Exit(ExitCode.CLOSED_PIPE) from error
     except OSError as error:
         _give_up_output()
-        raise errors.StorageError(f"The result cannot be written to standard output: {error.strerror}. What the "
-                                  "command was to do is done; only its report is lost.") from error  # fmt: skip
+        raise errors.StorageError(
+            f"{what} cannot be written to standard output: {error.strerror}. {otherwise}"
+        ) from error
 
 
 def _lines(shown: RenderableType) -> Iterable[str]:
