@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress as Bar
 from rich.table import Table
 
@@ -31,7 +32,7 @@ def main(
     paths = _documents(docs)
     shutil.rmtree(FOLDER / "store", ignore_errors=True)  # its own of the last time, and nothing else
     size = sum(path.stat().st_size for path in paths)
-    console.print(f"[bold]{len(paths)} documents[/], {_human(size)}, into {FOLDER / 'store'}\n")
+    console.print(f"[bold]{_count(len(paths))}[/], {_human(size)}, into {FOLDER / 'store'}\n")
     with DocStore(FOLDER / "store") as store:
         alice, bob = store.workspace("alice"), store.workspace("bob")
         _add(alice, paths)
@@ -50,7 +51,9 @@ def _documents(docs: Path | None) -> list[Path]:
         return make_pdfs(FOLDER / "pdfs")
     paths = sorted(path for path in docs.rglob("*") if path.is_file() and path.suffix.lower() in ENDINGS)
     if not paths:
-        console.print(f"[red]{docs} holds no {', '.join(sorted(ENDINGS))} files.[/] Use make demo DOCS=folder.")
+        console.print(
+            f"[red]{escape(str(docs))} holds no {', '.join(sorted(ENDINGS))} files.[/] Use make demo DOCS=folder."
+        )
         raise typer.Exit(2)
     return paths
 
@@ -68,7 +71,7 @@ def _add(workspace: Workspace, paths: list[Path]) -> None:
         report = workspace.add_many(paths, progress=show)
     console.print(_summary(workspace, report, time.monotonic() - began))
     for failure in report.failed:
-        console.print(f"  [yellow]not added[/] {failure.error}")
+        console.print(f"  [yellow]not added[/] {escape(str(failure.error))}")
 
 
 def _open_chats(store: DocStore, owner: Workspace) -> None:
@@ -85,7 +88,7 @@ def _summary(workspace: Workspace, report: AddReport, seconds: float) -> str:
     computed = sum(document.chunks for document in report.added)
     avoided = sum(document.chunks for document in report.reused)
     return (
-        f"[bold]{workspace.name}[/] adds {len(report.added) + len(report.reused)} documents in {seconds:.2f} s: "
+        f"[bold]{workspace.name}[/] adds {_count(len(report.added) + len(report.reused))} in {seconds:.2f} s: "
         f"{computed} chunks embedded, {avoided} reused"
     )
 
@@ -94,14 +97,13 @@ def _search(workspace: Workspace, question: str) -> None:
     began = time.monotonic()
     hits = workspace.search(question, k=3)
     console.print(
-        f"\n[bold]{workspace.name}[/] asks: [italic]{question}[/]  ({(time.monotonic() - began) * 1000:.0f} ms)"
+        f"\n[bold]{workspace.name}[/] asks: [italic]{escape(question)}[/]  ({(time.monotonic() - began) * 1000:.0f} ms)"
     )
     for hit in hits:
         where = hit.name if hit.page is None else f"{hit.name}, page {hit.page}"
         text = " ".join(hit.text.split())
-        console.print(
-            f"  {hit.score:.2f}  [cyan]{where}[/]: {text[:150]}{'...' if len(text) > 150 else ''}", markup=True
-        )
+        shown = text[:150] + ("..." if len(text) > 150 else "")
+        console.print(f"  {hit.score:.2f}  [cyan]{escape(where)}[/]: {escape(shown)}")
 
 
 def _show_stats(stats: StorageStats) -> None:
@@ -125,14 +127,14 @@ def _show_stats(stats: StorageStats) -> None:
 def _remove(store: DocStore, alice: Workspace, bob: Workspace) -> None:
     for document in alice.documents():
         alice.remove(document.hash)
-    console.print(f"\nalice removes everything: collect deletes {store.collect().documents} documents, "
+    console.print(f"\nalice removes everything: collect deletes {_count(store.collect().documents)}, "
                   f"since bob still has all {len(bob)}")  # fmt: skip
     for name in store.workspaces():
         store.delete_workspace(name)
     report = store.collect()
     own = ("catalog", "reserve", "small.sqlar")  # the last holds small pieces of documents, and none by now
     left = [path for path in (FOLDER / "store").rglob("*") if path.is_file() and not path.name.startswith(own)]
-    console.print(f"every workspace is deleted: collect deletes {report.documents} documents, {_human(report.bytes)}")
+    console.print(f"every workspace is deleted: collect deletes {_count(report.documents)}, {_human(report.bytes)}")
     console.print(f"documents left: {store.stats().documents}, with {len(left)} files; "
                   f"verify: {'ok' if store.verify().ok else 'PROBLEMS'}")  # fmt: skip
 
@@ -140,6 +142,10 @@ def _remove(store: DocStore, alice: Workspace, bob: Workspace) -> None:
 def _reserve() -> int:
     """What the store keeps in reserve, so that room can be made on a full disk."""
     return (FOLDER / "store" / "reserve").stat().st_size
+
+
+def _count(documents: int) -> str:
+    return f"{documents} document{'' if documents == 1 else 's'}"
 
 
 def _human(size: float) -> str:
