@@ -10,9 +10,10 @@ ROOT = Path(__file__).parent.parent
 
 
 def make_pdfs(target: Path) -> list[Path]:
-    """Writes one PDF for each Markdown page of the project, its history and its licence. Returns their paths."""
+    """Writes a PDF for each page of the project but the how-tos, and for its licence. Returns their paths."""
     target.mkdir(parents=True, exist_ok=True)
-    sources = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "LICENSE", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "architecture").glob("*.md")]
+    sources = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "LICENSE", *sorted(pages)]
     return [_make_pdf(source, target / f"{source.stem.lower()}.pdf") for source in sources]
 
 

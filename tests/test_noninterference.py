@@ -246,10 +246,10 @@ def live(history: list[tuple[str, Any]], options: dict[str, Any], *, closed: boo
                 name, call = what
                 one, two = (side.see(call, reveals_reuse=not closed) for side in (quiet, crowded))
                 if not closed:
-                    # A text that somebody else has read is in memory: see docs/architecture.md.
+                    # A text that somebody else has read is in memory: see docs/known-limits.md.
                     one, two = ((*each[:2], 0, each[3]) for each in (one, two))
                 if kind == "add":
-                    # What is published again costs a few statements less than what is new: see docs/architecture.md.
+                    # What is published again costs a few statements less than what is new: see docs/known-limits.md.
                     if closed:
                         assert one[1] == pytest.approx(two[1], abs=_FEW), (name, one, two)
                         assert one[2] == pytest.approx(two[2], abs=_FEW), (name, one, two)

@@ -5,8 +5,8 @@ needs; the answer is one of `Step`. What is stored already is referenced in that
 claimed there, so that of all who want it one does the work and the others wait. Then, without any lock, the work:
 copying and extracting; embedding, with chunks of many documents in the embedder's batches, while other documents are
 still being extracted; syncing the files that this made. Last, one write transaction publishes: it looks again,
-renames files into place, syncs their directories, and commits rows and references. See docs/architecture.md for why
-each order is the one that is safe.
+renames files into place, syncs their directories, and commits rows and references. See
+docs/architecture/adding.md for why each order is the one that is safe.
 """
 
 from __future__ import annotations
