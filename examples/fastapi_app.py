@@ -88,7 +88,7 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
             yield block
 
 
-@app.delete("/documents/{hash}", status_code=204)
+@app.delete("/documents/{hash}", status_code=204, response_model=None)  # older FastAPI: else a body
 def remove(workspace: Own, hash: str) -> None:
     """Drops the user's reference. `docstore collect`, from a timer, deletes what nobody references."""
     workspace.remove(hash)
