@@ -142,6 +142,15 @@ def test_rm_takes_hash_prefix_or_name(folder: Path, filled: dict[str, str], by: 
     assert workspaces(folder) == {"alice": ["tax.txt"], "bob": ["fox.txt"]}
 
 
+def test_rm_takes_the_name_of_a_file_that_is_no_utf8(folder: Path, filled: dict[str, str]) -> None:
+    name = os.fsdecode(b"caf\xe9.txt")
+    (folder / name).write_text("Menu.")
+    Run("add", "bob", name)
+    assert workspaces(folder)["bob"] == ["fox.txt", "caf\ufffd.txt"]
+    assert Run("rm", "bob", name).code == Run("rm", "alice", "fox.txt").code == 0
+    assert workspaces(folder)["bob"] == ["fox.txt"]
+
+
 def test_rm_refuses_what_is_ambiguous(folder: Path, filled: dict[str, str]) -> None:
     Run("link", "alice", filled["fox"], "--name", "tax.txt")
     run = Run("rm", "alice", "tax.txt")

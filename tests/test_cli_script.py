@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +62,41 @@ def test_help_that_cannot_be_written_is_one_line() -> None:
         done = script("--help", stdout=full)
     assert done.returncode == ExitCode.STORE
     assert done.stderr == "error: The help cannot be written to standard output: No space left on device.\n"
+
+
+def test_what_is_no_help_is_named_where_it_cannot_be_written() -> None:
+    done = script("--install-completion", "bash", stdout=subprocess.PIPE, env={**os.environ, "HOME": os.devnull})
+    assert done.returncode == ExitCode.STORE
+    assert done.stderr.startswith(f"error: {os.devnull}") and done.stderr.count("\n") == 1
+
+
+def test_a_current_folder_that_was_deleted_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    done = script("--store", str(tmp_path / "data"), "add", "alice", ".", stdout=subprocess.PIPE)
+    assert done.returncode == ExitCode.STORE
+    assert done.stderr.startswith("error: finding . failed: ") and "was not deleted" in done.stderr
+
+
+NEAR_A_LIMIT = """
+from docstore import cli, cli_store
+from docstore.testing import HashEmbedder
+cli_store.embedder_of = lambda _: HashEmbedder()
+cli.app()
+"""
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_warning_that_cannot_be_written_takes_nothing_with_it() -> None:
+    Path("third.txt").write_text("A third note.")
+    script("limit", "alice", "--documents", "3", stdout=subprocess.PIPE)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", NEAR_A_LIMIT, "add", "alice", "third.txt"],
+            stdout=subprocess.PIPE, stderr=full, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 0 and "1 added, 0 reused, 0 failed." in done.stdout
 
 
 @pytest.mark.usefixtures("filled")

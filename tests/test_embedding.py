@@ -100,6 +100,17 @@ def test_without_sentence_transformers_the_error_names_the_extra(folder: Path, m
         store.workspace("alice").add(b"text")
 
 
+@pytest.mark.parametrize("error", ["FileNotFoundError(2, 'No such file')", "ImportError('libtorch.so is missing')"])
+def test_where_sentence_transformers_cannot_be_imported_the_error_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    (tmp_path / "sentence_transformers.py").write_text(f"raise {error}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "sentence_transformers", raising=False)
+    with pytest.raises(EmbeddingError, match=r"cannot be imported \((FileNot|Import).*(No such|libtorch).* TMPDIR"):
+        SentenceTransformerEmbedder().embed(["A text."])
+
+
 def test_a_model_that_cannot_be_found(folder: Path, tmp_path: Path) -> None:
     embedder = SentenceTransformerEmbedder(str(tmp_path / "no such model"))
     with DocStore(folder, embedder=embedder) as store, pytest.raises(EmbeddingError, match="cannot be loaded"):

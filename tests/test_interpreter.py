@@ -104,7 +104,7 @@ with DocStore(sys.argv[1], embedder=HashEmbedder()) as store:
     print(store.workspace("alice").add(b"a red fox " * 200_000).chunks)
 """
     done = subprocess.run(
-        [sys.executable, *options, "-c", program, str(tmp_path / "ström")],
+        [sys.executable, *options, "-c", program, os.fsencode(tmp_path) + "/ström".encode()],
         env=os.environ | begun, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0 and int(done.stdout) > 100, done.stderr

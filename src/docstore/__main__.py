@@ -15,8 +15,9 @@ def main() -> None:
 
         try:
             app()
-        except OSError as error:  # commands catch all of theirs: what remains is help that cannot be written
-            _leave(f"The help cannot be written to standard output: {error.strerror}.", _STORE)
+        except OSError as error:  # commands catch all of theirs: what remains is help, or completion's file, unwritten
+            what = "The help cannot be written to standard output" if error.filename is None else error.filename
+            _leave(f"{what}: {error.strerror}.", _STORE)
     except KeyboardInterrupt:
         _leave("Interrupted.", _INTERRUPTED)
 

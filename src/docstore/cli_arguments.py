@@ -67,7 +67,9 @@ def files_under(paths: Sequence[Path], store: Path) -> tuple[list[Path], list[Fa
         if not os.path.isdir(path):  # noqa: PTH112  (a Path's raises where it may not look; the library says why)
             files.append(path)
             continue
-        for folder, folders, names in os.walk(os.path.realpath(path), onerror=note):
+        with storage_errors(f"finding {path}"):  # there is no current folder where it was deleted
+            top = os.path.realpath(path)
+        for folder, folders, names in os.walk(top, onerror=note):
             if folder == own:
                 folders.clear()
                 continue
@@ -94,7 +96,8 @@ def referenced(documents: Sequence[Document], wanted: Sequence[str], workspace: 
         prefix = word.lower()
         if prefix in by_hash:  # before names: a document called like another's hash must not hide that one
             return [by_hash[prefix]]
-        found = {each.hash: each for each in by_name.get(word, ())}
+        # As names of files are stored: bytes that are no UTF-8 are replacement characters.
+        found = {each.hash: each for each in by_name.get(os.fsencode(word).decode(errors="replace"), ())}
         if _PREFIX.fullmatch(prefix):
             first = bisect_left(hashes, prefix)
             begun = takewhile(lambda each: each.startswith(prefix), islice(hashes, first, None))

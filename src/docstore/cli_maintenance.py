@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from docstore import cli_tables as tables
 from docstore.cli_arguments import AsJson, duration
 from docstore.cli_output import ExitCode, errors_shown, fields_of, progress_bar, show
-from docstore.cli_store import Access, opened
+from docstore.cli_store import Access, may_write, opened
 
 app = typer.Typer()
 
@@ -74,7 +73,7 @@ def verify(
     with errors_shown(as_json):
         stop = None if for_ is None else duration(for_)
         # Opened for changes it also notes what it checked. A copy on a read-only disk can do without.
-        access: Access = "change" if not dry_run and os.access(context.obj.folder, os.W_OK) else "read"
+        access: Access = "change" if not dry_run and may_write(context) else "read"
         with opened(context, access) as store, progress_bar("Verifying", "documents") as move:
             report = store.verify(
                 bytes_per_second=None if rate is None else rate * 1_000_000,

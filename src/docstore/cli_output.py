@@ -101,7 +101,8 @@ def _show_warning(
         otherwise(message, category, *where)
         return
     line = json.dumps({"warning": category.__name__, "message": str(message)})
-    typer.echo(line if as_json else f"warning: {one_line(str(message))}", err=True)
+    with suppress(OSError):  # as `show_error`; and what is being added must not end for it
+        typer.echo(line if as_json else f"warning: {one_line(str(message))}", err=True)
 
 
 def show(as_json: bool, value: object, *for_people: RenderableType) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -50,6 +51,14 @@ def opened(context: typer.Context, access: Access, *, embeds: bool = False) -> D
             raise StoreVersionError(f"{settings.folder} is no store. Check --store; `docstore add` creates a store.")
     embedder = embedder_of(settings.model) if embeds else None
     return DocStore(settings.folder, embedder=embedder, timeout=settings.timeout, readonly=access == "read")
+
+
+def may_write(context: typer.Context) -> bool:
+    """Whether the store may be opened for changes, by the permissions of its folder and catalog."""
+    from docstore.database import CATALOG
+
+    folder: Path = context.obj.folder
+    return all(os.access(path, os.W_OK) for path in (folder, folder / CATALOG))
 
 
 def existing(store: DocStore, name: str) -> Workspace:

@@ -105,6 +105,9 @@ class CatalogDatabase:
             raise StoreVersionError(f"docstore needs SQLite 3.37 or newer; Python has {sqlite3.sqlite_version}.")
         with storage_errors("opening the store"):
             new = not self.path.exists()
+            if not new and not os.access(self.path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+                # SQLite would open it all the same, and leave a log of ours that keeps its owner from writing.
+                raise StorageError(f"{self.path} is not writable. Check permissions, or open with readonly=True.")
             # Looked for before the tables: documents that another process adds meanwhile come after its tables.
             has_documents = any(
                 (self.path.parent / name).exists() for name in ("documents", "texts", "embeddings", ARCHIVE)

@@ -36,6 +36,8 @@ _FEW = 16  # of which threads would win nothing, or less than is worth an order 
 _ADVICE = {
     errno.EMFILE: "Close files, or raise the limit of open files (`ulimit -n`)",
     errno.ENFILE: "Close files, or raise the system's limit of open files",
+    errno.ENOENT: "Check that the folder, or the current one, was not deleted",
+    errno.EEXIST: "Choose another path, or see where it leads if it is a symbolic link",
     errno.ENOTDIR: "Choose a path that leads through folders",
     errno.ENOMEM: "Free memory, or raise its limit (`ulimit -v`)",
     errno.EAGAIN: "End processes or threads, or raise their limit (`ulimit -u`)",

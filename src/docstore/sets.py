@@ -25,6 +25,7 @@ from docstore.errors import (
     InvalidArgument,
     LinkForbidden,
     QuotaWarning,
+    StorageError,
     StoreReadOnly,
     WorkspaceNotFound,
 )
@@ -57,7 +58,7 @@ def workspace_for(parts: Parts, sources: Iterable[AnySource], open: Callable[[st
         raise LinkForbidden("This store was opened with demand_bytes=True, and the workspace of a set shows who else "
                             "has the same. Use a workspace for each, and add the documents to it.")  # fmt: skip
     # What can be read only once is copied while it is hashed; a read-only store's folder is no place for that.
-    with Scratch(Path(tempfile.gettempdir()) if parts.readonly else parts.tmp) as scratch:
+    with Scratch(_temporary() if parts.readonly else parts.tmp) as scratch:
         members = _hashed(sources, scratch)
         for _ in range(_MOST_VAIN):
             try:
@@ -69,6 +70,14 @@ def workspace_for(parts: Parts, sources: Iterable[AnySource], open: Callable[[st
                     raise
         raise IntegrityError("The workspace of the set was changed again and again while it was filled. Run `docstore "
                              "verify`, unless somebody did that on purpose.")  # fmt: skip
+
+
+def _temporary() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError as error:
+        raise StorageError(f"{error.strerror}, and with readonly=True nothing is written to the store's. Set TMPDIR to "
+                           "a folder that can be written to.") from error  # fmt: skip
 
 
 def _hashed(sources: Iterable[AnySource], scratch: Scratch) -> dict[str, Source]:

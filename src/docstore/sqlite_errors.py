@@ -18,7 +18,11 @@ _TRANSLATION: dict[int, tuple[type[DocStoreError], str]] = {
         "It cannot be opened. Check that its folder exists, is permitted, and has room, and that this process may open "
         "more files (`ulimit -n`); or open with readonly=True.",
     ),
-    sqlite3.SQLITE_READONLY: (StorageError, "It is not writable. Check permissions, or open with readonly=True."),
+    sqlite3.SQLITE_READONLY: (
+        StorageError,
+        "It, or the -wal or -shm beside it, is not writable: another user may have made them. Check their permissions "
+        "and their folder's, or open with readonly=True.",
+    ),
     sqlite3.SQLITE_PERM: (StorageError, "Access is not permitted. Check permissions."),
     sqlite3.SQLITE_CORRUPT: (IntegrityError, "It is damaged. Restore it from a backup; the documents are not in it."),
     sqlite3.SQLITE_NOTADB: (IntegrityError, "It is no SQLite database. Restore it from a backup."),

@@ -21,6 +21,13 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_exchanged.py::test_who_had_it_open_is_told_to_open_it_again",),
     ),
     Mutant(
+        "a-catalog-of-others-is-opened", "database.py",
+        "            if not new and not os.access(",
+        "            if new and not os.access(",
+        "a log of who may not write the catalog keeps its owner from writing",
+        ("tests/test_permissions.py::test_a_catalog_that_may_not_be_written_is_not_opened_for_writing",),
+    ),
+    Mutant(
         "begin-deferred", "database.py",
         'self._patiently(connection.execute, "BEGIN IMMEDIATE", deadline',
         'self._patiently(connection.execute, "BEGIN", deadline',

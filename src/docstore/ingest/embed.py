@@ -157,10 +157,17 @@ class SentenceTransformerEmbedder:
     def _open(self) -> SentenceTransformer:
         try:
             from sentence_transformers import SentenceTransformer
-        except ImportError as error:
+        except Exception as error:
+            if isinstance(error, ModuleNotFoundError) and error.name == "sentence_transformers":
+                raise EmbeddingError(
+                    "The default embedder needs sentence-transformers, which is not installed. Run "
+                    "`pip install 'docstore[sentence-transformers]'`, or pass DocStore an embedder of your own."
+                ) from error
+            # What it imports looks for the current folder, and for one for temporary files.
             raise EmbeddingError(
-                "The default embedder needs sentence-transformers, which is not installed. Run "
-                "`pip install 'docstore[sentence-transformers]'`, or pass DocStore an embedder of your own."
+                f"sentence-transformers cannot be imported ({type(error).__name__}: {error}). Run this from a folder "
+                "that exists, with TMPDIR set to one that can be written to; or see what `python -c 'import "
+                "sentence_transformers'` prints there."
             ) from error
         try:
             source = str(_default_folder()) if self._is_default else self._name
