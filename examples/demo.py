@@ -21,7 +21,7 @@ ENDINGS = {".pdf", ".html", ".htm", ".md", ".txt"}
 CHATS = 10
 QUESTIONS = ("When is a document deleted from the disk?", "What happens when two processes add the same file?")
 
-console = Console(soft_wrap=True, highlight=False)
+console = Console(soft_wrap=True, highlight=False, emoji=False)
 
 
 def main(

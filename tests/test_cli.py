@@ -124,6 +124,13 @@ def test_read_gives_back_what_was_added(folder: Path, filled: dict[str, str]) ->
     assert Run("read", "nobody", "tax.txt").code == ExitCode.NOT_FOUND
 
 
+def test_read_says_that_a_document_is_damaged(folder: Path, filled: dict[str, str]) -> None:
+    (damaged,) = (folder / "data" / "documents").rglob(f"{filled['fox']}.*")
+    damaged.write_bytes(b"The quick red FOX")
+    run = Run("read", "alice", "fox.txt")
+    assert run.code == ExitCode.STORE and "is damaged, and so is what was written" in run.err
+
+
 def test_read_sends_no_bytes_to_a_terminal(filled: dict[str, str]) -> None:
     ours, theirs = pty.openpty()
     done = subprocess.run([SCRIPT, "read", "alice", "fox.txt"], stdout=theirs, stderr=subprocess.PIPE, check=False)

@@ -13,9 +13,19 @@ import pytest
 from docstore import cli_output
 from docstore.cli_output import ExitCode
 from docstore.errors import InvalidArgument
+from docstore.store import DocStore
+from docstore.testing import HashEmbedder
 from tests.commands import SCRIPT, filled, folder
 
 __all__ = ["filled", "folder"]
+
+
+WITHOUT_A_MODEL = """
+from docstore import cli, cli_store
+from docstore.testing import HashEmbedder
+cli_store.embedder_of = lambda _: HashEmbedder()
+cli.app()
+"""
 
 
 def script(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -51,6 +61,27 @@ def test_a_full_disk_behind_standard_output_is_one_line(words: list[str]) -> Non
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["read alice large.txt", "search alice fox -k99 --json"])
+def test_what_is_cut_off_is_no_success(folder: Path, filled: dict[str, str], words: str, unbuffered: str) -> None:
+    with DocStore(folder / "data", embedder=HashEmbedder()) as store:
+        store.workspace("alice").add(b"A large document. " * 10_000, name="large.txt")
+    # Unlike a full device, which takes no byte at all, this takes some of the first write.
+    command = f"ulimit -f 1; exec {sys.executable} -c '{WITHOUT_A_MODEL}' {words} > out"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    assert done.returncode == ExitCode.STORE and "cannot be written to standard output: File too large" in done.stderr
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_document_for_a_closed_standard_output_is_lost() -> None:
+    command = ["sh", "-c", f"{SCRIPT} read alice fox.txt >&-"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode == ExitCode.STORE and "standard output is closed" in done.stderr
+
+
 @pytest.mark.usefixtures("filled")
 def test_a_closed_standard_output_is_nobody_who_reads() -> None:
     done = subprocess.run(["sh", "-c", f"{SCRIPT} ls >&-"], stderr=subprocess.PIPE, text=True, check=False, timeout=60)
@@ -75,16 +106,8 @@ def test_a_current_folder_that_was_deleted_is_said_to_be(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     done = script("--store", str(tmp_path / "data"), "add", "alice", ".", stdout=subprocess.PIPE)
-    assert done.returncode == ExitCode.STORE
-    assert done.stderr.startswith("error: finding . failed: ") and "was not deleted" in done.stderr
-
-
-NEAR_A_LIMIT = """
-from docstore import cli, cli_store
-from docstore.testing import HashEmbedder
-cli_store.embedder_of = lambda _: HashEmbedder()
-cli.app()
-"""
+    assert done.returncode == ExitCode.USAGE
+    assert done.stderr == "error: . is not found: No such file or directory. Was the current folder deleted?\n"
 
 
 @pytest.mark.usefixtures("filled")
@@ -93,7 +116,7 @@ def test_a_warning_that_cannot_be_written_takes_nothing_with_it() -> None:
     script("limit", "alice", "--documents", "3", stdout=subprocess.PIPE)
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", NEAR_A_LIMIT, "add", "alice", "third.txt"],
+            [sys.executable, "-c", WITHOUT_A_MODEL, "add", "alice", "third.txt"],
             stdout=subprocess.PIPE, stderr=full, text=True, check=False, timeout=60,
         )  # fmt: skip
     assert done.returncode == 0 and "1 added, 0 reused, 0 failed." in done.stdout

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from collections import UserDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -260,12 +261,20 @@ def test_of_several_of_one_hash_the_last_says_its_name_and_metadata(alice: Works
     assert (only.name, only.metadata) == ("4.txt", {"n": 4})
 
 
+class _Gone(UserDict[str, int]):
+    """A mapping that cannot be read, as rows of a database whose connection was closed."""
+
+    def __getitem__(self, key: str) -> int:
+        raise KeyError("gone")
+
+
 def test_one_of_many_that_is_wrong_does_not_stop_the_others(alice: Workspace, tmp_path: Path) -> None:
     wrong: list[Any] = [
         NewDocument(b"", "empty.txt"),
         NewDocument(tmp_path / "missing.txt", "renamed.txt"),
         NewDocument(NOTE, ""),
         NewDocument(NOTE, "note.txt", ["no object"]),  # type: ignore[arg-type]
+        NewDocument(NOTE, "record-42", _Gone({"a": 1})),
         NewDocument(7, "seven"),  # type: ignore[arg-type]
         NewDocument(NewDocument(NOTE)),  # type: ignore[arg-type]
     ]
@@ -275,8 +284,9 @@ def test_one_of_many_that_is_wrong_does_not_stop_the_others(alice: Workspace, tm
         ("empty.txt", "empty.txt: it has no bytes. There is nothing to store."),
         ("renamed.txt", "renamed.txt: there is no such file. Check the path."),
         ("untitled", "name is ''; it must be text that is not empty"),
-        ("untitled", "metadata is list; it must be a dictionary with text keys"),
-        ("int", "Cannot add a int: pass a path, bytes or a binary file object"),
+        ("note.txt", "metadata is list; it must be a dictionary with text keys"),
+        ("record-42", "metadata cannot be read: KeyError: 'gone'"),
+        ("seven", "Cannot add a int: pass a path, bytes or a binary file object"),
         ("NewDocument", "Cannot add a NewDocument: pass a path, bytes or a binary file object"),
     ]
 

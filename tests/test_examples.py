@@ -48,7 +48,7 @@ def test_the_demo_shows_what_the_readme_says(tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     docs.mkdir()
     (docs / "leave.pdf").write_bytes(pdf(["Twenty-eight days of leave."]))
-    (docs / "keys.md").write_text("# Keys\nThe key hangs [bold]behind[/usr/bin] the door.")
+    (docs / "keys.md").write_text("# Keys\nThe key hangs [bold]behind[/usr/bin] the :door:.")
     (docs / "[red].txt").write_bytes(b"")
     command = [sys.executable, "-m", "examples.demo", "--docs", str(docs), "--ask", "Where is the key?"]
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
@@ -59,7 +59,7 @@ def test_the_demo_shows_what_the_readme_says(tmp_path: Path) -> None:
     said = " ".join(done.stdout.split())
     assert said.startswith("3 documents, ") and "[red].txt: it has no bytes." in said
     assert "bob adds 2 documents in" in said and "0 chunks embedded, 2 reused" in said
-    assert said.index("keys.md: # Keys The key hangs [bold]behind[/usr/bin] the door.") < said.index(
+    assert said.index("keys.md: # Keys The key hangs [bold]behind[/usr/bin] the :door:.") < said.index(
         "leave.pdf, page 1: Twenty-eight days"
     )
     assert said.endswith("documents left: 0, with 0 files; verify: ok")

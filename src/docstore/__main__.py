@@ -24,7 +24,7 @@ def main() -> None:
 
 def _leave(message: str, code: int) -> None:
     with suppress(OSError):
-        os.write(2, f"error: {message}\n".encode())
+        os.write(2, f"error: {message}\n".encode(errors="replace"))
     os._exit(code)  # else standard output is flushed once more, which would fail again, and loudly
 
 

@@ -39,6 +39,7 @@ JOURNAL = f"{ARCHIVE}-journal"
 _TOGETHER_SECONDS = 0.005  # of reading in one transaction, for which a commit may have to wait
 _FILE = 0o100644  # the mode that unpacking gives a piece
 _LOCKED = "Another process writes to it, or was stopped while it read it. Try again, or raise `timeout`."
+_UNWRITABLE = "It, or the -journal beside it, is not writable: another user may have made it. Check permissions."
 _HOT = "A crash interrupted a change of it, which reading must undo first. Open the store once without readonly=True."
 
 _PUT = """INSERT INTO sqlar VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE
@@ -383,7 +384,7 @@ class Archive:
         return connection
 
     def _errors(self) -> contextlib.AbstractContextManager[None]:
-        return sqlite_errors(self.path, "archive", sqlar.ADVICE, _HOT if self._readonly else None, _LOCKED)
+        return sqlite_errors(self.path, "archive", sqlar.ADVICE, _HOT if self._readonly else _UNWRITABLE, _LOCKED)
 
     def close(self) -> None:
         """Closes all connections. Later use raises StoreClosed."""

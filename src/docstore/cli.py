@@ -84,6 +84,9 @@ def main(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a name the terminal's encoding lacks must not end in a traceback
+    if isinstance(sys.stdout, io.TextIOWrapper) and isinstance(sys.stdout.buffer, io.RawIOBase):
+        # With PYTHONUNBUFFERED: what a full disk takes of a write would pass for all of it.
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(sys.stdout.buffer), sys.stdout.encoding, "replace")
     context.obj = Settings(store, model, timeout)
 
 
@@ -232,7 +235,7 @@ def read(
         reader = existing(store, workspace)
         (wanted,) = referenced(_covered(store, reader), [document], workspace)
         with reader.read(wanted.hash) as original:
-            show_bytes(original)
+            show_bytes(original, wanted.hash)
 
 
 @app.command()

@@ -67,8 +67,10 @@ def files_under(paths: Sequence[Path], store: Path) -> tuple[list[Path], list[Fa
         if not os.path.isdir(path):  # noqa: PTH112  (a Path's raises where it may not look; the library says why)
             files.append(path)
             continue
-        with storage_errors(f"finding {path}"):  # there is no current folder where it was deleted
+        try:
             top = os.path.realpath(path)
+        except OSError as error:
+            raise InvalidArgument(f"{path} is not found: {error.strerror}. Was the current folder deleted?") from error
         for folder, folders, names in os.walk(top, onerror=note):
             if folder == own:
                 folders.clear()
@@ -96,8 +98,9 @@ def referenced(documents: Sequence[Document], wanted: Sequence[str], workspace: 
         prefix = word.lower()
         if prefix in by_hash:  # before names: a document called like another's hash must not hide that one
             return [by_hash[prefix]]
-        # As names of files are stored: bytes that are no UTF-8 are replacement characters.
-        found = {each.hash: each for each in by_name.get(os.fsencode(word).decode(errors="replace"), ())}
+        # Or as names of files are stored: bytes that are no UTF-8 are replacement characters.
+        named = by_name.get(word) or by_name.get(os.fsencode(word).decode(errors="replace"), [])
+        found = {each.hash: each for each in named}
         if _PREFIX.fullmatch(prefix):
             first = bisect_left(hashes, prefix)
             begun = takewhile(lambda each: each.startswith(prefix), islice(hashes, first, None))

@@ -16,6 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
+from blake3 import blake3
 from rich import progress
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -125,26 +126,32 @@ def show(as_json: bool, value: object, *for_people: RenderableType) -> None:
             _write(chain.from_iterable(map(_lines, for_people)))
 
 
-def show_bytes(file: BinaryIO) -> None:
-    """A file's bytes on standard output.
+def show_bytes(document: BinaryIO, hash: str) -> None:
+    """A document's bytes on standard output.
 
     Raises:
         InvalidArgument: that is a terminal, which the bytes might command.
         StorageError: they could not be read, or not be written.
+        IntegrityError: they are not those of its hash.
     """
     if sys.stdout is None:
-        return
+        raise errors.StorageError("The document cannot be written: standard output is closed.")
     if sys.stdout.isatty():
         raise errors.InvalidArgument("Standard output is a terminal. Send the document to a file, with > and its name.")
+    hasher = blake3()
     with _standard_output("The document", "What was written of it is not whole."):
-        while block := _read(file):
+        while block := _read(document):
+            hasher.update(block)
             sys.stdout.buffer.write(block)
         sys.stdout.buffer.flush()
+    if hasher.hexdigest() != hash:
+        raise errors.IntegrityError(f"{hash} is damaged, and so is what was written. Run `docstore repair`, then add "
+                                    "it again.")  # fmt: skip
 
 
-def _read(file: BinaryIO) -> bytes:
+def _read(document: BinaryIO) -> bytes:
     with storage_errors("reading the document"):
-        return file.read(_BLOCK)
+        return document.read(_BLOCK)
 
 
 @contextmanager

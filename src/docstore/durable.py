@@ -37,7 +37,7 @@ _ADVICE = {
     errno.EMFILE: "Close files, or raise the limit of open files (`ulimit -n`)",
     errno.ENFILE: "Close files, or raise the system's limit of open files",
     errno.ENOENT: "Check that the folder, or the current one, was not deleted",
-    errno.EEXIST: "Choose another path, or see where it leads if it is a symbolic link",
+    errno.EEXIST: "Remove what is there, see where it leads if it is a symbolic link, or choose another path",
     errno.ENOTDIR: "Choose a path that leads through folders",
     errno.ENOMEM: "Free memory, or raise its limit (`ulimit -v`)",
     errno.EAGAIN: "End processes or threads, or raise their limit (`ulimit -u`)",

@@ -27,7 +27,12 @@ def encode(metadata: Mapping[str, Any] | None, what: str = "metadata") -> str | 
         return None
     if not isinstance(metadata, Mapping):
         raise InvalidArgument(f"{what} is {type(metadata).__name__}; it must be a dictionary with text keys")
-    plain = _plain(metadata, 0, what)
+    try:
+        plain = _plain(metadata, 0, what)
+    except (InvalidArgument, MemoryError):
+        raise
+    except Exception as error:  # whatever a caller's mapping comes up with
+        raise InvalidArgument(f"{what} cannot be read: {type(error).__name__}: {error}") from error
     try:
         text = _spelled(plain)
     except ValueError as error:  # whole numbers of thousands of digits

@@ -105,9 +105,9 @@ class Workspace(Holding, Searchable, Lending, Bounded):
         the same again does the rest. When `documents` raises, what it gave before is added first.
 
         Args:
-            documents: paths, bytes or binary file objects, or a `NewDocument` for each that has a name or metadata of
-                its own. May be a generator, also a slow one: once five seconds have passed, what it gave is added when
-                it gives the next one.
+            documents: paths, bytes or binary file objects, which must stay open and as they are until this returns; or
+                a `NewDocument` for each that has a name or metadata of its own. May be a generator, also a slow one:
+                once five seconds have passed, what it gave is added when it gives the next one.
             metadata: what every one of these references gets that brings none of its own; see `add`.
             progress: called after every document, and between batches of chunks.
 
@@ -139,8 +139,7 @@ class Workspace(Holding, Searchable, Lending, Bounded):
     def _add_group(
         self, remaining: Iterator[AnySource | NewDocument], metadata: str | None, counter: _Counter
     ) -> list[tuple[str, docstore.Document | DocStoreError]]:
-        from docstore.ingest.incoming import Incoming, hashed
-        from docstore.ingest.source import label_of
+        from docstore.ingest.incoming import Incoming, hashed, label_of
 
         outcomes: list[tuple[str, Incoming | DocStoreError]] = []
         self._use()  # as in `add`: who gives the documents may take long
@@ -150,12 +149,11 @@ class Workspace(Holding, Searchable, Lending, Bounded):
                 wanted = given if isinstance(given, NewDocument) else NewDocument(given)
                 label = ""
                 try:
-                    label = label_of(wanted.source)
+                    label = label_of(wanted)
                     item = hashed(wanted, scratch, metadata=metadata)
-                    outcomes.append((item.label, item))
+                    outcomes.append((label, item))
                     weight += item.source.size if item.source else 0
                 except (UnreadableDocument, InvalidArgument) as error:
-                    label = error.name if isinstance(error, UnreadableDocument) else label
                     outcomes.append((label or type(wanted.source).__name__, error))
                     counter.step(label, 1, 0)
                 if weight >= GROUP_BYTES:

@@ -158,9 +158,9 @@ class SentenceTransformerEmbedder:
         try:
             from sentence_transformers import SentenceTransformer
         except Exception as error:
-            if isinstance(error, ModuleNotFoundError) and error.name == "sentence_transformers":
+            if isinstance(error, ModuleNotFoundError):  # or what that needs
                 raise EmbeddingError(
-                    "The default embedder needs sentence-transformers, which is not installed. Run "
+                    f"The default embedder needs sentence-transformers, and {error.name} is not installed. Run "
                     "`pip install 'docstore[sentence-transformers]'`, or pass DocStore an embedder of your own."
                 ) from error
             # What it imports looks for the current folder, and for one for temporary files.

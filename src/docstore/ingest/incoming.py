@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from docstore.documents import Document
 from docstore.durable import Staged
-from docstore.errors import DocStoreError
+from docstore.errors import DocStoreError, InvalidArgument
 from docstore.ingest import source
 from docstore.ingest.extraction import Extraction
 from docstore.ingest.pipeline import StagedSubindex
@@ -60,6 +60,18 @@ class Incoming:
     def embedded(self) -> bool:
         """Whether this add computed vectors."""
         return self.subindex is not None
+
+
+def label_of(given: NewDocument) -> str:
+    """What to call a document in errors: what its giver does, if that is a name, or its source.
+
+    Raises:
+        InvalidArgument: it has no name, and is no source at all.
+    """
+    try:
+        return check_name(given.name, "name")
+    except InvalidArgument:
+        return source.label_of(given.source)
 
 
 def hashed(
