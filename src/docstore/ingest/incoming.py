@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from docstore.documents import Document
@@ -68,10 +69,10 @@ def label_of(given: NewDocument) -> str:
     Raises:
         InvalidArgument: it has no name, and is no source at all.
     """
-    try:
-        return check_name(given.name, "name")
-    except InvalidArgument:
-        return source.label_of(given.source)
+    if given.name is not None:
+        with suppress(InvalidArgument):
+            return check_name(given.name, "name")
+    return source.label_of(given.source)
 
 
 def hashed(
