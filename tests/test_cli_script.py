@@ -96,7 +96,9 @@ def test_help_that_cannot_be_written_is_one_line() -> None:
 
 
 def test_what_is_no_help_is_named_where_it_cannot_be_written() -> None:
-    done = script("--install-completion", "bash", stdout=subprocess.PIPE, env={**os.environ, "HOME": os.devnull})
+    # Else it is made for the shell that runs the tests.
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1", "HOME": os.devnull}
+    done = script("--install-completion", "bash", stdout=subprocess.PIPE, env={**os.environ, **named})
     assert done.returncode == ExitCode.STORE
     assert done.stderr.startswith(f"error: {os.devnull}") and done.stderr.count("\n") == 1
 
