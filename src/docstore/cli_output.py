@@ -23,14 +23,12 @@ from rich.text import Text
 
 from docstore import errors
 from docstore.cli_layout import Listing, harmless, one_line
-from docstore.durable import storage_errors
+from docstore.durable import BLOCK, storage_errors
 from docstore.errors import DocStoreError, QuotaWarning
 from docstore.reports import Progress
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-_BLOCK = 1 << 20  # bytes of a document in memory at once
 
 
 class ExitCode(IntEnum):
@@ -151,7 +149,7 @@ def show_bytes(document: BinaryIO, hash: str) -> None:
 
 def _read(document: BinaryIO) -> bytes:
     with storage_errors("reading the document"):
-        return document.read(_BLOCK)
+        return document.read(BLOCK)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ REST = (
     "tests/test_readonly.py",
     "tests/test_demand_bytes.py",
     "tests/test_documents.py",
+    "tests/test_add_many.py",
     "tests/test_stats.py",
     "tests/test_state_machine.py",
     "tests/test_processes.py",

@@ -8,6 +8,7 @@ _CLAIMS = "tests/test_claims.py"
 _COLLECT = "tests/test_collect.py"
 _ANOTHER_TEXT = "tests/test_another_text.py"
 _DEMAND_BYTES = "tests/test_demand_bytes.py"
+_ADD_MANY = "tests/test_add_many.py"
 _DOCUMENTS = "tests/test_documents.py"
 _DURABILITY = "tests/test_durability.py"
 _FORCED_RACES = "tests/test_forced_races.py"
@@ -333,13 +334,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "an-embedder-that-is-down-is-asked-for-each", "ingest/build.py",
         "if len(items) == 1 or not _embeds(parts):", "if len(items) == 1:",
         "a group of documents takes as many timeouts as it has documents",
-        (f"{_DOCUMENTS}::test_an_embedder_that_is_down_is_not_asked_for_each_document",),
+        (f"{_ADD_MANY}::test_an_embedder_that_is_down_is_not_asked_for_each_document",),
     ),
     Mutant(
         "what-a-generator-gave-is-lost-with-it", "workspace.py",
         "                self.broken = error\n                return\n", "                raise\n",
         "hundreds of documents that a crawler brought are lost with it",
-        (f"{_DOCUMENTS}::test_what_a_generator_gave_before_it_failed_is_added",),
+        (f"{_ADD_MANY}::test_what_a_generator_gave_before_it_failed_is_added",),
     ),
     Mutant(
         "room-for-vectors-is-not-asked-for", "ingest/admission.py",
