@@ -79,11 +79,9 @@ def test_a_child_forked_while_locks_are_held_can_use_the_store(folder: Path) -> 
     with open_store(folder, timeout=3) as store, open_store(folder, timeout=3, readonly=True) as reader:
         alice = store.workspace("alice")
         alice.add(NOTE)
-        frozen = reader._parts.database._frozen
-        assert frozen is not None
         database = store._parts.database
         with ThreadPoolExecutor(1) as another:  # thread: it would not wait for its own
-            for lock in (database._writing, store._parts.memory._guard, frozen._guard):
+            for lock in (database._writing, store._parts.memory._guard):
                 assert another.submit(lock.acquire).result()
                 with child(lambda: bool(store.workspace("bob").name and alice.search("note") and reader.workspaces())):
                     pass

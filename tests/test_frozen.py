@@ -1,18 +1,19 @@
-"""FrozenCatalog: what is read without locks is of one moment, beside whoever writes, and leaves no copy."""
+"""FrozenCatalog: what is read without locks is of one moment, whoever writes meanwhile, and leaves no copy."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
+import resource
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from docstore import DocStore, Document, StorageError, StoreLocked, frozen
 from docstore.testing import HashEmbedder
+from tests.children import child
 
 LATER = b"Another note."
 
@@ -78,98 +79,93 @@ def test_a_checkpoint_between_the_two_copies(folder: Path, filled: None, monkeyp
     assert acted
 
 
+def workspaces(catalog: frozen.FrozenCatalog) -> list[str]:
+    with catalog.connection() as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM workspaces ORDER BY name")]
+
+
+def test_changes_are_seen(folder: Path, filled: None) -> None:
+    catalog = frozen.FrozenCatalog(folder / "catalog.db", 5)
+    with DocStore(folder, embedder=HashEmbedder()) as writer:
+        for number in range(6):
+            writer.workspace(f"more-{number}")
+            if number % 3:
+                writer.collect()  # empties the log
+            assert workspaces(catalog) == ["alice", *(f"more-{each}" for each in range(number + 1))]
+    assert len(workspaces(catalog)) == 7
+    catalog.close()
+
+
+def test_a_child_forked_while_a_thread_looks(folder: Path, filled: None) -> None:
+    catalog = frozen.FrozenCatalog(folder / "catalog.db", 5)
+    assert workspaces(catalog) == ["alice"]
+    with ThreadPoolExecutor(1) as another:  # thread: it would not wait for its own
+        assert another.submit(catalog._guard.acquire).result()
+        with child(lambda: workspaces(catalog) == ["alice"]):
+            pass
+        another.submit(catalog._guard.release).result()
+    catalog.close()
+
+
 def test_a_change_within_a_tick_of_the_clock(folder: Path, filled: None) -> None:
-    catalog = folder / "catalog.db"
+    path = folder / "catalog.db"
     now = time.time_ns() + 10**9
-    files = [catalog, folder / "catalog.db-wal"]
+    files = [path, folder / "catalog.db-wal"]
+    catalog = frozen.FrozenCatalog(path, 5)
     with DocStore(folder, embedder=HashEmbedder()) as writer:
         writer.workspace("carol")
         writer.collect()
         for file in files:
             os.utime(file, ns=(now, now))
-        with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
-            assert "dave" not in store.workspaces()
-            size = catalog.stat().st_size
-            writer.workspace("dave")
-            writer.collect()
-            for file in files:
-                os.utime(file, ns=(now, now))
-            assert catalog.stat().st_size == size and not log(folder)
-            assert "dave" in store.workspaces()
-
-
-def test_a_file_that_is_written_while_it_is_copied(folder: Path, filled: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With an empty log before and after: only the file's times say it."""
-    catalog = folder / "catalog.db"
-    torn: list[bytes] = []
-    with DocStore(folder, embedder=HashEmbedder()) as writer:
+        assert "dave" not in workspaces(catalog)
+        size = path.stat().st_size
+        writer.workspace("dave")
         writer.collect()
-        assert not log(folder)
-
-        class Torn(sqlite3.Connection):
-            def serialize(self, **options: Any) -> bytes:
-                data = super().serialize(**options)
-                if not torn:
-                    writer.workspace("carol").add(LATER)
-                    writer.collect()
-                    torn.append(data[: len(data) // 2] + catalog.read_bytes()[len(data) // 2 :])
-                    return torn[0]
-                return data
-
-        connect = sqlite3.connect
-
-        def connect_torn(name: str, **options: Any) -> sqlite3.Connection:
-            made: sqlite3.Connection = connect(name, **options | ({"factory": Torn} if "immutable=1" in name else {}))
-            return made
-
-        monkeypatch.setattr(sqlite3, "connect", connect_torn)
-        monkeypatch.setattr(frozen, "_COPY_SECONDS", 5)
-        assert_of_one_moment(frozen.FrozenCatalog(catalog, 5))
-    assert torn
+        for file in files:
+            os.utime(file, ns=(now, now))
+        assert path.stat().st_size == size and not log(folder)
+        assert "dave" in workspaces(catalog)
+    catalog.close()
 
 
-def test_whoever_reads_beside_a_writer_is_not_disturbed(
-    folder: Path, filled: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who has just emptied the log will write again, and empty it into the file that is being read."""
-    monkeypatch.setattr(frozen, "_COPY_SECONDS", 5)
-    with DocStore(folder, embedder=HashEmbedder()) as writer:
-        writer.collect()
-        with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
-            with store._parts.database.read() as db:
-                before = db.execute("SELECT count(*) FROM workspaces").fetchone()
-                writer.workspace("carol")
-                writer.collect()
-                assert db.execute("SELECT count(*) FROM workspaces").fetchone() == before
-            assert "carol" in store.workspaces()
-
-
-def test_where_a_copy_cannot_be_made_in_time_the_catalog_is_read_in_place(
-    folder: Path, filled: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A writer who collects all the time leaves no time for one; and without a log the file says all."""
-    with DocStore(folder, embedder=HashEmbedder()) as writer:
-        writer.workspace("carol")
-        writer.collect()
-        with DocStore(folder, embedder=HashEmbedder(), readonly=True, timeout=0) as store:
-            assert "carol" in store.workspaces()
-        monkeypatch.setattr(frozen, "_copy", lambda *_: None)
-        with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
-            assert "carol" in store.workspaces()
-
-
-def test_without_a_folder_for_temporary_files_the_catalog_is_read_in_place(
-    folder: Path, filled: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_folder_for_temporary_files(folder: Path, filled: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(folder / "nothing"))
+    catalog = frozen.FrozenCatalog(folder / "catalog.db", 5)
     with DocStore(folder, embedder=HashEmbedder()) as writer:
         writer.workspace("carol")
         writer.collect()
-        with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
-            assert "carol" in store.workspaces()
+        assert workspaces(catalog) == ["alice", "carol"]  # in place: there is nothing in the log
         writer.workspace("dave")
         with pytest.raises(StorageError, match="TMPDIR"):
-            DocStore(folder, embedder=HashEmbedder(), readonly=True)
+            workspaces(catalog)
+
+
+def test_a_copy_that_does_not_fit_leaves_nothing(
+    folder: Path, filled: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with DocStore(folder, embedder=HashEmbedder()) as writer:
+        writer.workspace("more")  # so that there is a log
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+        try:
+            with pytest.raises(StorageError, match="TMPDIR"):
+                workspaces(frozen.FrozenCatalog(folder / "catalog.db", 5))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.glob("docstore-*")) == []
+
+
+def test_copies_are_removed(folder: Path, filled: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    catalog = frozen.FrozenCatalog(folder / "catalog.db", 5)
+    with DocStore(folder, embedder=HashEmbedder()) as writer:
+        for number in range(3):
+            writer.workspace(f"more-{number}")
+            assert f"more-{number}" in workspaces(catalog)
+        assert len(list(tmp_path.glob("docstore-*"))) == 1
+        catalog.close()
+        assert list(tmp_path.glob("docstore-*")) == []
 
 
 def test_an_interrupted_copy_leaves_nothing(
@@ -189,29 +185,27 @@ def test_an_interrupted_copy_leaves_nothing(
         writer.workspace("carol")
         monkeypatch.setattr(Path, "write_bytes", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            DocStore(folder, embedder=HashEmbedder(), readonly=True)
+            workspaces(frozen.FrozenCatalog(folder / "catalog.db", 5))
     assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize(("age", "is_whole", "is_settled"), [(1, True, False), (3, True, True), (1, False, True)])
 def test_a_clock_that_counts_seconds_is_known_by_its_times(age: int, is_whole: bool, is_settled: bool) -> None:
     changed = (time.time_ns() // 10**9 - age) * 10**9 + (0 if is_whole else 1)
-    state = frozen._State((1, 1, changed), None, changed)
+    state = frozen._State((1, 1, changed), None)
     assert state.is_settled == is_settled
 
 
 def test_what_is_changed_while_it_is_read_is_refused(folder: Path, filled: None) -> None:
+    catalog = frozen.FrozenCatalog(folder / "catalog.db", 5)
     with DocStore(folder, embedder=HashEmbedder()) as writer:
         writer.collect()
-        for name in ("catalog.db", "catalog.db-wal"):  # nobody has written for a long time
-            os.utime(folder / name, (1, 1))
-        with DocStore(folder, embedder=HashEmbedder(), readonly=True) as store:
 
-            def read() -> None:
-                with store._parts.database.read():
-                    writer.workspace("carol")
-                    writer.collect()
+        def read() -> None:
+            with catalog.connection():
+                writer.workspace("carol")
+                writer.collect()
 
-            with pytest.raises(StoreLocked, match="changed while it was read"):
-                read()
-            assert "carol" in store.workspaces()
+        with pytest.raises(StoreLocked, match="changed while it was read"):
+            read()
+        assert "carol" in workspaces(catalog)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,10 +13,7 @@ import pytest
 from docstore import DocStore, StorageError
 from docstore.testing import HashEmbedder
 from tests.commands import SCRIPT
-
-# Permissions do not bind root, unless it gives up what exempts it from them.
-BOUND = [] if os.getuid() else ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-bound = pytest.mark.skipif(bool(BOUND) and shutil.which("setpriv") is None, reason="is root, and cannot give it up")
+from tests.permissions import bound, run_bound
 
 WRITES = """
 import sys
@@ -27,20 +22,16 @@ DocStore(sys.argv[1]).workspace("new")
 """
 
 
-def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*BOUND, *command], capture_output=True, text=True, check=False, timeout=60)
-
-
 @bound
 def test_a_catalog_that_may_not_be_written_is_not_opened_for_writing(filled: Path) -> None:
     """SQLite would open it for reading, and its log, which is then this user's, would keep the owner from writing."""
     before = sorted(filled.iterdir())
     (filled / "catalog.db").chmod(0o444)
-    done = run(sys.executable, "-c", WRITES, filled)
+    done = run_bound(sys.executable, "-c", WRITES, filled)
     assert f"StorageError: {filled / 'catalog.db'} is not writable. Check permissions, or open" in done.stderr
-    verified = run(SCRIPT, "--store", filled, "verify")
+    verified = run_bound(SCRIPT, "--store", filled, "verify")
     assert verified.returncode == 0 and "no problems" in verified.stdout, verified.stderr
-    removed = run(SCRIPT, "--store", filled, "rm", "alice", "--all", "--yes")
+    removed = run_bound(SCRIPT, "--store", filled, "rm", "alice", "--all", "--yes")
     assert removed.returncode == 5 and "is not writable" in removed.stderr
     assert sorted(filled.iterdir()) == before
 
@@ -52,7 +43,7 @@ def test_a_log_that_may_not_be_written_is_named(filled: Path) -> None:
         copy = filled.parent / "copy"
         shutil.copytree(filled, copy)
     (copy / "catalog.db-wal").chmod(0o444)  # as where another user, of another umask, has the store open
-    done = run(sys.executable, "-c", WRITES, copy)
+    done = run_bound(sys.executable, "-c", WRITES, copy)
     assert "StorageError" in done.stderr and "-wal or -shm beside it" in done.stderr, done.stderr
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -155,35 +153,6 @@ def test_a_log_that_a_crash_left_half_moved_is_read(folder: Path, note: Document
     with DocStore(copy, embedder=HashEmbedder(), readonly=True) as reader:
         assert len(reader.workspace("alice")) == len(writer.workspace("alice"))
     writer.close()
-
-
-def test_a_copy_that_does_not_fit_leaves_nothing(
-    folder: Path, note: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with DocStore(folder, embedder=HashEmbedder()) as writer:
-        writer.workspace("more")  # so that there is a log
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
-        try:
-            with pytest.raises(StorageError, match="TMPDIR"):
-                DocStore(folder, embedder=HashEmbedder(), readonly=True)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert list(tmp_path.glob("docstore-*")) == []
-
-
-def test_temporary_copies_are_removed(folder: Path, note: Document, tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tempfile, "tempdir", str(tmp_path))
-        with DocStore(folder, embedder=HashEmbedder()) as writer:
-            store = DocStore(folder, embedder=HashEmbedder(), readonly=True)
-            for number in range(3):
-                writer.workspace(f"more-{number}")
-                assert f"more-{number}" in store.workspaces()
-            assert len(list(tmp_path.glob("docstore-*"))) == 1
-            store.close()
-            assert list(tmp_path.glob("docstore-*")) == []
 
 
 @pytest.fixture

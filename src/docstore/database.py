@@ -30,7 +30,7 @@ from docstore.pool import Pool
 from docstore.sqlite_errors import sqlite_errors
 
 if TYPE_CHECKING:
-    from docstore.frozen import FrozenCatalog
+    from docstore.readonly import ReadOnlyCatalog
 
 CATALOG = "catalog.db"
 _MINIMUM_SQLITE = (3, 37, 0)  # STRICT tables
@@ -71,7 +71,7 @@ class CatalogDatabase:
         self._schema_version: int | None = None
         self._file: tuple[int, int] | None = None  # device and inode, once it is open
         self._pool = Pool(path.parent)
-        self._frozen = _freeze(path, timeout) if readonly else None
+        self._foreign = _foreign(path, self._pool, timeout) if readonly else None
         self._make_lock()
         in_child(self._make_lock)
         protect(self)
@@ -323,20 +323,19 @@ class CatalogDatabase:
     def close(self) -> None:
         """Closes all connections. Later use raises StoreClosed."""
         self._pool.close()
-        if self._frozen is not None:
-            self._frozen.close()
+        if self._foreign is not None:
+            self._foreign.close()
         release(self)
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         with sqlite_errors(self.path):
-            if self._frozen is None:
+            if self._foreign is None:
                 with self._pool.connection(self._connect) as connection:
                     yield connection
                 return
-            self._pool.require_open()
-            with self._frozen.connection() as frozen:
-                yield frozen
+            with self._foreign.connection() as foreign:
+                yield foreign
 
     def _connect(self) -> sqlite3.Connection:
         self._require_same_file()  # SQLite would make an empty one in a folder that is being restored
@@ -356,10 +355,10 @@ class CatalogDatabase:
         return connection
 
 
-def _freeze(path: Path, timeout: float) -> FrozenCatalog:
-    from docstore.frozen import FrozenCatalog  # few stores are opened without writing
+def _foreign(path: Path, pool: Pool, timeout: float) -> ReadOnlyCatalog:
+    from docstore.readonly import ReadOnlyCatalog  # few stores are opened without writing
 
-    return FrozenCatalog(path, timeout)
+    return ReadOnlyCatalog(path, pool, timeout)
 
 
 def records(db: Database, names: Sequence[str], sql: str, *arguments: Any) -> list[tuple[Any, ...]]:

@@ -105,7 +105,7 @@ class StorageError(DocStoreError):
 
 class StoreLocked(DocStoreError):
     """Another process, or thread, held the catalog's write lock for longer than the timeout; or, with `readonly=True`,
-    somebody changed the catalog while it was read without locks."""
+    somebody opened a catalog that nobody had open, and changed it while it was read without locks."""
 
 
 class StoreVersionError(DocStoreError):

@@ -1,4 +1,4 @@
-"""Refuses network file systems, where SQLite's log and `flock` do not protect what they promise to.
+"""Knows network file systems, where SQLite's log and `flock` do not protect what they promise to.
 
 SQLite's documentation of WAL says it: all processes must be on one host, since they share memory. Over a network a
 store would seem to work, and be damaged by the first two hosts that write at once.
@@ -31,16 +31,25 @@ def refuse_network(folder: Path) -> None:
     Raises:
         StorageError: `folder`, or where it will be made, is on a network file system.
     """
-    try:
-        mounts = _MOUNTS.read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return
-    kind = type_of(folder, mounts)
+    kind = _type_now(folder)
     if kind in _NETWORK:
         raise StorageError(
             f"{folder} is on a network file system ({kind}), where SQLite's locks do not hold and two hosts would "
             "damage the store. Put it on a local disk; readonly=True opens it here."
         )
+
+
+def is_network(folder: Path) -> bool:
+    """Whether it is on a network file system. False where the system does not say."""
+    return _type_now(folder) in _NETWORK
+
+
+def _type_now(folder: Path) -> str:
+    try:
+        mounts = _MOUNTS.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    return type_of(folder, mounts)
 
 
 def type_of(folder: Path, mounts: Iterable[str]) -> str:

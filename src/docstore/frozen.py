@@ -1,10 +1,8 @@
-"""Reading a catalog without writing a byte, not even SQLite's shared memory file: what `readonly=True` opens.
+"""Reading a catalog without a lock, and without SQLite's shared memory: where it is not shared, see readonly.py.
 
-A catalog without a log is opened in place as immutable: SQLite then takes no lock and makes no file. One that somebody
-writes to right now has recent pages in the log, which SQLite cannot read without writing to its index of them; its file
-and log are copied to a temporary folder elsewhere, and opened there. So are those of one whose log was emptied a moment
-ago, if that can be done quickly: whoever did that is likely to write again, into the file that is being read. What was
-opened serves until the file or the log changes.
+A catalog without a log is opened in place as immutable: SQLite then takes no lock and makes no file. One with pages in
+its log, which SQLite cannot read without writing to its index of them, is copied with its log to a temporary folder
+elsewhere, and opened there. What was opened serves until the file or the log changes.
 """
 
 from __future__ import annotations
@@ -29,9 +27,7 @@ _HEADER = 32  # bytes of the log that change whenever it is begun anew: the salt
 _TICK_NS = 20_000_000  # clocks of file systems may stand still for this long
 _WHOLE_NS = 1_000_000_000
 _COARSE_TICK_NS = 2 * _WHOLE_NS + _TICK_NS  # and where they count seconds, or every second one
-_BUSY_NS = 60_000_000_000  # since the last change: somebody may be at work
 _PAUSE_SECONDS = 0.005
-_COPY_SECONDS = 0.25  # that copying what could be read in place may take: a writer may never leave enough time for it
 
 # Of the process we were forked from: closing a connection here would take the parent's temporary files from it.
 _inherited: list[_Image] = []
@@ -45,21 +41,18 @@ class _State:
     """Inode, size and time of the catalog's file."""
     log: tuple[int, int, int, bytes] | None
     """The same of the write-ahead log, and its first bytes; without its time where it is empty, since it is emptied
-    again and again. None where there is none: nobody has the catalog open."""
-    touched: int = field(compare=False)
-    """When somebody last wrote to either, or emptied the log."""
+    again and again. None where there is none."""
 
     @classmethod
     def of(cls, path: Path) -> _State:
         # Never the file itself: closing any descriptor of it would drop the locks that SQLite holds on it in this
         # process (POSIX advisory locks). The log has no locks.
-        log, touched = None, 0
+        log = None
         with contextlib.suppress(FileNotFoundError), open(f"{path}-wal", "rb", buffering=0) as wal:
             found = os.fstat(wal.fileno())
-            touched = found.st_mtime_ns
             log = (found.st_ino, found.st_size, found.st_mtime_ns if found.st_size else 0, wal.read(_HEADER))
         found = path.stat()
-        return cls((found.st_ino, found.st_size, found.st_mtime_ns), log, max(touched, found.st_mtime_ns))
+        return cls((found.st_ino, found.st_size, found.st_mtime_ns), log)
 
     @property
     def is_settled(self) -> bool:
@@ -71,12 +64,6 @@ class _State:
     def has_pages_in_log(self) -> bool:
         """Whether the file alone does not say all."""
         return self.log is not None and bool(self.log[3])
-
-    @property
-    def is_at_rest(self) -> bool:
-        """Whether nobody is likely to write to the file while it is read."""
-        is_recent = 0 <= time.time_ns() - self.touched <= _BUSY_NS  # of a time ahead nothing is known
-        return self.log is None or not (self.has_pages_in_log or is_recent)
 
 
 @dataclass(eq=False, slots=True)
@@ -172,20 +159,12 @@ class FrozenCatalog:
         return Path(os.path.realpath(self._path))
 
     def _open(self, path: Path) -> _Image:
-        began = time.monotonic()
-        deadline, patience = began + self._timeout, began + min(self._timeout, _COPY_SECONDS)
+        deadline = time.monotonic() + self._timeout
         while True:
             settled = (state := _State.of(path)).is_settled
-            in_place = _Image(state, f"{path.as_uri()}?immutable=1", None, settled)
-            if state.is_at_rest or (not state.has_pages_in_log and time.monotonic() >= patience):
-                return in_place
-            try:
-                folder = _copy(path, state)
-            except StorageError:  # no room, or no folder for temporary files
-                if state.has_pages_in_log:
-                    raise
-                return in_place
-            if folder is not None:
+            if not state.has_pages_in_log:
+                return _Image(state, f"{path.as_uri()}?immutable=1", None, settled)
+            if (folder := _copy(path, state)) is not None:
                 return _Image(state, (folder / path.name).as_uri(), folder, settled)
             if time.monotonic() > deadline:
                 raise self._changed()
@@ -200,14 +179,11 @@ class FrozenCatalog:
 
 
 def _copy(path: Path, state: _State) -> Path | None:
-    """A copy of file and log in a new temporary folder, or None when they changed meanwhile.
+    """A copy of file and log in a new temporary folder, or None when the log was begun anew meanwhile.
 
     File first, log after: whatever a checkpoint moves from the log to the file in between is still in the log, unless
-    the log was begun anew, which changes its first bytes. An empty one has none: then nothing may have changed, which
-    shows when both were settled.
+    the log was begun anew, which changes its first bytes.
     """
-    if not state.has_pages_in_log and not state.is_settled:
-        return None
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as immutable:
         # It is as long as it is, not as its first page says: who moves the log into it writes that page first, and may
         # have been killed before the last. Those that it lacks are in the log.
@@ -219,8 +195,6 @@ def _copy(path: Path, state: _State) -> Path | None:
         return None
     now = _State.of(path)
     if now.log is None or state.log is None or now.log[3] != state.log[3]:
-        return None
-    if not state.has_pages_in_log and now != state:
         return None
     folder = None
     try:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_FORKING = "tests/test_forking.py"
 _COLLECT = "tests/test_collect.py"
 _DOCUMENTS = "tests/test_documents.py"
 _DURABILITY = "tests/test_durability.py"
 _FORCED_RACES = "tests/test_forced_races.py"
 _FROZEN = "tests/test_frozen.py"
-_READONLY = "tests/test_readonly.py"
+_BESIDE = "tests/test_read_beside_writers.py"
 _RESERVE = "tests/test_reserve.py"
 _VIEWS = "tests/test_views.py"
 _ARCHIVE_READERS = "tests/test_archive_readers.py"
@@ -56,6 +55,31 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_RESERVE}::test_a_reserve_that_does_not_fit_leaves_nothing",),
     ),
     Mutant(
+        "beside-a-writer-everything-is-copied", "readonly.py",
+        "        shared = self._shared()\n", "        shared = None\n",
+        "reading costs as much as the catalog is large",
+        (f"{_BESIDE}::test_a_read_is_of_one_moment_whatever_is_written_and_collected_meanwhile",),
+    ),
+    Mutant(
+        "what-needs-writing-is-an-error", "readonly.py",
+        "            if code in _NOT_SHARED:", "            if False:",
+        "a store that a crash left can be read by none but its owner",
+        (f"{_BESIDE}::test_what_sqlite_could_only_read_after_writing_is_copied",),
+    ),
+    Mutant(
+        "files-of-a-reader-keep-the-owner-out", "readonly.py",
+        "    return (os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK)) and not is_network(path.parent)",
+        "    return not is_network(path.parent)",
+        "a look at a store makes it unwritable for those who may write",
+        (f"{_BESIDE}::test_who_may_not_write_the_catalog_makes_no_file_beside_it",),
+    ),
+    Mutant(
+        "shared-memory-over-a-network", "readonly.py",
+        " and not is_network(path.parent)", "",
+        "another host's changes are seen in part",
+        (f"{_BESIDE}::test_over_a_network_it_is_read_without_locks",),
+    ),
+    Mutant(
         "log-begun-anew-goes-unseen", "frozen.py",
         "    if now.log is None or state.log is None or now.log[3] != state.log[3]:",
         "    if now.log is None or state.log is None:",
@@ -63,28 +87,10 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_FROZEN}::test_a_log_that_is_begun_anew_while_it_is_copied",),
     ),
     Mutant(
-        "file-written-anew-goes-unseen", "frozen.py",
-        "    if not state.has_pages_in_log and now != state:", "    if False:",
-        "a copy of the catalog is of two moments",
-        (f"{_FROZEN}::test_a_file_that_is_written_while_it_is_copied",),
-    ),
-    Mutant(
-        "an-empty-log-means-nobody-writes", "frozen.py",
-        "not (self.has_pages_in_log or is_recent)", "not self.has_pages_in_log",
-        "beside a writer that collects nearly every export of a read-only store fails",
-        (f"{_FROZEN}::test_whoever_reads_beside_a_writer_is_not_disturbed",),
-    ),
-    Mutant(
         "every-clock-is-fine", "frozen.py",
         "(_TICK_NS if newest % _WHOLE_NS else _COARSE_TICK_NS)", "_TICK_NS",
         "where a file system counts seconds, a copy is of two moments, and kept",
         (f"{_FROZEN}::test_a_clock_that_counts_seconds_is_known_by_its_times",),
-    ),
-    Mutant(
-        "copying-is-tried-for-ever", "frozen.py",
-        "(not state.has_pages_in_log and time.monotonic() >= patience)", "False",
-        "beside a program that collects often nothing can be read",
-        (f"{_FROZEN}::test_where_a_copy_cannot_be_made_in_time_the_catalog_is_read_in_place",),
     ),
     Mutant(
         "log-copied-before-the-file", "frozen.py",
@@ -117,7 +123,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "if self._image is None or not self._image.settled or self._image.state != state:",
         "if self._image is None:",
         "a reader never sees what others write",
-        (f"{_READONLY}::test_not_a_byte_beside_a_writer_whose_changes_are_seen",),
+        (f"{_FROZEN}::test_changes_are_seen",),
     ),
     Mutant(
         "frozen-lock-kept-over-fork", "frozen.py",
@@ -125,7 +131,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "        self._guard = threading.Lock()\n",
         "    def _leave_parent(self) -> None:\n",
         "a child forked while a thread looks hangs",
-        (f"{_FORKING}::test_a_child_forked_while_locks_are_held_can_use_the_store",),
+        (f"{_FROZEN}::test_a_child_forked_while_a_thread_looks",),
     ),
     Mutant(
         "a-file-that-is-read-keeps-commits-out", "cas.py",
