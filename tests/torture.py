@@ -2,9 +2,9 @@
 
     python -m tests.torture --processes 4 --threads 3 --seconds 600
 
-Every tenant journals what it does outside of the store. In the end all workspaces hold what the journals say, the store
-verifies, and nothing is left of it once everything is deleted and collected. Prints what was done; exits with 1 and
-says what is wrong otherwise.
+Every tenant journals what it does outside of the store, and somebody reads beside them all. In the end all workspaces
+hold what the journals say, the store verifies, and nothing is left of it once everything is deleted and collected.
+Prints what was done; exits with 1 and says what is wrong otherwise.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from typing import Annotated
 
 import typer
 
-from docstore import DocStore
+from docstore import DocStore, DocStoreError, StoreLocked, StoreVersionError
 from docstore.testing import HashEmbedder
 from tests.emptying import assert_ends_empty
 from tests.torture_journal import Journal
@@ -44,13 +45,15 @@ class Summary:
     operations: Counter[str] = field(default_factory=Counter)
     cut: Counter[str] = field(default_factory=Counter)
     leftovers: int = 0
+    moments: int = 0
+    """At which somebody who only reads compared the totals with what they count."""
     errors: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         lines = [
             f"{self.seconds:.0f} s, {self.kills} kills, {self.restarts} restarts, {sum(self.operations.values()):,} "
             f"operations returned, {sum(self.cut.values())} were cut short by a kill, {self.leftovers} leftovers of "
-            f"those were swept in the end, {len(self.errors)} errors",
+            f"those were swept in the end, {self.moments:,} moments were read beside them, {len(self.errors)} errors",
             *(f"  {count:>8,}  {kind}" for kind, count in self.operations.most_common()),
             "cut short, and what the store then showed:",
             *(f"  {count:>8,}  {kind}" for kind, count in self.cut.most_common()),
@@ -116,6 +119,41 @@ class Crowd:
             self.summary.errors.append(f"process {number} wrote: {errors}")
 
 
+class Reader(threading.Thread):
+    """Reads the store beside those who change it and are killed: every moment must agree with itself."""
+
+    def __init__(self, folder: Path, summary: Summary) -> None:
+        super().__init__()
+        self._folder, self._summary = folder, summary
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                with DocStore(self._folder, embedder=HashEmbedder(), readonly=True) as store:
+                    self._read(store)
+            except (StoreVersionError, StoreLocked):  # nobody had it open yet, or it was not there
+                time.sleep(0.01)
+            except DocStoreError as error:
+                self._summary.errors.append(f"who only reads got {error!r}")
+                return
+
+    def _read(self, store: DocStore) -> None:
+        while not self._stopped.is_set():
+            with store._parts.database.read() as db:
+                counted, said = db.execute("SELECT (SELECT count(*) FROM refs), (SELECT refs FROM totals)").fetchone()
+            if counted != said:
+                self._summary.errors.append(f"who only reads saw {counted} references, and a total of {said}")
+                return
+            self._summary.moments += 1
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Lets it end."""
+        self._stopped.set()
+        self.join()
+
+
 def assert_as_journaled(folder: Path, journals: Path, processes: int, threads: int, summary: Summary) -> None:
     """The model and the store agree."""
     with DocStore(folder, embedder=HashEmbedder()) as store:
@@ -149,8 +187,11 @@ def torture(folder: Path, processes: int, threads: int, seconds: float, seed: in
     journals = folder / "journals"
     journals.mkdir(parents=True)
     crowd = Crowd(folder / "store", journals, processes, threads, seed)
+    reader = Reader(folder / "store", crowd.summary)
+    reader.start()
     crowd.torment(seconds)
     crowd.dismiss()
+    reader.stop()
     if not crowd.summary.errors:
         assert_as_journaled(folder / "store", journals, processes, threads, crowd.summary)
         assert_ends_empty(folder / "store")
