@@ -137,7 +137,7 @@ class FrozenCatalog:
         if image.copied_to is not None:
             return False
         try:
-            return _State.of(self._file()).file != image.state.file
+            return _State.of(file_of(self._path)).file != image.state.file
         except OSError:  # it is not even there any more
             return True
 
@@ -146,17 +146,13 @@ class FrozenCatalog:
 
     def _current(self) -> _Image:
         with storage_errors("reading the catalog"):
-            path = self._file()
+            path = file_of(self._path)
             state = _State.of(path)
             if self._image is None or not self._image.settled or self._image.state != state:
                 self.close()
                 self._image = self._open(path)
                 self._cleanup = weakref.finalize(self, self._image.close)
         return self._image
-
-    def _file(self) -> Path:
-        """The file itself, where a symbolic link leads to it now: SQLite has the log beside that."""
-        return Path(os.path.realpath(self._path))
 
     def _open(self, path: Path) -> _Image:
         deadline = time.monotonic() + self._timeout
@@ -176,6 +172,12 @@ class FrozenCatalog:
         self._cleanup.detach()
         if image is not None and not image.users:
             image.close()
+
+
+def file_of(catalog: Path) -> Path:
+    """The file itself, where a symbolic link leads to it now: SQLite has the log beside that."""
+    # Only of a link: to resolve all folders above takes longer than what SQLite is then asked.
+    return Path(os.path.realpath(catalog)) if os.path.islink(catalog) else catalog  # noqa: PTH114  (each read)
 
 
 def _copy(path: Path, state: _State) -> Path | None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from docstore.filesystem import is_network
-from docstore.frozen import FrozenCatalog
+from docstore.frozen import FrozenCatalog, file_of
 from docstore.pool import Pool, discard
 
 # What SQLite says where it would have to write first, or lacks a file: what a crash left, or whoever closes it now.
@@ -70,7 +70,7 @@ class ReadOnlyCatalog:
         return connection
 
     def _connect(self) -> sqlite3.Connection:
-        path = Path(os.path.realpath(self._path))  # beside which the log is
+        path = file_of(self._path)
         if not _is_shared(path):
             raise _NotSharedError
         connection = sqlite3.connect(

@@ -80,8 +80,8 @@ class DocStore(Maintained, Versioned):
             cache_bytes: bytes of memory for the merged indexes, and the texts of hits, of recent searches. A workspace
                 that does not fit is read again by every search; see docs/how-to.md for what one takes.
             timeout: seconds to wait while another process holds the catalog's write lock; a million at most.
-            readonly: refuse every change, and write nothing to the folder; but beside who has the store open for writing,
-                or had it when they crashed, SQLite's shared memory (`catalog.db-shm`), where that may be written.
+            readonly: refuse every change, and write nothing to the folder. But beside who has the store open for
+                writing, or had when they crashed, SQLite writes to its shared memory, `catalog.db-shm`, where it may.
             demand_bytes: nobody gets a document by its hash. `link` is refused; an `add` of what its workspace does not
                 have yet extracts and embeds as if nobody had it, and `Document.reused` says nothing of others. For
                 applications whose users may `add` and must not learn what others hold; costs them the embedding, and
