@@ -5,17 +5,20 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
-from docstore import DocStore, frozen, readonly
+from docstore import DocStore, DocStoreError, frozen, readonly
 from tests.packing import notes, open_store
 from tests.permissions import bound, run_bound
 
@@ -137,14 +140,14 @@ def test_a_writer_that_closes_leaves_the_log_to_who_reads_on(filled: Path, unfro
 def test_a_writer_that_closes_just_before(filled: Path, unfrozen: None, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = open_store(filled)
     writer.workspace("bob")
-    really = readonly._is_shared
+    really = readonly.ReadOnlyCatalog._is_shared
 
-    def just_before(path: Path) -> bool:
-        found = really(path)
+    def just_before(catalog: readonly.ReadOnlyCatalog, path: Path) -> bool:
+        found = really(catalog, path)
         writer.close()
         return found
 
-    monkeypatch.setattr(readonly, "_is_shared", just_before)
+    monkeypatch.setattr(readonly.ReadOnlyCatalog, "_is_shared", just_before)
     with open_store(filled, readonly=True) as store:
         assert store.workspaces() == ["alice", "bob"]
     open_store(filled).close()
@@ -187,13 +190,13 @@ def test_who_may_not_write_the_catalog_makes_no_file_beside_it(filled: Path) -> 
 import sys
 from docstore import DocStore, readonly
 import pathlib
-reals = readonly._is_shared
-def is_shared(path):
-    found = reals(path)
+really = readonly.ReadOnlyCatalog._is_shared
+def is_shared(catalog, path):
+    found = really(catalog, path)
     for suffix in ("-wal", "-shm"):
         pathlib.Path(f"{{path}}{{suffix}}").unlink(missing_ok=True)
     return found
-readonly._is_shared = is_shared
+readonly.ReadOnlyCatalog._is_shared = is_shared
 {LISTS}
 """
     with open_store(filled) as writer:
@@ -213,6 +216,116 @@ def test_over_a_network_it_is_read_without_locks(filled: Path, monkeypatch: pyte
         with open_store(filled, readonly=True) as store:
             assert store.workspaces() == ["alice", "bob"]
             assert not is_shared(store)
+
+
+CLOSES = """
+import fcntl, os, sys, time
+catalog, *beside = (sys.argv[1] + suffix for suffix in ("", "-wal", "-shm"))
+for each in beside:
+    open(each, "w").close()
+with open(catalog, "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX, 510, 0x40000002)  # the bytes of SQLite's shared locks, see its os.h
+    print("closing", flush=True)
+    time.sleep(1.5)
+    for each in beside:
+        os.unlink(each)
+"""
+
+
+@bound
+def test_a_writer_that_is_closing_is_waited_for(filled: Path) -> None:
+    """Whoever closes last holds a lock while log and shared memory go. After that nothing is lacking: they are gone."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CLOSES, filled / "catalog.db"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == "closing\n"
+        write_protect(filled)
+        done = run_bound(sys.executable, "-c", LISTS, filled)
+        filled.chmod(0o755)
+    assert done.stdout == "alice\n", done.stderr
+
+
+def test_what_sqlite_says_in_vain_while_others_commit(
+    filled: Path, unfrozen: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To who may only read the shared memory, a few times in a million."""
+    left = [sqlite3.SQLITE_READONLY_CANTINIT, sqlite3.SQLITE_READONLY_RECOVERY]
+
+    class Hasty(sqlite3.Connection):
+        def execute(self, sql: str, /, *arguments: Any) -> sqlite3.Cursor:
+            if left and sql == "PRAGMA schema_version":
+                error = sqlite3.OperationalError("attempt to write a readonly database")
+                error.sqlite_errorcode = left.pop()
+                raise error
+            return super().execute(sql, *arguments)
+
+    connect = sqlite3.connect
+    with open_store(filled) as writer:
+        writer.workspace("bob")
+        monkeypatch.setattr(sqlite3, "connect", lambda *names, **options: connect(*names, **options, factory=Hasty))
+        with open_store(filled, readonly=True) as store:
+            assert store.workspaces() == ["alice", "bob"]
+    assert not left
+
+
+def crash(folder: Path) -> None:
+    """Leaves a log and shared memory."""
+    with writer_elsewhere(folder) as writer:
+        writer.send_signal(signal.SIGKILL)
+
+
+def test_the_log_of_a_catalog_that_was_lost_stays(filled: Path) -> None:
+    """SQLite takes it for another's, and deletes it."""
+    crash(filled)
+    os.truncate(filled / "catalog.db", 0)
+    before = (filled / "catalog.db-wal").read_bytes()
+    with pytest.raises(DocStoreError):
+        open_store(filled, readonly=True)
+    assert before == (filled / "catalog.db-wal").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(filled: Path, suffix: str) -> None:
+    crash(filled)
+    (filled / f"catalog.db{suffix}").unlink()
+    os.mkfifo(filled / f"catalog.db{suffix}")
+    done = run_bound(sys.executable, "-c", LISTS, filled)
+    assert done.stdout == "alice bob\n" or "IntegrityError" in done.stderr, done.stderr
+
+
+def test_what_shared_memory_is_linked_to_is_not_written(filled: Path, tmp_path: Path) -> None:
+    crash(filled)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious" * 1000)
+    (filled / "catalog.db-shm").unlink()
+    os.link(victim, filled / "catalog.db-shm")
+    with open_store(filled, readonly=True) as store:
+        assert store.workspaces() == ["alice", "bob"]
+    assert victim.read_bytes() == b"precious" * 1000
+
+
+@bound
+def test_a_log_with_a_damaged_beginning_is_not_read_again_and_again(filled: Path) -> None:
+    crash(filled)
+    with (filled / "catalog.db-wal").open("r+b") as log:
+        log.write(b"xxxx")
+    write_protect(filled)
+    began = time.monotonic()
+    done = run_bound(sys.executable, "-c", LISTS, filled)
+    filled.chmod(0o755)
+    assert done.stdout.startswith("alice"), done.stderr
+    assert time.monotonic() - began < 8  # SQLite alone takes ten seconds
+
+
+def test_a_copy_goes_when_the_catalog_is_shared(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    crash(filled)
+    (filled / "catalog.db-shm").unlink()
+    with open_store(filled, readonly=True) as store:
+        assert store.workspaces() == ["alice", "bob"] and len(list(tmp_path.glob("docstore-*"))) == 1
+        with writer_elsewhere(filled):
+            assert store.workspaces() == ["alice", "bob"] and is_shared(store)
+            assert not list(tmp_path.glob("docstore-*"))
 
 
 def test_a_forked_child_takes_locks_of_its_own(filled: Path, unfrozen: None) -> None:

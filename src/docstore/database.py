@@ -45,6 +45,8 @@ _LOG_PAGES = 1000  # SQLite's own default: 4 MB
 _PAGE = 4096  # bytes
 _MOST_UNMOVED = 1 << 18  # bytes, a quarter of the reserve: most transactions write less than another half
 
+_UNREADABLE = "To read it, SQLite had to write first. Try again, or open it once without readonly=True."
+
 _COLUMNS = tuple(map(itemgetter, range(32)))
 _PRAGMAS = (
     "foreign_keys = ON",
@@ -157,7 +159,8 @@ class CatalogDatabase:
             tampered: go on where the schema was tampered with. For those who look for that.
         """
         with self._connection() as connection:
-            connection.execute("BEGIN")
+            if not connection.in_transaction:
+                connection.execute("BEGIN")
             try:
                 self._begun(connection, self._timeout, tampered)
                 yield connection
@@ -329,7 +332,7 @@ class CatalogDatabase:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        with sqlite_errors(self.path):
+        with sqlite_errors(self.path, unwritable=_UNREADABLE if self._readonly else None):
             if self._foreign is None:
                 with self._pool.connection(self._connect) as connection:
                     yield connection

@@ -18,9 +18,10 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
-from docstore.durable import storage_errors
-from docstore.errors import StorageError, StoreLocked
+from docstore.durable import descriptor, storage_errors
+from docstore.errors import IntegrityError, StorageError, StoreLocked
 from docstore.forking import in_child
 
 _HEADER = 32  # bytes of the log that change whenever it is begun anew: the salts are in them
@@ -48,7 +49,7 @@ class _State:
         # Never the file itself: closing any descriptor of it would drop the locks that SQLite holds on it in this
         # process (POSIX advisory locks). The log has no locks.
         log = None
-        with contextlib.suppress(FileNotFoundError), open(f"{path}-wal", "rb", buffering=0) as wal:
+        with contextlib.suppress(FileNotFoundError), _opened(Path(f"{path}-wal")) as wal:
             found = os.fstat(wal.fileno())
             log = (found.st_ino, found.st_size, found.st_mtime_ns if found.st_size else 0, wal.read(_HEADER))
         found = path.stat()
@@ -166,12 +167,24 @@ class FrozenCatalog:
                 raise self._changed()
             time.sleep(_PAUSE_SECONDS)
 
+    def forget(self) -> None:
+        """Closes what was opened: it is not what the next will read."""
+        with self._guard:
+            self.close()
+
     def close(self) -> None:
         """Closes what nobody uses; the rest closes when it is no longer used."""
         image, self._image = self._image, None
         self._cleanup.detach()
         if image is not None and not image.users:
             image.close()
+
+
+def _opened(log: Path) -> BinaryIO:
+    try:
+        return open(descriptor(log), "rb")
+    except IntegrityError as error:
+        raise IntegrityError(f"{log} is no file: something else stands in its place. Remove it.") from error
 
 
 def file_of(catalog: Path) -> Path:
