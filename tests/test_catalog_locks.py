@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -157,6 +159,25 @@ def test_emptying_the_log_waits_for_no_reader(folder: Path) -> None:
             store.workspace("bob")
         assert time.monotonic() - began < 10
         assert store.workspaces() == ["alice", "bob"]
+
+
+def test_on_a_full_disk_the_log_does_not_grow_beside_a_reader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into the room that emptying it takes: when the reader has ended, nothing could be deleted any more."""
+    with open_store(folder) as store, contextlib.closing(
+        sqlite3.connect(folder / "catalog.db", isolation_level=None)
+    ) as reader:  # fmt: skip
+        store.workspace("alice")
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM workspaces").fetchall()
+        store.workspace("bob")
+        nearly_full = SimpleNamespace(f_bavail=100, f_frsize=4096)
+        monkeypatch.setattr(os, "statvfs", lambda _: nearly_full)
+        with store._parts.database.frugal():
+            with pytest.raises(StoreLocked, match="disk is full, and somebody who reads"):
+                store.delete_workspace("alice")
+            reader.execute("ROLLBACK")
+            store.delete_workspace("alice")
+        assert store.workspaces() == ["bob"]
 
 
 def test_creating_waits_for_another_who_creates(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

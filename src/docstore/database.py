@@ -13,7 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from docstore import schema
+from docstore import catalog_log, schema
 from docstore.archive import ARCHIVE
 from docstore.columns import COLUMN_TYPES
 from docstore.durable import storage_errors, sync_directory
@@ -42,7 +42,6 @@ _RETRY_SECONDS = 0.002
 _VACUUM_PAGES = 1000  # 4 MB a transaction
 _COMPACT_SECONDS = 2.0  # that a collection waits for those who read and write at the same moment
 _LOG_PAGES = 1000  # SQLite's own default: 4 MB
-_PAGE = 4096  # bytes
 _MOST_UNMOVED = 1 << 18  # bytes, a quarter of the reserve: most transactions write less than another half
 
 _UNREADABLE = "To read it, SQLite had to write first. Try again, or open it once without readonly=True."
@@ -187,6 +186,8 @@ class CatalogDatabase:
             if not self._writing.acquire(timeout=timeout):
                 raise StoreLocked(f"A thread of this process has held {self.path} for {timeout:.0f} s. Try again.")
             with self._connection() as connection:
+                if self._frugal:
+                    catalog_log.require_room(connection, self.path)
                 self._patiently(connection.execute, "BEGIN IMMEDIATE", deadline - time.monotonic())
                 self._begun(connection, timeout, tampered)
                 if self._require_room is not None:
@@ -200,7 +201,7 @@ class CatalogDatabase:
                     connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
                 if self._frugal:
                     with contextlib.suppress(sqlite3.Error):  # it is committed, and must not seem to have failed
-                        self._empty_log(connection)
+                        catalog_log.empty(connection)
         finally:
             # An interrupt, Ctrl-C for example, may have come between the lock and its answer. So who holds it says the
             # lock, and that in the call that lets go: between two calls another may come.
@@ -212,11 +213,7 @@ class CatalogDatabase:
     def _is_early(self, connection: sqlite3.Connection) -> bool:
         """Whether the log is to be moved into the file early: on a full disk the reserve must have room for what the
         file grows by then, or nothing can be deleted any more."""
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        try:
-            unmoved = pages * _PAGE - os.stat(self.path).st_size  # noqa: PTH116  (see `_file_now`)
-        except OSError:
-            return False  # for a look that fails no change may fail
+        unmoved = catalog_log.unmoved(connection, self.path)
         if unmoved <= _MOST_UNMOVED:
             return False
         if self._require_room is not None:
@@ -288,7 +285,7 @@ class CatalogDatabase:
         Threads that write meanwhile only pay for it. The log otherwise keeps the size it once had, up to 4 MB.
         """
         with contextlib.suppress(StorageError), self._connection() as connection:
-            self._empty_log(connection)
+            catalog_log.empty(connection)
         with self._counting:
             self._frugal += 1
         try:
@@ -304,11 +301,6 @@ class CatalogDatabase:
         yield
         connection.execute("PRAGMA busy_timeout = 0")
 
-    def _empty_log(self, connection: sqlite3.Connection) -> bool:
-        """Whether somebody who reads or writes kept us from it: connections do not wait."""
-        ((is_busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        return bool(is_busy)
-
     def compact(self) -> None:
         """Gives the catalog's free pages and its write-ahead log back to the file system, as far as others let."""
         # Whoever reads or writes keeps us from it, for a moment mostly, and must not be made to wait; on a full disk
@@ -320,7 +312,7 @@ class CatalogDatabase:
                 # at a time, because writers wait meanwhile.
                 part = f"PRAGMA incremental_vacuum({_VACUUM_PAGES})"
                 self._patiently(connection.executescript, part, deadline - time.monotonic())
-            while self._empty_log(connection) and time.monotonic() < deadline:
+            while catalog_log.empty(connection) and time.monotonic() < deadline:
                 time.sleep(_RETRY_SECONDS)
 
     def close(self) -> None:

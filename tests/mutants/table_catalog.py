@@ -107,7 +107,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "reads-are-no-snapshot", "database.py",
-        '            connection.execute("BEGIN")\n'
+        '            if not connection.in_transaction:\n                connection.execute("BEGIN")\n'
         "            try:\n"
         "                self._begun(connection, self._timeout, tampered)\n"
         "                yield connection\n"
@@ -202,7 +202,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "no-patience-for-giving-back", "database.py",
-        "while self._empty_log(connection) and", "while self._empty_log(connection) and False and",
+        "while catalog_log.empty(connection) and", "while catalog_log.empty(connection) and False and",
         "beside a reader what was deleted stays in the log until somebody collects again",
         (f"{_CATALOG_LOCKS}::test_a_collection_waits_a_moment_for_those_who_read",),
     ),
@@ -326,15 +326,21 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "log-grows-on-a-full-disk", "database.py",
-        "                if self._frugal:\n",
-        "                if False:\n",
+        "                if self._frugal:\n                    with",
+        "                if False:\n                    with",
         "the log takes what room the reserve gave, and nothing more can be deleted",
         _FULL,
     ),
     Mutant(
+        "log-grows-beside-a-reader", "database.py",
+        "                    catalog_log.require_room(connection, self.path)\n", "                    pass\n",
+        "a process that was stopped while it read leaves a full disk on which nothing can be deleted",
+        ("tests/test_catalog_locks.py::test_on_a_full_disk_the_log_does_not_grow_beside_a_reader",),
+    ),
+    Mutant(
         "log-kept-on-a-full-disk", "database.py",
         "        with contextlib.suppress(StorageError), self._connection() as connection:\n"
-        "            self._empty_log(connection)\n        with self._counting:\n            self._frugal += 1\n",
+        "            catalog_log.empty(connection)\n        with self._counting:\n            self._frugal += 1\n",
         "        with self._counting:\n            self._frugal += 1\n",
         "the log that has grown keeps the room that deleting needs",
         _FULL,
