@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import faiss
 import pytest
 
+from docstore import StorageError
 from tests.children import child
 from tests.packing import open_store
 
@@ -86,6 +88,40 @@ def test_a_child_forked_while_locks_are_held_can_use_the_store(folder: Path) -> 
                 with child(lambda: bool(store.workspace("bob").name and alice.search("note") and reader.workspaces())):
                     pass
                 another.submit(lock.release).result()
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_child_may_not_write_what_a_thread_of_its_parent_was_reading(folder: Path, readonly: bool) -> None:
+    """SQLite takes the thread's locks for the child's: the last other process deletes the log that the child writes."""
+    with open_store(folder) as writer, open_store(folder, readonly=readonly) as store:
+        writer.workspace("alice").add(NOTE)
+
+        def refused() -> bool:
+            with pytest.raises(StorageError, match="`spawn`"), open_store(folder):
+                pass
+            with pytest.raises(StorageError, match="`spawn`"):
+                writer.workspace("bob")
+            with open_store(folder, readonly=True) as reader:
+                found = reader.workspace("alice").search("note")
+                return reader.workspaces() == ["alice"] and len(found) == 1 and not reader._parts.database._pool._idle
+
+        inside, done = threading.Event(), threading.Event()
+
+        def read() -> None:
+            with store._parts.database.read():
+                inside.set()
+                done.wait()
+
+        with ThreadPoolExecutor(1) as another:
+            reading = another.submit(read)
+            inside.wait()
+            with child(refused):
+                pass
+            done.set()
+            reading.result()
+        with child(lambda: bool(writer.workspace("carol"))):
+            pass
+        assert store.workspaces() == ["alice", "carol"]
 
 
 def test_a_child_works_where_its_parent_had_several_threads_of_faiss(folder: Path) -> None:

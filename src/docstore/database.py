@@ -26,7 +26,7 @@ from docstore.errors import (
 )
 from docstore.forking import in_child
 from docstore.ownfiles import protect, release
-from docstore.pool import Pool
+from docstore.pool import Pool, inherited_files
 from docstore.sqlite_errors import sqlite_errors
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ _LOG_PAGES = 1000  # SQLite's own default: 4 MB
 _MOST_UNMOVED = 1 << 18  # bytes, a quarter of the reserve: most transactions write less than another half
 
 _UNREADABLE = "To read it, SQLite had to write first. Try again, or open it once without readonly=True."
-
 _COLUMNS = tuple(map(itemgetter, range(32)))
 _PRAGMAS = (
     "foreign_keys = ON",
@@ -71,8 +70,13 @@ class CatalogDatabase:
         self._require_room: Callable[[int], object] | None = None
         self._schema_version: int | None = None
         self._file: tuple[int, int] | None = None  # device and inode, once it is open
+        self._inside: set[object] = set()  # one for each connection that is in use
         self._pool = Pool(path.parent)
-        self._foreign = _foreign(path, self._pool, timeout) if readonly else None
+        self._foreign: ReadOnlyCatalog | None = None
+        if readonly:
+            from docstore.readonly import ReadOnlyCatalog  # few stores are opened without writing
+
+            self._foreign = ReadOnlyCatalog(path, self._pool, timeout)
         self._make_lock()
         in_child(self._make_lock)
         protect(self)
@@ -100,6 +104,9 @@ class CatalogDatabase:
         # SQLite lets waiters sleep and retry, which starves some. Threads of one process queue here instead.
         self._writing = threading.RLock()  # not that anybody takes it twice: see `write`
         self._counting = threading.Lock()
+        if self._inside and self._file is not None:  # in a child, which has the connections of its parent's threads
+            inherited_files.add(self._file)
+        self._inside = set()
 
     def _create(self) -> None:
         if sqlite3.sqlite_version_info < _MINIMUM_SQLITE:
@@ -324,16 +331,24 @@ class CatalogDatabase:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        with sqlite_errors(self.path, unwritable=_UNREADABLE if self._readonly else None):
-            if self._foreign is None:
-                with self._pool.connection(self._connect) as connection:
-                    yield connection
-                return
-            with self._foreign.connection() as foreign:
-                yield foreign
+        self._inside.add(use := object())
+        try:
+            with sqlite_errors(self.path, unwritable=_UNREADABLE if self._readonly else None):
+                if self._foreign is None:
+                    with self._pool.connection(self._connect) as connection:
+                        yield connection
+                    return
+                with self._foreign.connection() as foreign:
+                    yield foreign
+        finally:
+            self._inside.discard(use)
 
     def _connect(self) -> sqlite3.Connection:
         self._require_same_file()  # SQLite would make an empty one in a folder that is being restored
+        if self._file_now() in inherited_files:
+            raise StorageError(f"{self.path} was in use by a thread of the process that forked this one, whose locks "
+                               "SQLite takes for this one's. Start such processes with `spawn`, or fork while no "
+                               "thread uses the store.")  # fmt: skip
         connection = sqlite3.connect(
             self.path,
             timeout=self._timeout,
@@ -348,12 +363,6 @@ class CatalogDatabase:
             connection.close()
             raise
         return connection
-
-
-def _foreign(path: Path, pool: Pool, timeout: float) -> ReadOnlyCatalog:
-    from docstore.readonly import ReadOnlyCatalog  # few stores are opened without writing
-
-    return ReadOnlyCatalog(path, pool, timeout)
 
 
 def records(db: Database, names: Sequence[str], sql: str, *arguments: Any) -> list[tuple[Any, ...]]:

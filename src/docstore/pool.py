@@ -4,7 +4,7 @@ Pooled, not tied to threads: a server's short-lived threads would leak one descr
 carried across `fork`. SQLite notes once for a process what it has locked of a file: in a child that inherits a
 connection the file seems locked already, and is not, so the last other process deletes the write-ahead log under it.
 Therefore the idle ones are closed before a fork, by the parent. Those that its other threads use meanwhile, the child
-keeps open but untouched, since closing one would change what they are writing: see docs/known-limits.md.
+keeps open but untouched, since closing one would change what they are writing; it may not use that file.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ _MOST_IDLE = 16  # each keeps descriptors and a cache, and two hundred threads m
 
 # A child of fork must not close these: see the module's first lines.
 _inherited: list[sqlite3.Connection] = []
+
+inherited_files: set[tuple[int, int]] = set()
+"""Device and inode of catalogs that threads of our parents were using while we were forked."""
 
 
 def discard(connection: sqlite3.Connection) -> None:

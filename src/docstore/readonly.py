@@ -19,7 +19,7 @@ from docstore.durable import descriptor
 from docstore.errors import IntegrityError
 from docstore.filesystem import is_network
 from docstore.frozen import FrozenCatalog, file_of
-from docstore.pool import Pool, discard
+from docstore.pool import Pool, discard, inherited_files
 
 _MAGIC = b"\x37\x7f\x06"  # that a log begins with, https://sqlite.org/fileformat2.html#the_write_ahead_log
 _PAUSE_SECONDS = 0.002
@@ -121,6 +121,8 @@ class ReadOnlyCatalog:
             with open(descriptor(f"{path}-wal"), "rb", buffering=0) as log:
                 begins = log.read(len(_MAGIC))
         except (OSError, IntegrityError):
+            return False
+        if (catalog.st_dev, catalog.st_ino) in inherited_files:  # whose locks SQLite takes for ours
             return False
         # What has another beginning it would read again for ten seconds; the log of an empty catalog it deletes.
         if begins not in (b"", _MAGIC) or not catalog.st_size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
+_FORKING = "tests/test_forking.py"
 _COLLECT = "tests/test_collect.py"
 _DOCUMENTS = "tests/test_documents.py"
 _DURABILITY = "tests/test_durability.py"
@@ -111,6 +112,18 @@ MUTANTS: tuple[Mutant, ...] = (
             f"{_BESIDE}::test_what_shared_memory_is_linked_to_is_not_written",
             f"{_BESIDE}::test_a_pipe_in_the_place_of_a_file_is_not_waited_for",
         ),
+    ),
+    Mutant(
+        "a-child-writes-under-its-parents-locks", "database.py",
+        "        if self._file_now() in inherited_files:", "        if False:",
+        "what a child commits is lost, and nothing says so",
+        (f"{_FORKING}::test_a_child_may_not_write_what_a_thread_of_its_parent_was_reading",),
+    ),
+    Mutant(
+        "a-child-reads-under-its-parents-locks", "readonly.py",
+        "        if (catalog.st_dev, catalog.st_ino) in inherited_files:", "        if False:",
+        "a child reads pages that are written anew meanwhile",
+        (f"{_FORKING}::test_a_child_may_not_write_what_a_thread_of_its_parent_was_reading",),
     ),
     Mutant(
         "copies-stay-when-the-catalog-is-shared", "readonly.py",
