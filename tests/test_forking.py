@@ -115,9 +115,11 @@ def test_a_child_may_not_write_what_a_thread_of_its_parent_was_reading(folder: P
         with ThreadPoolExecutor(1) as another:
             reading = another.submit(read)
             inside.wait()
-            with child(refused):
-                pass
-            done.set()
+            try:
+                with child(refused):
+                    pass
+            finally:
+                done.set()
             reading.result()
         with child(lambda: bool(writer.workspace("carol"))):
             pass
