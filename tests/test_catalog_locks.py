@@ -163,8 +163,8 @@ def test_emptying_the_log_waits_for_no_reader(folder: Path) -> None:
 
 def test_on_a_full_disk_the_log_does_not_grow_beside_a_reader(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Into the room that emptying it takes: when the reader has ended, nothing could be deleted any more."""
-    with open_store(folder) as store, contextlib.closing(
-        sqlite3.connect(folder / "catalog.db", isolation_level=None)
+    with open_store(folder, timeout=2) as store, contextlib.closing(
+        sqlite3.connect(folder / "catalog.db", isolation_level=None, check_same_thread=False)
     ) as reader:  # fmt: skip
         store.workspace("alice")
         reader.execute("BEGIN")
@@ -175,8 +175,10 @@ def test_on_a_full_disk_the_log_does_not_grow_beside_a_reader(folder: Path, monk
         with store._parts.database.frugal():
             with pytest.raises(StoreLocked, match="disk is full, and somebody who reads"):
                 store.delete_workspace("alice")
-            reader.execute("ROLLBACK")
+            ending = threading.Timer(0.5, reader.execute, ["ROLLBACK"])  # who reads for a moment is waited for
+            ending.start()
             store.delete_workspace("alice")
+            ending.join()
         assert store.workspaces() == ["bob"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from pathlib import Path
 import faiss
 import pytest
 
-from docstore import StorageError
+from docstore import StorageError, database
 from tests.children import child
 from tests.packing import open_store
 
@@ -124,6 +125,36 @@ def test_a_child_may_not_write_what_a_thread_of_its_parent_was_reading(folder: P
         with child(lambda: bool(writer.workspace("carol"))):
             pass
         assert store.workspaces() == ["alice", "carol"]
+
+
+def test_a_child_forked_while_a_thread_opens_the_store_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(folder).close()
+    inside, done = threading.Event(), threading.Event()
+    really = database.CatalogDatabase._check_version
+
+    def check_version(catalog: database.CatalogDatabase, connection: sqlite3.Connection) -> None:
+        really(catalog, connection)
+        inside.set()
+        done.wait()
+
+    def refused() -> bool:
+        monkeypatch.undo()
+        with pytest.raises(StorageError, match="`spawn`"):
+            open_store(folder)
+        return True
+
+    monkeypatch.setattr(database.CatalogDatabase, "_check_version", check_version)
+    with ThreadPoolExecutor(1) as another:
+        opening = another.submit(open_store, folder)
+        inside.wait()
+        try:
+            with child(refused):
+                pass
+        finally:
+            done.set()
+        opening.result().close()
 
 
 def test_a_child_works_where_its_parent_had_several_threads_of_faiss(folder: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from docstore.durable import storage_errors
 from docstore.errors import StoreLocked
 
 _PAGE = 4096  # bytes
+_RETRY_SECONDS = 0.002
 _MOST_WRITTEN = 1 << 19  # bytes, half of the reserve: most transactions write less
 
 
@@ -29,18 +31,22 @@ def unmoved(connection: sqlite3.Connection, path: Path) -> int:
         return 0  # for a look that fails no change may fail
 
 
-def require_room(connection: sqlite3.Connection, path: Path) -> None:
+def require_room(connection: sqlite3.Connection, path: Path, deadline: float) -> None:
     """Empties the log on a full disk, before one more transaction. While somebody reads what was, it cannot be moved,
     and each transaction makes it grow into the room for that: in the end nothing could be deleted any more.
 
     Raises:
-        StoreLocked: somebody does, and the room would not do for both.
+        StoreLocked: somebody does until the deadline, and the room would not do for both.
     """
-    if not empty(connection):
-        return
+    while empty(connection) and _is_short(connection, path):
+        if time.monotonic() > deadline:
+            raise StoreLocked("The disk is full, and somebody who reads or writes keeps the catalog's log from being "
+                              "emptied: a search, an export, a backup, or a process that was stopped. Try again when "
+                              "that has ended, or free some space.")  # fmt: skip
+        time.sleep(_RETRY_SECONDS)
+
+
+def _is_short(connection: sqlite3.Connection, path: Path) -> bool:
     with storage_errors("looking how full the disk is"):
         found = os.statvfs(path.parent)
-    if found.f_bavail * found.f_frsize < unmoved(connection, path) + _MOST_WRITTEN:
-        raise StoreLocked("The disk is full, and somebody who reads the store keeps its log from being emptied: a "
-                          "search, an export or a backup, or a process that was stopped. Try again when that has "
-                          "ended, or free some space.")  # fmt: skip
+    return found.f_bavail * found.f_frsize < unmoved(connection, path) + _MOST_WRITTEN

@@ -26,7 +26,7 @@ from docstore.errors import (
 )
 from docstore.forking import in_child
 from docstore.ownfiles import protect, release
-from docstore.pool import Pool, inherited_files
+from docstore.pool import Pool, inherited_files, require_own
 from docstore.sqlite_errors import sqlite_errors
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ class CatalogDatabase:
         # SQLite lets waiters sleep and retry, which starves some. Threads of one process queue here instead.
         self._writing = threading.RLock()  # not that anybody takes it twice: see `write`
         self._counting = threading.Lock()
-        if self._inside and self._file is not None:  # in a child, which has the connections of its parent's threads
-            inherited_files.add(self._file)
+        if self._inside and (file := self._file or self._file_now()):  # a child has what its parent's threads use
+            inherited_files.add(file)
         self._inside = set()
 
     def _create(self) -> None:
@@ -194,7 +194,7 @@ class CatalogDatabase:
                 raise StoreLocked(f"A thread of this process has held {self.path} for {timeout:.0f} s. Try again.")
             with self._connection() as connection:
                 if self._frugal:
-                    catalog_log.require_room(connection, self.path)
+                    catalog_log.require_room(connection, self.path, deadline)
                 self._patiently(connection.execute, "BEGIN IMMEDIATE", deadline - time.monotonic())
                 self._begun(connection, timeout, tampered)
                 if self._require_room is not None:
@@ -331,8 +331,9 @@ class CatalogDatabase:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        self._inside.add(use := object())
-        try:
+        use = object()
+        try:  # first: an interrupt may come between any two calls
+            self._inside.add(use)
             with sqlite_errors(self.path, unwritable=_UNREADABLE if self._readonly else None):
                 if self._foreign is None:
                     with self._pool.connection(self._connect) as connection:
@@ -345,10 +346,7 @@ class CatalogDatabase:
 
     def _connect(self) -> sqlite3.Connection:
         self._require_same_file()  # SQLite would make an empty one in a folder that is being restored
-        if self._file_now() in inherited_files:
-            raise StorageError(f"{self.path} was in use by a thread of the process that forked this one, whose locks "
-                               "SQLite takes for this one's. Start such processes with `spawn`, or fork while no "
-                               "thread uses the store.")  # fmt: skip
+        require_own(self.path, self._file_now())
         connection = sqlite3.connect(
             self.path,
             timeout=self._timeout,
@@ -373,8 +371,9 @@ def records(db: Database, names: Sequence[str], sql: str, *arguments: Any) -> li
 def rows(db: Database, sql: str, *arguments: Any) -> list[dict[str, Any]]:
     """All rows of a query, as dictionaries."""
     cursor = db.execute(sql, arguments)
+    found = cursor.fetchall()  # first: with rows left, a cursor in a traceback that is kept would keep the log
     names = [column[0] for column in cursor.description]
-    return [dict(zip(names, values, strict=True)) for values in checked(names, cursor.fetchall())]
+    return [dict(zip(names, values, strict=True)) for values in checked(names, found)]
 
 
 def checked(names: Sequence[str], values: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

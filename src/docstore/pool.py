@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from docstore.errors import StoreClosed
+from docstore.errors import StorageError, StoreClosed
 from docstore.forking import around_fork, in_child
 
 _MOST_IDLE = 16  # each keeps descriptors and a cache, and two hundred threads may once have searched at the same time
@@ -25,6 +25,14 @@ _inherited: list[sqlite3.Connection] = []
 
 inherited_files: set[tuple[int, int]] = set()
 """Device and inode of catalogs that threads of our parents were using while we were forked."""
+
+
+def require_own(path: Path, file: tuple[int, int] | None) -> None:
+    """Raises StorageError where a thread of a parent was using the catalog, by device and inode, that we are to use."""
+    if file in inherited_files:
+        raise StorageError(f"{path} was in use by a thread of the process that forked this one, whose locks SQLite "
+                           "takes for this one's. Start such processes with `spawn`, or fork while no thread uses "
+                           "the store.")  # fmt: skip
 
 
 def discard(connection: sqlite3.Connection) -> None:

@@ -333,7 +333,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "log-grows-beside-a-reader", "database.py",
-        "                    catalog_log.require_room(connection, self.path)\n", "                    pass\n",
+        "                    catalog_log.require_room(connection, self.path, deadline)\n", "                    pass\n",
         "a process that was stopped while it read leaves a full disk on which nothing can be deleted",
         ("tests/test_catalog_locks.py::test_on_a_full_disk_the_log_does_not_grow_beside_a_reader",),
     ),

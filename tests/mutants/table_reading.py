@@ -114,8 +114,8 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
-        "a-child-writes-under-its-parents-locks", "database.py",
-        "        if self._file_now() in inherited_files:", "        if False:",
+        "a-child-writes-under-its-parents-locks", "pool.py",
+        "    if file in inherited_files:", "    if False:",
         "what a child commits is lost, and nothing says so",
         (f"{_FORKING}::test_a_child_may_not_write_what_a_thread_of_its_parent_was_reading",),
     ),
