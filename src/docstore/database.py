@@ -165,7 +165,7 @@ class CatalogDatabase:
             tampered: go on where the schema was tampered with. For those who look for that.
         """
         with self._connection() as connection:
-            if not connection.in_transaction:
+            if not (self._readonly and connection.in_transaction):  # one that is shared has begun
                 connection.execute("BEGIN")
             try:
                 self._begun(connection, self._timeout, tampered)

@@ -107,7 +107,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "reads-are-no-snapshot", "database.py",
-        '            if not connection.in_transaction:\n                connection.execute("BEGIN")\n'
+        "            if not (self._readonly and connection.in_transaction):  # one that is shared has begun\n"
+        '                connection.execute("BEGIN")\n'
         "            try:\n"
         "                self._begun(connection, self._timeout, tampered)\n"
         "                yield connection\n"
