@@ -8,6 +8,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -91,6 +92,21 @@ def test_a_child_forked_while_locks_are_held_can_use_the_store(folder: Path) -> 
                 another.submit(lock.release).result()
 
 
+def fork_inside(
+    run: Callable[[], None], inside: threading.Event, done: threading.Event, in_child: Callable[[], bool]
+) -> None:
+    """Forks while a thread is at a place that it says by `inside`, and stays at until `done`."""
+    with ThreadPoolExecutor(1) as another:
+        running = another.submit(run)
+        inside.wait()
+        try:
+            with child(in_child):
+                pass
+        finally:
+            done.set()
+        running.result()
+
+
 @pytest.mark.parametrize("readonly", [False, True])
 def test_a_child_may_not_write_what_a_thread_of_its_parent_was_reading(folder: Path, readonly: bool) -> None:
     """SQLite takes the thread's locks for the child's: the last other process deletes the log that the child writes."""
@@ -113,15 +129,7 @@ def test_a_child_may_not_write_what_a_thread_of_its_parent_was_reading(folder: P
                 inside.set()
                 done.wait()
 
-        with ThreadPoolExecutor(1) as another:
-            reading = another.submit(read)
-            inside.wait()
-            try:
-                with child(refused):
-                    pass
-            finally:
-                done.set()
-            reading.result()
+        fork_inside(read, inside, done, refused)
         with child(lambda: bool(writer.workspace("carol"))):
             pass
         assert store.workspaces() == ["alice", "carol"]
@@ -146,15 +154,7 @@ def test_a_child_forked_while_a_thread_opens_the_store_is_refused(
         return True
 
     monkeypatch.setattr(database.CatalogDatabase, "_check_version", check_version)
-    with ThreadPoolExecutor(1) as another:
-        opening = another.submit(open_store, folder)
-        inside.wait()
-        try:
-            with child(refused):
-                pass
-        finally:
-            done.set()
-        opening.result().close()
+    fork_inside(lambda: open_store(folder).close(), inside, done, refused)
 
 
 def test_a_child_works_where_its_parent_had_several_threads_of_faiss(folder: Path) -> None:

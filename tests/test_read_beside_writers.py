@@ -61,6 +61,12 @@ def writer_elsewhere(folder: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
+def crash(folder: Path) -> None:
+    """Leaves a log and shared memory."""
+    with writer_elsewhere(folder) as writer:
+        writer.send_signal(signal.SIGKILL)
+
+
 def is_shared(store: DocStore) -> bool:
     """Whether connections are SQLite's ordinary ones."""
     return bool(store._parts.database._pool._idle)
@@ -113,8 +119,7 @@ def test_a_process_that_reads_may_write_too(filled: Path, unfrozen: None) -> Non
 
 
 def test_what_a_crash_left_is_read(filled: Path, unfrozen: None) -> None:
-    with writer_elsewhere(filled) as writer:
-        writer.send_signal(signal.SIGKILL)
+    crash(filled)
     before = {name: (filled / name).read_bytes() for name in ("catalog.db", "catalog.db-wal")}
     assert before["catalog.db-wal"]
     with open_store(filled, readonly=True) as store:
@@ -268,12 +273,6 @@ def test_what_sqlite_says_in_vain_while_others_commit(
     assert not left
 
 
-def crash(folder: Path) -> None:
-    """Leaves a log and shared memory."""
-    with writer_elsewhere(folder) as writer:
-        writer.send_signal(signal.SIGKILL)
-
-
 def test_the_log_of_a_catalog_that_was_lost_stays(filled: Path) -> None:
     """SQLite takes it for another's, and deletes it."""
     crash(filled)
@@ -284,6 +283,7 @@ def test_the_log_of_a_catalog_that_was_lost_stays(filled: Path) -> None:
     assert before == (filled / "catalog.db-wal").read_bytes()
 
 
+@bound
 @pytest.mark.parametrize("suffix", ["-wal", "-shm"])
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(filled: Path, suffix: str) -> None:
     crash(filled)

@@ -1,4 +1,4 @@
-"""A store opened with readonly=True never writes a byte to its folder, and still sees what others write."""
+"""A store opened with readonly=True changes nothing of what is stored, and still sees what others write."""
 
 from __future__ import annotations
 
