@@ -135,6 +135,84 @@ def test_a_child_may_not_write_what_a_thread_of_its_parent_was_reading(folder: P
         assert store.workspaces() == ["alice", "carol"]
 
 
+def test_a_fork_waits_for_who_uses_the_store(folder: Path) -> None:
+    with open_store(folder) as store:
+        uses, inside = store._parts.database._uses, threading.Event()
+
+        def read_until_a_fork() -> None:
+            with store._parts.database.read():
+                inside.set()
+                while uses._gate.is_set():
+                    time.sleep(0.001)
+
+        with ThreadPoolExecutor(1) as another:
+            running = another.submit(read_until_a_fork)
+            inside.wait()
+            with child(lambda: bool(store.workspace("alice"))):
+                pass
+            running.result()
+
+
+def test_a_fork_is_not_kept_waiting_by_who_comes_meanwhile(folder: Path) -> None:
+    with open_store(folder) as store:
+        done = threading.Event()
+
+        def read_on_and_on() -> int:
+            reads = 0
+            while not done.is_set():
+                with store._parts.database.read():
+                    time.sleep(0.004)
+                reads += 1
+            return reads
+
+        with ThreadPoolExecutor(8) as others:
+            running = [others.submit(read_on_and_on) for _ in range(8)]
+            try:
+                for _ in range(5):
+                    time.sleep(0.02)
+                    with child(lambda: bool(store.workspace("alice"))):
+                        pass
+            finally:
+                done.set()
+            assert all(each.result() for each in running)
+        assert store.workspaces() == ["alice"]
+
+
+def test_a_fork_and_a_use_within_a_use_do_not_wait_for_one_another_for_long(folder: Path) -> None:
+    with open_store(folder) as store:
+        uses, inside, done = store._parts.database._uses, threading.Event(), threading.Event()
+
+        def read_and_read() -> None:
+            with store._parts.database.read():
+                inside.set()
+                while uses._gate.is_set():
+                    time.sleep(0.001)
+                assert store.workspaces() == []
+                done.wait()
+
+        def refused() -> bool:
+            with pytest.raises(StorageError, match="`spawn`"):
+                store.workspace("alice")
+            return True
+
+        before = time.monotonic()
+        fork_inside(read_and_read, inside, done, refused)
+        assert time.monotonic() - before < 5
+
+
+def test_an_interrupt_while_a_fork_waits_holds_nobody_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_store(folder) as store, store._parts.database.read():
+        database = store._parts.database
+
+        def interrupt(_: float) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("docstore.uses.time.sleep", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            database._uses._pause()
+        assert database._uses._gate.is_set()
+
+
 def test_a_child_forked_while_a_thread_opens_the_store_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
