@@ -386,6 +386,15 @@ def test_durations_written_otherwise(text: str) -> None:
         cli_arguments.duration(text)
 
 
+@pytest.mark.usefixtures("filled")
+def test_no_time_at_all() -> None:
+    """The error speaks of what was written, not of a parameter of the library."""
+    for words in (["verify", "--for", "0s"], ["ttl", "alice", "0m"]):
+        refused = Run(*words)
+        assert refused.code == ExitCode.USAGE, words
+        assert refused.err == f"error: The duration is {words[-1]}; it must be 1s at least\n"
+
+
 @pytest.mark.parametrize(
     ("bytes_", "shown"), [(0, "0 bytes"), (1, "1 byte"), (1_234_567, "1.2 MB"), (-16_839, "-16.8 kB")]
 )

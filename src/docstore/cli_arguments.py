@@ -150,11 +150,11 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is no JSON")  # Python reads NaN and Infinity, which no metadata can hold
 
 
-def duration(text: str) -> timedelta:
+def duration(text: str, least_seconds: int = 0) -> timedelta:
     """`30s`, `10m`, `12h` or `7d`.
 
     Raises:
-        InvalidArgument: it is written otherwise, or longer than a hundred years.
+        InvalidArgument: it is written otherwise, too short, or longer than a hundred years.
 
     >>> duration("90m")
     datetime.timedelta(seconds=5400)
@@ -163,6 +163,8 @@ def duration(text: str) -> timedelta:
     if found is None:
         raise InvalidArgument(f"The duration is {text!r}; write a whole number and s, m, h or d, such as 12h")
     seconds = int(found[1]) * _SECONDS[found[2]]
+    if seconds < least_seconds:
+        raise InvalidArgument(f"The duration is {text}; it must be {least_seconds}s at least")
     if seconds > _LONGEST_DAYS * _SECONDS["d"]:
         raise InvalidArgument(f"The duration is {text}; at most {_LONGEST_DAYS}d are allowed")
     return timedelta(seconds=seconds)

@@ -40,7 +40,7 @@ def ttl(
     with errors_shown(as_json):
         if fixed and time in (None, "forever"):
             raise InvalidArgument("--fixed is for a DURATION.")
-        lifetime = None if time in (None, "forever") else duration(time or "")
+        lifetime = None if time in (None, "forever") else duration(time or "", least_seconds=1)
         with opened(context, "read" if time is None else "change") as store:
             changed = existing(store, workspace)
             if time is not None:

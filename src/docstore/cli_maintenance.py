@@ -71,7 +71,7 @@ def verify(
     What was checked least recently is read first, and what was read is noted.
     """
     with errors_shown(as_json):
-        stop = None if for_ is None else duration(for_)
+        stop = None if for_ is None else duration(for_, least_seconds=1)
         # Opened for changes it also notes what it checked. A copy on a read-only disk can do without.
         access: Access = "change" if not dry_run and may_write(context) else "read"
         with opened(context, access) as store, progress_bar("Verifying", "documents") as move:
