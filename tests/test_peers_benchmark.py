@@ -37,7 +37,8 @@ def test_what_an_engine_finds(run: Path, store: str) -> None:
         assert found.recall == 1.0 if found.entry.exact else found.recall > 0.5
         assert len(found.searches) == SIZE.measured * SIZE.queries
         assert len(found.attach) == len(found.detach) == len(found.store) == SIZE.measured
-        assert min(*found.searches, *found.attach, *found.detach, *found.store, *found.cold) > 0
+        assert min(*found.searches, *found.attach, *found.detach, *found.alone, *found.cold) > 0
+        assert all(alone < both for alone, both in zip(found.alone, found.store, strict=True))
         assert min(found.built.bytes, found.built.seconds, found.threads) > 0
     assert not (run / store).exists()
 
@@ -59,7 +60,7 @@ def test_the_report_marks_what_is_best_extrapolated_or_missing() -> None:
     first, second, third = ENTRIES[0], replace(ENTRIES[1], packages=()), ENTRIES[2]
 
     def measured(entry: Entry, bytes: int, written: int, time: float) -> Measured:
-        return Measured(entry, Built(bytes, 2.0, written), 1.0, [time], [time], [time], [time], 0, [time], 1)
+        return Measured(entry, Built(bytes, 2.0, written), 1.0, [time], [time], [time], [time], [time], 0, [time], 1)
 
     found: list[Measured | Failed] = [
         measured(first, 3_000_000, 3, 1.0),
@@ -68,7 +69,7 @@ def test_the_report_marks_what_is_best_extrapolated_or_missing() -> None:
     ]
     lines = table(found, SIZE).splitlines()
     assert lines[2] == ("| docstore | **3.0 MB** | **2 s** | **1 ms** | **1 ms** | **1 ms** | **1.0000** | **1 ms** "
-                        "| **1 ms** | **1 ms** |")  # fmt: skip
+                        "| **1 ms** | **1 ms** | **1 ms** |")  # fmt: skip
     assert lines[3].startswith(f"| {second.name} | ~ 6.0 MB | ~ 3 s | 2 ms |")
-    assert lines[4] == rf"| {third.name} | not measured: build: a \| b | | | | | | | | |"
+    assert lines[4] == rf"| {third.name} | not measured: build: a \| b | | | | | | | | | |"
     assert "\n".join(lines) in report(found, SIZE, 60.0)

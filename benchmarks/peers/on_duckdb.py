@@ -20,7 +20,7 @@ _SCHEMA = """
 """
 _SEARCH = """
     WITH nearest AS (
-        SELECT id, array_inner_product(vector, $1::FLOAT[384]) AS score FROM refs JOIN chunks USING (document)
+        SELECT id, array_inner_product(vector, $1::FLOAT[{}]) AS score FROM refs JOIN chunks USING (document)
         WHERE workspace = $2 ORDER BY score DESC LIMIT $3
     )
     SELECT text FROM nearest JOIN chunks USING (id) ORDER BY score DESC
@@ -57,7 +57,7 @@ class DuckDB:
 
     def search(self, workspace: int, vector: npt.NDArray[np.float32], k: int) -> list[str]:
         """As in `Engine`."""
-        return [row[0] for row in self._db.execute(_SEARCH, [vector, workspace, k]).fetchall()]
+        return [row[0] for row in self._db.execute(_SEARCH.format(len(vector)), [vector, workspace, k]).fetchall()]
 
     def attach(self, workspace: int, document: Document) -> None:
         """As in `Engine`."""

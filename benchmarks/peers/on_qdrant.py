@@ -36,17 +36,14 @@ class Qdrant:
     def __init__(self, folder: Path, mode: str) -> None:
         self._references = References(folder)
         self._params = SearchParams(exact=mode == "exact")
-        self._shard: Any
-        path = folder / "shard"
-        if path.exists():
-            self._shard = EdgeShard.load(str(path))
-        else:
-            path.mkdir()
-            vectors = EdgeVectorParams(size=384, distance=Distance.Dot)
-            self._shard = EdgeShard.create(str(path), EdgeConfig(vectors=vectors, max_search_threads=1))
+        self._path = folder / "shard"
+        self._shard: Any = EdgeShard.load(str(self._path)) if self._path.exists() else None
 
     def build(self, workload: Workload) -> int:
         """As in `Engine`."""
+        self._path.mkdir()
+        vectors = EdgeVectorParams(size=workload.vectors.shape[1], distance=Distance.Dot)
+        self._shard = EdgeShard.create(str(self._path), EdgeConfig(vectors=vectors, max_search_threads=1))
         self._shard.update(UpdateOperation.create_field_index("document", PayloadSchemaType.Integer))
         for group in workload.groups():
             self._upsert(group)

@@ -57,6 +57,7 @@ def _columns(rows: Sequence[Measured], workspaces: int) -> list[_Column]:
         times("attach", [float(np.median(row.attach)) for row in rows]),
         times("detach", [float(np.median(row.detach)) for row in rows]),
         times("add", [float(np.median(row.store)) for row in rows]),
+        times("add alone", [float(np.median(row.alone)) for row in rows]),
     ]
 
 
@@ -92,13 +93,13 @@ The best of each column is bold; `~` is extrapolated from the first {size.measur
 - *on disk*: blocks allocated, folders included. *build*: all documents and all references, durable unless
   said below, indexes made.
 - *search*: {size.queries} queries in each of {size.measured} workspaces, which were searched for others before.
-- *cold start*: from starting a process to its first answer, imports included; median of {size.cold_starts}. The
-  operating system has the files in memory.
+- *cold start*: from starting a process to its first answer, imports included; median of {size.cold_starts}. What
+  the operating system took back from memory since the searches before is read from the disk.
 - *recall@{RECALL_K}*: of what brute force over the float32 vectors of the workspace finds. docstore keeps float16, and
   is exact over these.
 - *attach*: a document that others have is added to a workspace and found by a search; *detach*: it is removed, and a
   search does not find it. *add*: a document that nobody has is stored with its vectors, which are there, and found by a
-  search. All durable, unless said below, and with the time of that search; medians.
+  search. All durable, unless said below, and with the time of that search; medians. *add alone* is without it.
 
 {how}
 
