@@ -11,7 +11,8 @@ from typing import TypeVar
 import numpy as np
 
 _T = TypeVar("_T")
-_ROUNDS = 5
+ROUNDS = 5
+"""That are counted, unless a comparison says how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def in_turns(
     ours: Callable[[_T], object],
     theirs: Callable[[_T], object],
     cases: Iterable[_T],
-    rounds: int = _ROUNDS,
+    rounds: int = ROUNDS,
     between: Callable[[], object] = lambda: None,
 ) -> tuple[list[float], list[float]]:
     """Milliseconds of both, case by case, so that what else the machine does falls on both; the first round is not

@@ -50,6 +50,6 @@ def documents(count: int, first: int = 0) -> Iterator[bytes]:
     return map(document, range(first, first + count))
 
 
-def queries(count: int) -> npt.NDArray[np.float32]:
-    """Query vectors, each near one of the centres. Shape (count, 384)."""
-    return ClusteredEmbedder().embed([f"query {number}" for number in range(count)])
+def queries(count: int, first: int = 0) -> npt.NDArray[np.float32]:
+    """Query vectors, from number `first` on, each near one of the centres. Shape (count, 384)."""
+    return ClusteredEmbedder().embed([f"query {number}" for number in range(first, first + count)])

@@ -19,10 +19,12 @@ def test_the_rows_of_a_run(folder: Path, tmp_path: Path) -> None:
         assert {document.chunks for document in workspace.documents()} == {CHUNKS}
         rows = [*warm(workspace, private), hot(tmp_path / "hot", 2, 3), *filtered(workspace, private, every=2)]
         found = recall(workspace, private)
-    assert min(*rows[0].ours, *rows[0].theirs, *rows[1].ours, *rows[1].theirs) > 0
-    assert rows[2].theirs[0] > 0.5  # three times three documents of 50 vectors and texts of some 700 bytes: 1 MB
-    assert rows[2].ours[0] >= 0  # so little may fit into memory that the process has already
-    assert [row.what.rpartition(", ")[2] for row in rows[3:]] == ["`documents=`", "`where=`"]
+    assert all(min(*row.ours, *row.theirs) > 0 for row in rows[:4])
+    assert ["asked before" in row.what for row in rows[:4]] == [False, True, False, True]
+    assert len(rows[0].ours) == len(rows[1].ours) and len(rows[2].ours) == len(rows[3].ours)
+    assert rows[4].theirs[0] > 0.5  # three times three documents of 50 vectors and texts of some 700 bytes: 1 MB
+    assert rows[4].ours[0] >= 0  # so little may fit into memory that the process has already
+    assert [row.what.rpartition(", ")[2] for row in rows[5:]] == ["`documents=`", "`where=`"]
     assert found > 0.999  # the chunks are the same, and so are the vectors but for float16
     for row in rows:
         assert str(row) in report(rows, {100: found})
