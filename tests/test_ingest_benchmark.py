@@ -14,7 +14,7 @@ from docstore import DocStore
 
 def test_the_rows_of_a_run(tmp_path: Path) -> None:
     rows = [*many(tmp_path, 6, 1), *stored(tmp_path, 100_000, 2), linked(tmp_path, 2)]
-    assert len(rows) == 7
+    assert len(rows) == 8
     for row in rows:
         assert min(*row.ours, *row.theirs) > 0
         assert str(row) in report(rows)
