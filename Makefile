@@ -32,7 +32,7 @@ $(VENV)/applications: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[applications]"
 	@touch $@
 
-# All benchmarks in short: minutes, and nothing is written to benchmarks/results.
+# Searching, growing stores, adding and the peers, in short: minutes, and nothing is written to benchmarks/results.
 bench: $(VENV)/benchmarks
 	$(BIN)/python benchmarks/search.py measure --folder bench --quick
 	$(BIN)/python benchmarks/scale.py measure --folder bench --largest 1000 --collected 100 --results bench
@@ -40,8 +40,9 @@ bench: $(VENV)/benchmarks
 	taskset -c 0 $(BIN)/python benchmarks/ingest.py measure --folder bench/ingest --quick
 	$(BIN)/python -m benchmarks.peers measure --folder bench --quick
 
-# All of them in full: hours, and some 10 GB of disk. DOCS is a folder of PDFs.
+# All benchmarks in full: hours, and some 10 GB of disk. DOCS is a folder of PDFs.
 bench-full: $(VENV)/benchmarks
+	@test -d "$(DOCS)" || { echo "Which PDFs? Give their folder: make bench-full DOCS=folder"; exit 2; }
 	$(BIN)/python benchmarks/search.py measure --folder bench
 	$(BIN)/python benchmarks/scale.py measure --folder bench --largest 1000000
 	rm -rf bench/ingest
@@ -52,6 +53,7 @@ bench-full: $(VENV)/benchmarks
 	$(BIN)/python benchmarks/recall.py embed --docs "$(DOCS)" --vectors bench/real.npy
 	$(BIN)/python benchmarks/recall.py measure --vectors bench/real.npy
 	$(BIN)/python benchmarks/sublinear.py --vectors bench/real.npy
+	$(BIN)/python benchmarks/disk.py --docs "$(DOCS)" --folder bench
 	$(BIN)/python benchmarks/storage.py --docs "$(DOCS)"
 	rm -rf bench/reuse
 	$(BIN)/python benchmarks/reuse.py measure --documents "$(DOCS)" --folder bench/reuse
