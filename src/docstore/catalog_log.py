@@ -11,8 +11,10 @@ from docstore.durable import storage_errors
 from docstore.errors import StoreLocked
 
 _PAGE = 4096  # bytes
-_RETRY_SECONDS = 0.002
 _MOST_WRITTEN = 1 << 19  # bytes, half of the reserve: most transactions write less
+
+RETRY_SECONDS = 0.002
+"""Between two attempts at what others who use the catalog keep us from."""
 
 
 def empty(connection: sqlite3.Connection) -> bool:
@@ -43,7 +45,7 @@ def require_room(connection: sqlite3.Connection, path: Path, deadline: float) ->
             raise StoreLocked("The disk is full, and somebody who reads or writes keeps the catalog's log from being "
                               "emptied: a search, an export, a backup, or a process that was stopped. Try again when "
                               "that has ended, or free some space.")  # fmt: skip
-        time.sleep(_RETRY_SECONDS)
+        time.sleep(RETRY_SECONDS)
 
 
 def _is_short(connection: sqlite3.Connection, path: Path) -> bool:

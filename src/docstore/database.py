@@ -39,7 +39,6 @@ _MINIMUM_SQLITE = (3, 37, 0)  # STRICT tables
 Database = sqlite3.Connection
 """A connection in a transaction: what `read` and `write` give."""
 
-_RETRY_SECONDS = 0.002
 _VACUUM_PAGES = 1000  # 4 MB a transaction
 _COMPACT_SECONDS = 2.0  # that a collection waits for those who read and write at the same moment
 _LOG_PAGES = 1000  # SQLite's own default: 4 MB
@@ -273,7 +272,7 @@ class CatalogDatabase:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
-            time.sleep(_RETRY_SECONDS)
+            time.sleep(catalog_log.RETRY_SECONDS)
 
     def grow_only_after(self, require_room: Callable[[int], object]) -> None:
         """From now on asks for room in every transaction that writes, at its start, and at its end for the bytes that
@@ -320,7 +319,7 @@ class CatalogDatabase:
                 part = f"PRAGMA incremental_vacuum({_VACUUM_PAGES})"
                 self._patiently(connection.executescript, part, deadline - time.monotonic())
             while catalog_log.empty(connection) and time.monotonic() < deadline:
-                time.sleep(_RETRY_SECONDS)
+                time.sleep(catalog_log.RETRY_SECONDS)
 
     def close(self) -> None:
         """Closes all connections. Later use raises StoreClosed."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from docstore.catalog_log import RETRY_SECONDS
 from docstore.durable import descriptor
 from docstore.errors import IntegrityError
 from docstore.filesystem import is_network
@@ -23,7 +24,6 @@ from docstore.pool import Pool, discard
 from docstore.uses import inherited_files
 
 _MAGIC = b"\x37\x7f\x06"  # that a log begins with, https://sqlite.org/fileformat2.html#the_write_ahead_log
-_PAUSE_SECONDS = 0.002
 _SPURIOUS_SECONDS = 0.05  # for which SQLite may say that it had to write first, while somebody commits
 _SPURIOUS = (sqlite3.SQLITE_READONLY_CANTINIT, sqlite3.SQLITE_READONLY_RECOVERY)
 # What SQLite says where it would have to write first, or lacks a file: after a crash, or when the last one closes.
@@ -79,7 +79,7 @@ class ReadOnlyCatalog:
                     if code & 0xFF in _NOT_SHARED or code in _NO_MEMORY:
                         return None
                     raise
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(RETRY_SECONDS)
 
     def _begun(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         """With the snapshot that the caller reads: from here on, nothing of log or memory can be lacking."""

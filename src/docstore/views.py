@@ -34,13 +34,10 @@ _SAMPLE = 16  # documents that are asked for before all are
 _VIEW_BYTES = 4_000  # Python objects of a view without documents
 _DOCUMENT_BYTES = 40  # and of each document
 _ENTRY_BYTES = 100  # of each document in a dictionary
-
+_EQUALS = 64  # rows more than asked for, which Python ranks sooner than NumPy begins
 
 Versions = tuple[tuple[int, int], ...]
 """(id, version) of a workspace and of what it includes: all that decides what its searches cover."""
-
-
-_EQUALS = 64  # rows more than asked for, which Python ranks sooner than NumPy begins
 
 Called = Mapping[Key, tuple[int, str]]
 """Documents, each with its id in the catalog and what the workspace calls it."""
