@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from docstore import nearest
+from docstore import nearest, sketches
 from docstore.segments import Addition, Entry, Segment, Snapshot
 from docstore.vectors import SPAN, Codec, Vectors, empty_index
 
@@ -44,6 +44,13 @@ def clustered(count: int) -> Vectors:
     subjects = generator.standard_normal((500, DIMENSION))
     subject = generator.integers(0, 500, 25_000)[:count]
     return unit(subjects[subject] + 0.9 * generator.standard_normal((count, DIMENSION)))
+
+
+def two_stages_from(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches of so many rows are in two stages: from the first one on, and for many of the best of them too."""
+    monkeypatch.setattr(sketches, "FROM", rows)
+    monkeypatch.setattr(sketches, "_PATIENCE", 0)
+    monkeypatch.setattr(nearest, "_FEWEST", 1)
 
 
 def sketched(snapshot: Snapshot) -> Snapshot:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,7 +17,18 @@ from docstore import InvalidArgument, Workspace, nearest, sketches
 from docstore.segments import Segment
 from docstore.testing import HashEmbedder
 from docstore.vectors import Codec, Vectors, empty_index, scan, scan_each
-from tests.rows import CODECS, DIMENSION, clustered, one_by_one, plain, rows_of, segment_of, sketched, unit
+from tests.rows import (
+    CODECS,
+    DIMENSION,
+    clustered,
+    one_by_one,
+    plain,
+    rows_of,
+    segment_of,
+    sketched,
+    two_stages_from,
+    unit,
+)
 
 
 @CODECS
@@ -147,7 +159,7 @@ def test_turning_spreads_what_one_dimension_holds() -> None:
 
 
 def test_two_stages_give_scores_that_are_exact_and_miss_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sketches, "FROM", 1000)
+    two_stages_from(1000, monkeypatch)
     snapshot = segment_of(clustered(20_000)).snapshot()
     queries = clustered(20_050)[20_000:]
     expected = one_by_one(snapshot, queries, 10)
@@ -168,7 +180,7 @@ def test_two_stages_give_scores_that_are_exact_and_miss_few(monkeypatch: pytest.
 
 def test_two_stages_find_every_equal_score(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sketches cannot tell what is equal; all of it is found, however much it is."""
-    monkeypatch.setattr(sketches, "FROM", 1000)
+    two_stages_from(1000, monkeypatch)
     vectors = clustered(10_000)
     vectors[1000:3000] = vectors[7]
     snapshot = sketched(segment_of(vectors).snapshot())
@@ -177,7 +189,7 @@ def test_two_stages_find_every_equal_score(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_two_stages_pass_over_what_is_gone_or_came_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sketches, "FROM", 1000)
+    two_stages_from(1000, monkeypatch)
     vectors = clustered(6000)
     segment = segment_of(vectors[:5000])
     before = segment.snapshot()
@@ -218,6 +230,99 @@ def test_the_best_estimates_are_found_wherever_they_lie(place: str, monkeypatch:
             assert count < 100 or sum(asked) < 2 * count, "and of a small one few are asked for"
 
 
+def test_a_query_whose_sums_do_not_fit_is_answered_by_a_scan() -> None:
+    """FAISS adds up a query's tables in 16 bits. Of 1,536 dimensions that all stand out alike these do not fit, and the
+    nearest of all would look farthest."""
+    dimension = 1536
+    generator = np.random.default_rng(0)
+    turned = generator.choice(np.array([-1, 1], np.float32), (1, dimension)) / np.float32(math.sqrt(dimension))
+    query = unit(turned @ sketches.rotate(np.eye(dimension, dtype=np.float32)).T)  # what is turned to that
+    vectors = unit(generator.standard_normal((3000, dimension)))
+    vectors[1234] = query[0]
+    snapshot = sketched(segment_of(vectors).snapshot())
+    pieces = snapshot.sketcher.pieces(snapshot.codes)
+    assert pieces is not None and 1234 not in pieces[0].best(sketches.rotate(query), 1000)[1], "a sum that does not fit"
+    assert not sketches.fit(sketches.rotate(query)) and sketches.fit(sketches.rotate(vectors[:1]))
+    assert nearest._in_two_stages(snapshot, pieces, query, 5, None, 100)[1][0] == 1234
+    assert plain(nearest._in_two_stages(snapshot, pieces, query, 5, None, None)) == one_by_one(snapshot, query, 5)[0]
+
+
+@pytest.mark.parametrize("dimension", [1, 64, 384, 1024])
+def test_any_query_of_fewer_dimensions_fits(dimension: int) -> None:
+    """Its tables' sum is 255 for each four dimensions at most."""
+    assert 255 * math.ceil(dimension / 4) < 1 << 16
+    assert sketches.fit(np.full((1, dimension), dimension**-0.5, np.float32))
+
+
+def test_more_dimensions_than_fit_have_no_sketches(monkeypatch: pytest.MonkeyPatch) -> None:
+    two_stages_from(100, monkeypatch)
+    vectors = unit(np.random.default_rng(0).standard_normal((3000, 2048)))
+    snapshot = segment_of(vectors).snapshot()
+    for query in vectors[:10]:
+        ((_, rows),) = nearest.nearest(snapshot, query[np.newaxis], 1, None, None)
+        assert np.array_equal(vectors[rows[0]], query)
+    assert snapshot.sketcher.pieces(snapshot.codes) is None and snapshot.sketcher.nbytes(3000) == 0
+
+
+def test_nothing_is_sketched_for_who_asks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sketches, "FROM", 100)
+    snapshot = segment_of(clustered(1000)).snapshot()
+    for _ in range(4):
+        nearest.nearest(snapshot, clustered(1), 1, None, None)
+        assert snapshot.sketcher._pieces == ()
+    nearest.nearest(snapshot, clustered(1), 1, None, None)
+    assert sketches.covered(snapshot.sketcher._pieces) == 992
+
+
+def noted(really: Callable[..., Any], note: Callable[..., None]) -> Callable[..., Any]:
+    """The same function, and its arguments to somebody else before."""
+
+    def call(*args: Any) -> Any:
+        note(*args)
+        return really(*args)
+
+    return call
+
+
+def test_a_search_for_much_of_a_workspace_is_no_product_and_not_in_two_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sketches, "FROM", 100)
+    vectors = clustered(20_000)
+    snapshot = sketched(segment_of(vectors).snapshot())
+    most = {"_in_two_stages": 20_000 // nearest._FEWEST, "_by_product": nearest._MOST_OF_MANY}
+    asked: list[str] = []
+    for way, k in most.items():
+        monkeypatch.setattr(nearest, way, noted(getattr(nearest, way), lambda *_: asked.append(way)))  # noqa: B023
+        queries = vectors[: 1 if way == "_in_two_stages" else 32]
+        for some in (k, k + 1):
+            found = nearest.nearest(snapshot, queries, some, None, None)
+            assert len(asked) == 1, (way, some)
+            assert plain(found[0]) == one_by_one(snapshot, queries, some)[0]
+        asked.clear()
+
+
+def test_a_filter_does_not_make_candidates_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = clustered(20_000)
+    snapshot = sketched(segment_of(vectors).snapshot())
+    scored: list[int] = []
+    monkeypatch.setattr(nearest, "_scan", noted(nearest._scan, lambda *args: scored.append(len(args[3]))))
+    selection = snapshot.selection(np.arange(0, 400, 2))  # every second document of 50 rows
+    pieces = snapshot.sketcher.pieces(snapshot.codes) or ()
+    for query in vectors[:20]:
+        nearest._in_two_stages(snapshot, pieces, query[np.newaxis], 5, selection, 300)
+    assert 250 < np.mean(scored) < 350
+
+
+def test_what_is_selected_of_most_rows_is_never_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of the nearest are others: to copy nine rows of ten takes ten times a scan."""
+    vectors = clustered(5000)
+    vectors[:1500] = vectors[0]
+    snapshot = segment_of(vectors).snapshot()
+    selection = snapshot.selection(np.arange(30, 100))
+    expected = one_by_one(snapshot, vectors[:1], 5, selection)
+    monkeypatch.setattr(nearest, "scan_some", None)
+    assert [plain(best) for best in nearest.nearest(snapshot, vectors[:1], 5, selection, None)] == expected
+
+
 @pytest.mark.parametrize("rows", [100_000, 1_000_000, 10**8])
 def test_candidates_grow_with_rows_and_k(rows: int) -> None:
     assert nearest.candidates_for(rows, 10) == max(rows // 350, 400)
@@ -247,7 +352,7 @@ def test_bad_vectors_and_candidates(alice: Workspace, embedder: HashEmbedder) ->
 def test_a_workspace_searched_in_two_stages_changes_and_is_searched_by_threads(
     alice: Workspace, embedder: HashEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sketches, "FROM", 200)
+    two_stages_from(200, monkeypatch)
     monkeypatch.setattr(sketches, "_AT_ONCE", 64)
     notes = alice.add_many([f"Note {number}: {number % 7} and {number % 11}.".encode() for number in range(300)]).added
     queries = [f"note {number} and {number % 7}" for number in range(12)]

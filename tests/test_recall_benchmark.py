@@ -13,12 +13,11 @@ from benchmarks.recall import certain, recalls, report
 from benchmarks.reports import processor
 from benchmarks.sublinear import main, tried
 from benchmarks.sublinear import report as sublinear_report
-from docstore import sketches
-from tests.rows import unit
+from tests.rows import two_stages_from, unit
 
 
 def test_more_candidates_find_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sketches, "FROM", 0)
+    two_stages_from(0, monkeypatch)
     vectors = np.random.default_rng(0).standard_normal((3000, 384)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     found = recalls(vectors)

@@ -12,13 +12,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docstore import Workspace, nearest, rounded, sketches
+from docstore import Workspace, nearest, rounded
 from docstore.rounded import Box, Rounded
 from docstore.segments import Codes, Snapshot
 from docstore.selections import Rows, Selection
 from docstore.testing import HashEmbedder
 from docstore.vectors import Codec, Vectors, decode, scan_some
-from tests.rows import CODECS, DIMENSION, clustered, one_by_one, plain, rows_of, segment_of, sketched, unit
+from tests.rows import (
+    CODECS,
+    DIMENSION,
+    clustered,
+    one_by_one,
+    plain,
+    rows_of,
+    segment_of,
+    sketched,
+    two_stages_from,
+    unit,
+)
 
 
 def rounded_of(snapshot: Snapshot) -> Rounded:
@@ -237,9 +248,9 @@ def test_what_faiss_does_not_compare_as_whole_bytes_is_not_rounded(dimension: in
 def test_sketches_take_the_place_of_what_was_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounded, "FROM", 1000)
     vectors = clustered(6000)
+    two_stages_from(5500, monkeypatch)
     segment = segment_of(vectors[:5000])
     rounded_of(segment.snapshot())
-    monkeypatch.setattr(sketches, "FROM", 5500)
     segment.append(rows_of("many", vectors[5000:]))
     assert segment.snapshot().rounder.nbytes(6000) == 5000 * DIMENSION
     nearest.nearest(segment.snapshot(), vectors[:1], 5, None, None)
@@ -264,7 +275,7 @@ def test_memory_counts_sketches_before_they_are_made_and_nothing_rounded_beside(
     segment = segment_of(clustered(6000))
     snapshot = segment.snapshot()
     before = segment.nbytes - snapshot.rounder.nbytes(6000)
-    monkeypatch.setattr(sketches, "FROM", 6000)
+    two_stages_from(6000, monkeypatch)
     counted = segment.nbytes
     sketched(snapshot)
     pieces = snapshot.sketcher.pieces(snapshot.codes)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docstore import nearest, sketches
+from docstore import nearest
 from docstore.segments import Segment
 from docstore.selections import Selection
 from docstore.vectors import Codec
-from tests.rows import CODECS, FEW, MOST, plain, segment_of, sketched, unit
+from tests.rows import CODECS, FEW, MOST, plain, segment_of, sketched, two_stages_from, unit
 from tests.views import rankings, view_of
 
 
@@ -80,7 +80,7 @@ def test_a_query_that_nothing_is_near_to_costs_little_more_than_a_scan(
     monkeypatch: pytest.MonkeyPatch, gone: list[int]
 ) -> None:
     """As many looks as it would take to be sure take four times a scan; and so does to copy all but what is gone."""
-    monkeypatch.setattr(sketches, "FROM", 1000)
+    two_stages_from(1000, monkeypatch)
     generator = np.random.default_rng(0)
     snapshot = sketched(segment_of(unit(generator.standard_normal((20_000, 384)))).snapshot())
     alive = snapshot.selection(np.delete(np.arange(400), gone)) if gone else None
@@ -105,7 +105,7 @@ def test_a_query_that_nothing_is_near_to_costs_little_more_than_a_scan(
 
 
 def test_two_stages_find_what_is_selected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sketches, "FROM", 1000)
+    two_stages_from(1000, monkeypatch)
     generator = np.random.default_rng(0)
     subjects = generator.standard_normal((200, 384))
     of_subject = np.sort(generator.integers(0, 200, 20_000))

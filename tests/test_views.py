@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docstore import DocStore, nearest, rounded, search, sketches, subindexes
+from docstore import DocStore, nearest, rounded, search, subindexes
 from docstore.covered import CoveredRow
 from docstore.filter_cache import Chosen
 from docstore.parts import Parts
@@ -23,7 +23,7 @@ from docstore.segments import Segment
 from docstore.testing import HashEmbedder
 from docstore.vectors import Vectors
 from docstore.views import Part, View, _is_mostly
-from tests.rows import CODECS, rows_of
+from tests.rows import CODECS, rows_of, two_stages_from
 from tests.views import fill, rankings, searched, segment_named, view_of
 
 
@@ -140,7 +140,7 @@ def test_workspaces_of_the_same_documents_share_their_memory(folder: Path) -> No
 def test_a_large_view_is_kept_where_all_it_will_ever_have_fits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has sketches, and nothing rounded: weighed with both it would be dropped, and made again by each search."""
     monkeypatch.setattr(rounded, "FROM", 10)
-    monkeypatch.setattr(sketches, "FROM", 200)
+    two_stages_from(200, monkeypatch)
     with _store(folder) as store:
         fill(store, "alice", range(300))
         view = searched(store, "alice")
@@ -154,7 +154,7 @@ def test_a_large_view_is_kept_where_all_it_will_ever_have_fits(folder: Path, mon
 
 def test_what_others_have_in_a_segment_makes_no_workspace_large(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does what it has removed: a search of less than 100,000 chunks is exact, whoever shares its memory."""
-    monkeypatch.setattr(sketches, "FROM", 250)
+    two_stages_from(250, monkeypatch)
     looks: list[int] = []
     in_two_stages = nearest._in_two_stages
 

@@ -22,8 +22,8 @@ Best = tuple[Vectors, Rows]
 """Scores, falling, and rows."""
 
 _SPARE = 8  # more than asked for: equal scores at the k-th place then show, instead of being cut by accident
-_FURTHER = 8  # times as many, when it does not suffice
-_LOOKS = 2  # at all rows, before those that are selected are copied after all
+_FURTHER = 64  # times as many, when it does not suffice: up to some thousands, a scan takes no longer for it
+_LOOKS = 2  # at all rows, before FAISS is asked to pass over those that are not selected
 _FEW = 0.25  # of the rows: to copy and scan as many takes as long as a look at all, in either way
 
 _MANY = 16  # queries for which decoding all rows for a matrix product pays
@@ -35,11 +35,14 @@ _COPIED = 4096  # of the rows it finds, for some queries together; a query that 
 _GROUP = 16  # rows, far from one another, of which the best sets what the others must reach
 _MOST = 1 << 22  # rows kept before their exact scores are known: more means that nearly all rows score the same
 
+_MOST_OF_MANY = _BLOCK // _GROUP  # best rows: beyond, a product keeps so many that one query after another is faster
+
 _NEAR = 64  # nearest of rounded rows that are scored: some 10 may be among the 5 best, at most 20 of what was tried
 
 _DEVIATIONS = 4  # between the k-th score and the best estimate not looked at: what is missed is then 1 in 30,000
 _DOUBLINGS = 3  # of candidates, when they were too few: where it would take more, all are scanned in less time
 _MOST_CANDIDATES = 16  # one of so many rows, likewise
+_FEWEST = 1000  # rows for each of the best: with fewer, what the sketches find is so much that to scan all is faster
 _SPREAD = 4  # standard deviations of how many of them lie in a part of the rows
 
 
@@ -71,13 +74,15 @@ def nearest(
     """
     total = len(snapshot.codes)
     population = total if selection is None else selection.population
-    if len(queries) >= _MANY and (len(queries) - _DECODING) * population >= _WORTH and population >= 4 * k:
+    pays = len(queries) >= _MANY and (len(queries) - _DECODING) * population >= _WORTH
+    if pays and population >= 4 * k and k <= _MOST_OF_MANY:
         found = [_by_product(snapshot, queries[first : first + _TOGETHER], k, selection)
                  for first in range(0, len(queries), _TOGETHER)]  # fmt: skip
         return [best for some in found for best in some]
     if population >= _FEW * total and k <= population // 100:
         if (total if covered is None else covered) >= sketches.FROM:
-            if (pieces := snapshot.sketcher.pieces(snapshot.codes)) is not None:
+            few = candidates is not None or k <= population // _FEWEST
+            if few and (pieces := snapshot.sketcher.pieces(snapshot.codes)) is not None:
                 snapshot.rounder.drop()
                 return [
                     _in_two_stages(snapshot, pieces, each[np.newaxis], k, selection, candidates) for each in queries
@@ -92,7 +97,7 @@ def nearest(
 
 def _each(snapshot: Snapshot, queries: Vectors, k: int, selection: Selection | None) -> list[Best]:
     """Of few rows a copy is scanned. Where most are selected, all are scanned, and the others passed over: that takes
-    less time than to copy, and less than to have FAISS ask for each row."""
+    less time than to copy, and half of what it takes FAISS to ask for each row."""
     if selection is not None and selection.population < _FEW * len(snapshot.codes):
         return _best_of(snapshot, queries, k, selection.rows, None)
     return _best_of(snapshot, queries, k, None, selection)
@@ -135,16 +140,23 @@ def _settle(
         if len(scores) == total or (len(found) >= k and scores[-1] < found[k - 1]):
             return _cut(found, numbers, k)
         looks += 1
-        if selection is not None and not _looks_on(snapshot, selection, looks):
-            return _best_of(snapshot, query, k, selection.rows, None)[0]
+        if selection is not None and (looks == _LOOKS or 2 * selection.population < total):
+            return _asked(snapshot, query, k, selection)
         more = _scan(snapshot, query, min(_FURTHER * len(scores), total), some)
         best = more[0][0], more[1][0]
 
 
-def _looks_on(snapshot: Snapshot, selection: Selection, looks: int) -> bool:
-    """Whether to look once more at more of all rows, and not at a copy of those that are selected. What is best of all
-    may be very many rows that are not; and to copy less than half takes no longer than to look."""
-    return looks < _LOOKS and 2 * selection.population >= len(snapshot.codes)
+def _asked(snapshot: Snapshot, query: Vectors, k: int, selection: Selection) -> Best:
+    """By having FAISS ask for each row whether it is selected. Twice a scan, wherever the best of all lie: these may be
+    very many rows that are not. To copy most rows would take ten times a scan."""
+    bits, population = selection.bits(len(snapshot.codes)), selection.population
+    k = min(k, population)
+    reach = min(k + _SPARE, population)
+    while True:
+        (scores,), (rows,) = scan(snapshot.index, query, reach, bits)
+        if reach == population or scores[-1] < scores[k - 1]:
+            return _cut(scores, rows, k)
+        reach = min(_FURTHER * reach, population)
 
 
 def _scan(snapshot: Snapshot, queries: Vectors, reach: int, some: Rows | None) -> tuple[Vectors, Rows]:
@@ -312,7 +324,8 @@ def _in_two_stages(
     population = total if selection is None else selection.population
     rotated = rotate(query)
     # Where half of the rows are selected, the k best of them are among the 2k best of all.
-    count = min(candidates_for(total, k) * total // population if candidates is None else max(candidates, k), total)
+    wanted = candidates_for(total, k) if candidates is None else max(candidates, k)
+    count = min(wanted * total // population, total) if sketches.fit(rotated) else total
     while count < total:
         rows, worst, fall = _estimated_best(snapshot, pieces, rotated, count, selection)
         (scores,), (rows,) = _scan(snapshot, query, len(rows), rows)
@@ -321,7 +334,7 @@ def _in_two_stages(
         if lacking <= 0 or (candidates is not None and len(scores) >= min(k, population)):
             return _cut(scores, rows, k)
         if selection is not None and 2 * population < total:
-            return _best_of(snapshot, query, k, selection.rows, None)[0]  # which takes no longer than one more look
+            return _asked(snapshot, query, k, selection)  # which takes no longer than one more look
         if lacking > _DOUBLINGS * fall:
             break  # a query that nothing is near to, or what is near is not selected
         count <<= max(math.ceil(lacking / fall), 1)

@@ -50,6 +50,13 @@ class Selection(NamedTuple):
         before = np.cumsum(counts) - counts
         return np.repeat(self.firsts - before, counts) + np.arange(self.population)
 
+    def bits(self, total: int) -> npt.NDArray[np.uint8]:
+        """A bit for each of `total` rows, the lowest of a byte first: 1 for those that are selected."""
+        changes = np.zeros(total + 1, np.int8)
+        changes[self.firsts] = 1
+        np.subtract.at(changes, self.lasts, 1)  # a run may begin where another ends
+        return np.packbits(np.cumsum(changes[:-1], dtype=np.int8), bitorder="little")
+
     def has(self, rows: Rows) -> npt.NDArray[np.bool_]:
         """Which of some rows are among them."""
         if len(self.firsts) == 0:

@@ -176,20 +176,28 @@ def decode(codes: npt.NDArray[np.uint8], dimension: int, codec: Codec) -> Vector
     return np.multiply(vectors, _BIASES, out=vectors)
 
 
-def scan(index: Any, queries: Vectors, k: int) -> tuple[Vectors, npt.NDArray[np.int64]]:
+def scan(
+    index: Any, queries: Vectors, k: int, selected: npt.NDArray[np.uint8] | None = None
+) -> tuple[Vectors, npt.NDArray[np.int64]]:
     """FAISS's search: scores and rows, each of shape (queries, k); there are k rows or more.
 
     On no more threads than there are queries: with fewer queries, from some 8,000 rows on, `IndexFlat` splits the rows
     between threads, with another kernel, whose scores differ in the last bit. And to wake a second thread takes several
     times what a query does.
+
+    Args:
+        selected: a bit for each row, the lowest of a byte first: whether it takes part. None for all. FAISS asks for
+            each row, which takes as long as to score it, and scores what takes part as ever.
     """
+    selector = None if selected is None else faiss.IDSelectorBitmap(selected)  # type: ignore[call-arg, arg-type]
+    parameters = None if selector is None else faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
     at_once, parts = max(_COMPONENTS_AT_ONCE // queries.shape[1], 1), []
     for first in range(0, len(queries), at_once):
         some = queries[first : first + at_once]
         if k >= _MANY_KEPT:
             np.empty(len(some) * k * _BYTES_KEPT, np.uint8)  # where there is no room, it must be told here
         with threads(len(some)):
-            parts.append(index.search(some, k))
+            parts.append(index.search(some, k, params=parameters))
     if len(parts) == 1:
         only: tuple[Vectors, npt.NDArray[np.int64]] = parts[0]
         return only

@@ -36,9 +36,9 @@ class Searchable:
         """The k chunks nearest to a query by cosine, best first, exactly as one index over these documents gives: those
         the workspace references, and those of the workspaces it includes.
 
-        Equal scores rank by document hash, then by position in the document. From 100,000 chunks on a search is in two
-        stages: codes of one bit a dimension choose candidates, whose scores are then exact. What it misses is measured
-        in docs/benchmarks.md.
+        Equal scores rank by document hash, then by position in the document. From 100,000 chunks on, and up to 1,536
+        dimensions, a search is in two stages: codes of one bit a dimension choose candidates, whose scores are then
+        exact. What it misses is measured in docs/benchmarks.md.
 
         Args:
             documents: hashes; only these documents take part.

@@ -154,6 +154,37 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_NEAREST}::test_two_stages_pass_over_what_is_gone_or_came_later",),
     ),
     Mutant(
+        "sums-that-do-not-fit", "sketches.py",
+        "    if dimension <= _FIT_ALWAYS:", "    if True:",
+        "a large workspace of long vectors does not find what is nearest of all",
+        (f"{_NEAREST}::test_a_query_whose_sums_do_not_fit_is_answered_by_a_scan",),
+    ),
+    Mutant(
+        "sketches-of-any-dimension", "sketches.py",
+        "        if self._dimension > _DIMENSIONS:\n            return None\n", "",
+        "every search of long vectors makes sketches, for seconds, that no search can use",
+        (f"{_NEAREST}::test_more_dimensions_than_fit_have_no_sketches",),
+    ),
+    Mutant(
+        "sketches-for-who-asks-once", "sketches.py",
+        "_PATIENCE = 4", "_PATIENCE = 0",
+        "where memory is short every search makes sketches that are thrown away",
+        (f"{_NEAREST}::test_nothing_is_sketched_for_who_asks_once",),
+    ),
+    Mutant(
+        "what-is-selected-of-most-is-copied", "nearest.py",
+        "            return _asked(snapshot, query, k, selection)\n        more",
+        "            return _best_of(snapshot, query, k, selection.rows, None)[0]\n        more",
+        "a filter that most pass makes searches twelve times as slow, where what is nearest does not pass",
+        (f"{_NEAREST}::test_what_is_selected_of_most_rows_is_never_copied",),
+    ),
+    Mutant(
+        "filters-leave-fewer-candidates", "nearest.py",
+        "min(wanted * total // population, total)", "min(wanted, total)",
+        "a filter makes a search in two stages miss more",
+        (f"{_NEAREST}::test_a_filter_does_not_make_candidates_fewer",),
+    ),
+    Mutant(
         "gone-and-found-by-product", "nearest.py",
         "    rows = None if selection is None else selection.rows\n",
         "    rows = None\n",
@@ -356,7 +387,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "sketches-weigh-nothing", "sketches.py",
-        "return rows * _bytes_each(self._dimension) if rows >= FROM else 0", "return 0",
+        "return rows * _bytes_each(self._dimension) if rows >= FROM and", "return 0 if",
         "memory grows past its budget with what searches make of large segments",
         (f"{_ROUNDED}::test_memory_counts_sketches_before_they_are_made_and_nothing_rounded_beside",),
     ),
