@@ -23,7 +23,6 @@ Best = tuple[Vectors, Rows]
 
 _SPARE = 8  # more than asked for: equal scores at the k-th place then show, instead of being cut by accident
 _FURTHER = 64  # times as many, when it does not suffice: up to some thousands, a scan takes no longer for it
-_LOOKS = 2  # at all rows, before FAISS is asked to pass over those that are not selected
 _FEW = 0.25  # of the rows: to copy and scan as many takes as long as a look at all, in either way
 
 _MANY = 16  # queries for which decoding all rows for a matrix product pays
@@ -131,7 +130,6 @@ def _settle(
 ) -> Best:
     """Goes on from what a scan gave, until nothing that was not fetched can be among the k best."""
     total = len(snapshot.codes) if some is None else len(some)
-    looks = 0
     while True:
         scores, rows = best
         kept = slice(None) if selection is None else selection.has(rows)
@@ -139,8 +137,7 @@ def _settle(
         # FAISS may return any of equal scores, so go on until the last one is worse than the k-th.
         if len(scores) == total or (len(found) >= k and scores[-1] < found[k - 1]):
             return _cut(found, numbers, k)
-        looks += 1
-        if selection is not None and (looks == _LOOKS or 2 * selection.population < total):
+        if selection is not None:
             return _asked(snapshot, query, k, selection)
         more = _scan(snapshot, query, min(_FURTHER * len(scores), total), some)
         best = more[0][0], more[1][0]
