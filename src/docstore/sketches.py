@@ -40,7 +40,7 @@ _STEPS = np.float32(1 << 20)  # in 1, when vectors are turned
 # fits: a sum that does not comes out too small, and what is nearest of all is missed. The widest table spans 255.
 _IN_A_TABLE = 4
 _FIT_ALWAYS = 1024  # dimensions: 255 for each table is less than 2**16
-_MOST_WIDTHS = 230  # sum of the tables' widths over the widest: of 257 that fit, less what rounding the query adds
+_MOST_WIDTHS = 215  # sum of the tables' widths over the widest: 257 fit, of which rounding the query may add a tenth
 
 
 class Piece(NamedTuple):
