@@ -56,7 +56,7 @@ class Accesses:
         self._late.clear()  # the parent's thread writes them
 
     def _pause(self) -> None:
-        self._trying.acquire()  # or a child could not use a catalog that only we were using: see `uses`
+        self._trying.acquire()  # or the child would inherit a connection in use: see `pool`
 
     def _resume(self) -> None:
         self._trying.release()

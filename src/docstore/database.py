@@ -26,9 +26,8 @@ from docstore.errors import (
 )
 from docstore.forking import in_child
 from docstore.ownfiles import protect, release
-from docstore.pool import Pool
+from docstore.pool import Pool, inherited_files, require_own
 from docstore.sqlite_errors import sqlite_errors
-from docstore.uses import Uses, inherited_files, require_own
 
 if TYPE_CHECKING:
     from docstore.readonly import ReadOnlyCatalog
@@ -70,8 +69,8 @@ class CatalogDatabase:
         self._require_room: Callable[[int], object] | None = None
         self._schema_version: int | None = None
         self._file: tuple[int, int] | None = None  # device and inode, once it is open
+        self._inside: set[object] = set()  # one for each connection that is in use
         self._pool = Pool(path.parent)
-        self._uses = Uses()  # after the pool: a fork waits for it first
         self._foreign: ReadOnlyCatalog | None = None
         if readonly:
             from docstore.readonly import ReadOnlyCatalog  # few stores are opened without writing
@@ -104,8 +103,9 @@ class CatalogDatabase:
         # SQLite lets waiters sleep and retry, which starves some. Threads of one process queue here instead.
         self._writing = threading.RLock()  # not that anybody takes it twice: see `write`
         self._counting = threading.Lock()
-        if self._uses.leave_parent() and (file := self._file or self._file_now()):
+        if self._inside and (file := self._file or self._file_now()):  # a child has what its parent's threads use
             inherited_files.add(file)
+        self._inside = set()
 
     def _create(self) -> None:
         if sqlite3.sqlite_version_info < _MINIMUM_SQLITE:
@@ -330,13 +330,18 @@ class CatalogDatabase:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        with self._uses.one(), sqlite_errors(self.path, unwritable=_UNREADABLE if self._readonly else None):
-            if self._foreign is None:
-                with self._pool.connection(self._connect) as connection:
-                    yield connection
-                return
-            with self._foreign.connection() as foreign:
-                yield foreign
+        use = object()
+        try:  # first: an interrupt may come between any two calls
+            self._inside.add(use)
+            with sqlite_errors(self.path, unwritable=_UNREADABLE if self._readonly else None):
+                if self._foreign is None:
+                    with self._pool.connection(self._connect) as connection:
+                        yield connection
+                    return
+                with self._foreign.connection() as foreign:
+                    yield foreign
+        finally:
+            self._inside.discard(use)
 
     def _connect(self) -> sqlite3.Connection:
         self._require_same_file()  # SQLite would make an empty one in a folder that is being restored

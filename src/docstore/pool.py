@@ -1,9 +1,10 @@
 """Connections to one SQLite file, taken and given back: safe for threads and after fork.
 
 Pooled, not tied to threads: a server's short-lived threads would leak one descriptor each. A connection is never
-carried across `fork`: the idle ones are closed before it, by the parent. Those that its other threads use meanwhile,
-the child keeps open but untouched, since closing one would change what they are writing; it may not use that file
-(see `uses`).
+carried across `fork`. SQLite notes once for a process what it has locked of a file: in a child that inherits a
+connection the file seems locked already, and is not, so the last other process deletes the write-ahead log under it.
+Therefore the idle ones are closed before a fork, by the parent. Those that its other threads use meanwhile, the child
+keeps open but untouched, since closing one would change what they are writing; it may not use that file.
 """
 
 from __future__ import annotations
@@ -14,13 +15,24 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from docstore.errors import StoreClosed
+from docstore.errors import StorageError, StoreClosed
 from docstore.forking import around_fork, in_child
 
 _MOST_IDLE = 16  # each keeps descriptors and a cache, and two hundred threads may once have searched at the same time
 
 # A child of fork must not close these: see the module's first lines.
 _inherited: list[sqlite3.Connection] = []
+
+inherited_files: set[tuple[int, int]] = set()
+"""Device and inode of catalogs that threads of our parents were using while we were forked."""
+
+
+def require_own(path: Path, file: tuple[int, int] | None) -> None:
+    """Raises StorageError where a thread of a parent was using the catalog, by device and inode, that we are to use."""
+    if file in inherited_files:
+        raise StorageError(f"{path} was in use by a thread of the process that forked this one, whose locks SQLite "
+                           "takes for this one's. Start such processes with `spawn`, or fork while no thread uses "
+                           "the store.")  # fmt: skip
 
 
 def discard(connection: sqlite3.Connection) -> None:

@@ -20,8 +20,7 @@ from docstore.durable import descriptor
 from docstore.errors import IntegrityError
 from docstore.filesystem import is_network
 from docstore.frozen import FrozenCatalog, file_of
-from docstore.pool import Pool, discard
-from docstore.uses import inherited_files
+from docstore.pool import Pool, discard, inherited_files
 
 _MAGIC = b"\x37\x7f\x06"  # that a log begins with, https://sqlite.org/fileformat2.html#the_write_ahead_log
 _SPURIOUS_SECONDS = 0.05  # for which SQLite may say that it had to write first, while somebody commits

@@ -112,12 +112,11 @@ class DocStore(Maintained, Versioned):
             refuse_network(root)
         _prepare_folder(root, readonly)
         reserve = Reserve(root, readonly=readonly)
-        # Before the catalog: a fork waits for who uses that first, and they may be about to read the archive.
-        archive = Archive(root, readonly=readonly, timeout=timeout)
         database = reserve.while_opening(lambda: CatalogDatabase(root / CATALOG, readonly=readonly, timeout=timeout))
         reserve.fill()
         database.grow_only_after(reserve.require)
         memory = Memory(cache_bytes)
+        archive = Archive(root, readonly=readonly, timeout=timeout)
         self._parts = Parts(
             folder=root,
             tmp=root / "tmp",

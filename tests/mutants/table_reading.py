@@ -114,22 +114,10 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
-        "a-child-writes-under-its-parents-locks", "uses.py",
+        "a-child-writes-under-its-parents-locks", "pool.py",
         "    if file in inherited_files:", "    if False:",
         "what a child commits is lost, and nothing says so",
         (f"{_FORKING}::test_a_child_may_not_write_what_a_thread_of_its_parent_was_reading",),
-    ),
-    Mutant(
-        "a-fork-does-not-wait", "uses.py",
-        "            while self._now and time.monotonic() < deadline:", "            while False:",
-        "most children of a busy service are refused the store",
-        (f"{_FORKING}::test_a_fork_waits_for_who_uses_the_store",),
-    ),
-    Mutant(
-        "a-fork-waits-for-who-comes-meanwhile", "uses.py",
-        "            self._gate.clear()", "            pass",
-        "children of a service with many threads are refused the store",
-        (f"{_FORKING}::test_a_fork_is_not_kept_waiting_by_who_comes_meanwhile",),
     ),
     Mutant(
         "a-child-reads-under-its-parents-locks", "readonly.py",
