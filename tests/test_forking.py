@@ -157,6 +157,23 @@ def test_a_child_forked_while_a_thread_opens_the_store_is_refused(
     fork_inside(lambda: open_store(folder).close(), inside, done, refused)
 
 
+def test_a_child_is_refused_what_its_parent_left_idle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a store that another thread opens while the others are paused for the fork."""
+    with open_store(folder) as store:
+        store.workspace("alice")
+        monkeypatch.setattr(store._parts.database._pool, "_close_idle", lambda: None)
+
+        def refused() -> bool:
+            with pytest.raises(StorageError, match="`spawn`"):
+                store.workspace("bob")
+            return True
+
+        with child(refused):
+            pass
+        monkeypatch.undo()
+        assert store.workspaces() == ["alice"]
+
+
 def test_a_child_works_where_its_parent_had_several_threads_of_faiss(folder: Path) -> None:
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(2)

@@ -247,6 +247,18 @@ def test_a_query_whose_sums_do_not_fit_is_answered_by_a_scan() -> None:
     assert plain(nearest._in_two_stages(snapshot, pieces, query, 5, None, None)) == one_by_one(snapshot, query, 5)[0]
 
 
+def test_whether_a_query_fits_is_asked_of_it_as_faiss_rounds_it() -> None:
+    """Components just above the middle between two steps of 4 bits: all tables but the widest grow by a half."""
+    query = np.full((384, 4), 0.1343)
+    query[:, 0] = 0.2672
+    query[:, 1::2] *= -1
+    query[0], query[1] = [1, 0.132, 0.132, 0.132], [-1, 0.132, -0.132, 0.132]
+    rotated = unit(query.reshape(1, -1))
+    widths = np.abs(rotated.reshape(-1, 4)).sum(axis=1)
+    assert widths.sum() < 190 * widths.max()
+    assert not sketches.fit(rotated)
+
+
 @pytest.mark.parametrize("dimension", [1, 64, 384, 1024])
 def test_any_query_of_fewer_dimensions_fits(dimension: int) -> None:
     """Its tables' sum is 255 for each four dimensions at most."""

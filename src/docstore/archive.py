@@ -89,6 +89,7 @@ class Archive:
         protect(self)
 
     def _leave_parent(self) -> None:
+        self._pool.leave_parent()
         if self._writer is not None:
             self._pool.abandon(self._writer)
         self._writer = self._owner = None

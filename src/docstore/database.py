@@ -103,7 +103,8 @@ class CatalogDatabase:
         # SQLite lets waiters sleep and retry, which starves some. Threads of one process queue here instead.
         self._writing = threading.RLock()  # not that anybody takes it twice: see `write`
         self._counting = threading.Lock()
-        if self._inside and (file := self._file or self._file_now()):  # a child has what its parent's threads use
+        # A child has what its parent's threads use, and what was idle and not closed.
+        if (self._pool.leave_parent() or self._inside) and (file := self._file or self._file_now()):
             inherited_files.add(file)
         self._inside = set()
 

@@ -116,6 +116,13 @@ class Pool:
         """Keeps a connection open that was the parent's before fork, and that nobody here may use."""
         _inherited.append(connection)
 
+    def leave_parent(self) -> bool:
+        """In a child: whether the parent left idle connections to it, which it then keeps open but untouched. A store
+        that a thread opened, or a signal's handler used, while others were paused for the fork may have some."""
+        inherited, self._idle = self._idle, []
+        _inherited.extend(inherited)
+        return bool(inherited)
+
     def forget(self) -> None:
         """Closes what is idle: its file is another one by now."""
         with self._guard:

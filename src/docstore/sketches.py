@@ -40,7 +40,7 @@ _STEPS = np.float32(1 << 20)  # in 1, when vectors are turned
 # fits: a sum that does not comes out too small, and what is nearest of all is missed. The widest table spans 255.
 _IN_A_TABLE = 4
 _FIT_ALWAYS = 1024  # dimensions: 255 for each table is less than 2**16
-_MOST_WIDTHS = 215  # sum of the tables' widths over the widest: 257 fit, of which rounding the query may add a tenth
+_MOST_WIDTHS = 240  # sum of the tables' widths over the widest: 257 fit, less what rounding each entry may add
 
 
 class Piece(NamedTuple):
@@ -151,7 +151,10 @@ def fit(rotated: Vectors) -> bool:
     dimension = rotated.shape[1]
     if dimension <= _FIT_ALWAYS:
         return True
-    widths = np.add.reduceat(np.abs(rotated[0]), np.arange(0, dimension, _IN_A_TABLE))
+    step = float(np.ptp(rotated)) / ((1 << _QUERY_BITS) - 1) or 1.0
+    least = rotated[0].min()
+    as_rounded = least + step * np.rint((rotated[0] - least) / step)  # by FAISS, for its tables
+    widths = np.add.reduceat(np.abs(as_rounded), np.arange(0, dimension, _IN_A_TABLE))
     return float(widths.sum()) <= _MOST_WIDTHS * float(widths.max())
 
 

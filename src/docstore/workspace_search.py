@@ -89,8 +89,8 @@ class Searchable:
     ) -> list[list[Hit]]:
         """As `search`, for many queries in one pass: one list of hits for each, in their order. For none, none.
 
-        Where that takes less time, which is from 16 queries on, every chunk is scored: the answer then is exact in a
-        workspace of 100,000 chunks or more, too, whatever `candidates` says.
+        Where that takes less time, from 16 queries on for up to 128 hits each, every chunk is scored.
+        The answer then is exact in a workspace of 100,000 chunks or more, too, whatever `candidates` says.
         """
         if isinstance(queries, str) or not isinstance(queries, Sequence):
             raise InvalidArgument("search_many takes a list of queries; for one, use search")

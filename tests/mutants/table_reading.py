@@ -120,6 +120,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_FORKING}::test_a_child_may_not_write_what_a_thread_of_its_parent_was_reading",),
     ),
     Mutant(
+        "a-child-uses-what-was-left-idle", "database.py",
+        "(self._pool.leave_parent() or self._inside)", "self._inside",
+        "what a child commits is lost, where a thread opened the store while it was forked",
+        (f"{_FORKING}::test_a_child_is_refused_what_its_parent_left_idle",),
+    ),
+    Mutant(
         "a-child-reads-under-its-parents-locks", "readonly.py",
         "        if (catalog.st_dev, catalog.st_ino) in inherited_files:", "        if False:",
         "a child reads pages that are written anew meanwhile",
