@@ -143,9 +143,9 @@ def report(found: dict[str, list[Tried]]) -> str:
     )
     return f"""# Structures that look at a part of all vectors
 
-On one thread; some of the vectors are the queries, asked one by one. To build: for docstore rounding to float16 and the
-sketches of two stages, which it uses from 100,000 vectors on; for lists whose centres were made before, finding the
-nearest of these.
+On one thread; some of the vectors are the queries, asked one by one, for the second time. To build: for docstore
+rounding to float16 and the sketches of two stages, which it uses from 100,000 vectors on (below, bytes that the first
+searches make); for lists whose centres were made before, finding the nearest of these.
 
 {tables}
 {provenance()}
