@@ -42,7 +42,7 @@ class TokensOfTheDefaultModel(ClusteredEmbedder):
 
     def __init__(self) -> None:
         self._model = SentenceTransformerEmbedder()
-        self.max_tokens = self._model.max_tokens  # type: ignore[assignment]
+        self.max_tokens = self._model.max_tokens
 
     def count_tokens(self, text: str) -> int:
         """How many tokens it has."""

@@ -94,12 +94,12 @@ def warm(workspace: Workspace, private: Private) -> Iterator[Row]:
     first = chunks * 1000  # of those that no workspace was asked: what was found once is known to all
     new = queries(few * (ROUNDS + 1), first)
     new_together = queries(_TOGETHER * (ROUNDS + 1), first + len(new)).reshape(-1, _TOGETHER, DIMENSION)
-    pass_ = f"{_TOGETHER} queries in one pass"
+    at_once = f"{_TOGETHER} queries in one pass"
     for what, times in (
         (f"warm search, {chunks:,} chunks", _once_each(ours, theirs, new)),
         (f"warm search, {chunks:,} chunks, asked before", in_turns(ours, theirs, queries(few))),
-        (f"{pass_}, {chunks:,} chunks", _once_each(ours_together, theirs_together, new_together)),
-        (f"{pass_}, {chunks:,} chunks, asked before", in_turns(ours_together, theirs_together, [queries(_TOGETHER)])),
+        (f"{at_once}, {chunks:,} chunks", _once_each(ours_together, theirs_together, new_together)),
+        (f"{at_once}, {chunks:,} chunks, asked before", in_turns(ours_together, theirs_together, [queries(_TOGETHER)])),
     ):
         yield Row(what, "ms", *times, peer)
 

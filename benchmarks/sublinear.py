@@ -96,7 +96,7 @@ def scans(trial: _Trial) -> Iterator[Tried]:
 
 
 def lists(trial: _Trial, known: int) -> Iterator[Tried]:
-    """Inverted lists around as many centres as a thirtieth of the vectors.
+    """Inverted lists around as many centres as a thirtieth of the vectors, or `_MOST_LISTS`.
 
     Args:
         known: how many vectors, the first, the centres are made of. A store that keeps its centres, so that lists of

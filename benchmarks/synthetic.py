@@ -25,7 +25,7 @@ class ClusteredEmbedder:
 
     fingerprint = "benchmarks.synthetic.ClusteredEmbedder/1"
     dimension = DIMENSION
-    max_tokens = None
+    max_tokens: int | None = None
 
     def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
         """Unit vectors, shape (len(texts), 384), float32."""
