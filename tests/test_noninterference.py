@@ -134,6 +134,7 @@ looks: st.SearchStrategy[tuple[str, Call]] = st.one_of(
     st.just(("bool", bool)),
     st.just(("bad hash", lambda w: w.remove("../" + HASHES[0]))),
     st.builds(lambda n: (f"remove {n}", lambda w: w.remove(HASHES[n])), numbers),
+    st.builds(lambda n: (f"remove_many {n}", lambda w: w.remove_many([HASHES[n], HASHES[0]])), numbers),
     st.builds(lambda q, n: (f"say {q} {n}", lambda w: _said(w, q, n)), queries, numbers),
     st.just(("messages", lambda w: _shown(w.conversation("chat").messages()))),
     st.just(("conversations", lambda w: [(each.name, each.messages) for each in w.conversations()])),

@@ -78,6 +78,8 @@ def refuse_all(store: DocStore, note: Document) -> None:
         lambda: alice.conversation("chat").delete(),
         lambda: store.workspace_for([NOTE, LATER]),
         lambda: alice.remove(note.hash),
+        lambda: alice.remove_many([note.hash]),
+        lambda: alice.remove_many([]),
         lambda: store.delete_workspace("alice"),
         store.collect,
         store.repair,

@@ -140,6 +140,15 @@ class Histories(RuleBasedStateMachine):
             handle.remove(hash_of(data))
             self.pins.discard((workspace, hash_of(data)))
 
+    @rule(workspace=workspaces, batch=st.lists(documents, max_size=4))
+    def remove_many(self, workspace: str, batch: list[bytes]) -> None:
+        names = self.references.setdefault(workspace, {})
+        gone = {hash for data in batch if (hash := hash_of(data)) in names}
+        assert self.store.workspace(workspace).remove_many(hash_of(data) for data in batch) == len(gone)
+        for hash in gone:
+            del names[hash]
+            self.pins.discard((workspace, hash))
+
     @rule(workspace=workspaces)
     def delete_workspace(self, workspace: str) -> None:
         if workspace in self.references:

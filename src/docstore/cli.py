@@ -265,8 +265,7 @@ def rm(
             emptied = existing(store, workspace)
             removed = emptied.documents() if all_ else referenced(emptied.documents(), documents or [], workspace)
             if not all_:
-                for each in removed:
-                    emptied.remove(each.hash)
+                emptied.remove_many(removed)
             elif yes or confirmed(_question(workspace, len(removed)), as_json):
                 store.delete_workspace(workspace)
         deleted = (

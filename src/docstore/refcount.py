@@ -6,7 +6,8 @@ Plain functions on a transaction; what changes anything wants one from `CatalogD
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from docstore import lifetimes, moments
@@ -163,13 +164,14 @@ def _update(db: Database, workspace: int, document: DocumentRow, name: str | Non
             )
 
 
-def unrefer(db: Database, workspace: int, hash: str) -> bool:
-    """Drops the reference. False when there was none."""
+def unrefer(db: Database, workspace: int, hashes: Sequence[str]) -> int:
+    """Drops the references to some documents. Returns how many there were."""
     cursor = db.execute(
-        "DELETE FROM refs WHERE workspace_id = ? AND document_id = (SELECT id FROM documents WHERE hash = ?)",
-        (workspace, hash),
+        """DELETE FROM refs WHERE workspace_id = ? AND document_id IN
+           (SELECT d.id FROM json_each(?) dropped CROSS JOIN documents d ON d.hash = dropped.value)""",
+        (workspace, json.dumps(hashes)),
     )
-    return cursor.rowcount > 0
+    return cursor.rowcount
 
 
 def has_reference(db: Database, workspace: int, hash: str) -> bool:

@@ -12,7 +12,6 @@ import docstore
 from docstore import refcount
 from docstore.errors import (
     DocStoreError,
-    DocumentNotFound,
     InvalidArgument,
     LinkForbidden,
     QuotaWarning,
@@ -27,6 +26,7 @@ from docstore.scratch import Scratch
 from docstore.workspace_documents import Holding
 from docstore.workspace_includes import Lending
 from docstore.workspace_limits import Bounded
+from docstore.workspace_references import Referring
 from docstore.workspace_search import Searchable
 
 # What only adding needs is imported where it is used: a process that only searches answers sooner without it.
@@ -38,7 +38,7 @@ GROUP_BYTES = 64 << 20  # and what they may weigh together, so that memory stays
 _GROUP_SECONDS = 5.0  # that they are waited for: what a crawler brings is not lost with it, and found soon
 
 
-class Workspace(Holding, Searchable, Lending, Bounded):
+class Workspace(Holding, Referring, Searchable, Lending, Bounded):
     """A named set of references to documents. Get one from `DocStore.workspace`. Safe for threads.
 
     Beside what each method says it raises, all raise WorkspaceNotFound when it was deleted or has expired, StoreClosed
@@ -214,54 +214,6 @@ class Workspace(Holding, Searchable, Lending, Bounded):
         for each in near_limits:
             warnings.warn(each, QuotaWarning, stacklevel=2)
         return _report([(each.label, _finished(each)) for each in items])
-
-    def remove(self, hash: str) -> None:
-        """Drops this workspace's reference. The document goes when no workspace has one, with the next collection.
-
-        Raises:
-            DocumentNotFound: this workspace does not reference it.
-        """
-        check_hash(hash)
-        self._parts.free_space(lambda: self._unrefer(hash))
-
-    def _unrefer(self, hash: str) -> None:
-        with self._parts.accesses.change(self._id) as db:
-            refcount.require_workspace(db, self._id)
-            if not refcount.unrefer(db, self._id, hash):
-                raise DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")
-
-    def pin(self, hash: str) -> None:
-        """Keeps this version: `DocStore.replace` leaves the reference where it is. May be called twice.
-
-        Raises:
-            DocumentNotFound: this workspace does not reference it.
-        """
-        self._pin(hash, keep=True)
-
-    def unpin(self, hash: str) -> None:
-        """Lets the next replacement move the reference again. Does not move it to what has replaced it meanwhile.
-
-        Raises:
-            DocumentNotFound: this workspace does not reference it.
-        """
-        self._pin(hash, keep=False)
-
-    def _pin(self, hash: str, *, keep: bool) -> None:
-        from docstore import replacements
-
-        check_hash(hash)
-        with self._parts.accesses.change(self._id) as db:
-            refcount.require_workspace(db, self._id)
-            if not replacements.pin(db, self._id, hash, keep=keep):
-                raise DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")
-
-    def pinned(self) -> list[str]:
-        """Hashes of the documents that it has pinned, sorted."""
-        from docstore import replacements
-
-        with self._parts.database.read() as db:
-            refcount.require_workspace(db, self._id)
-            return replacements.pinned(db, self._id)
 
     # -- what is said in it -------------------------------------------------------------------------------------------
 

@@ -181,6 +181,7 @@ OPERATIONS: dict[str, Operation] = {
     "rename-conversation": Operation(_in("alice", lambda alice: alice.conversation("chat").rename("talk"))),
     "delete-conversation": Operation(_in("alice", lambda alice: alice.conversation("chat").delete())),
     "remove": Operation(_in("alice", lambda alice: alice.remove(hash_of(REPORT)))),
+    "remove-many": Operation(_in("alice", lambda alice: alice.remove_many([hash_of(REPORT), hash_of(PACKED[1])]))),
     "delete-workspace": Operation(lambda store: store.delete_workspace("alice")),
     "replace": Operation(lambda store: store.replace(hash_of(REPORT), NEW).moved),
     "replace-stored": Operation(lambda store: store.replace(hash_of(REPORT), OWN).moved),

@@ -1,0 +1,99 @@
+"""What a workspace holds on to: the methods of a `Workspace` that drop its references, and keep them at a version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import docstore
+from docstore import refcount
+from docstore.errors import DocumentNotFound, InvalidArgument
+from docstore.names import check_hash
+from docstore.parts import Parts
+
+_DROPPED_AT_ONCE = 32
+"""References in a commit. With more each hardly takes less time, others wait for longer, and on a full disk what the
+commit writes, three pages or four for each, must fit into the reserve."""
+
+
+class Referring:
+    """One workspace, as it has references."""
+
+    _parts: Parts
+    _id: int
+    name: str
+
+    def remove(self, hash: str) -> None:
+        """Drops this workspace's reference. The document goes when no workspace has one, with the next collection.
+
+        Raises:
+            DocumentNotFound: this workspace does not reference it.
+        """
+        check_hash(hash)
+        if not self._drop([hash]):
+            raise self._lacks(hash)
+
+    def remove_many(self, documents: Iterable[str | docstore.Document]) -> int:
+        """Drops many references, faster than `remove` for each: `alice.remove_many(alice.documents())`.
+
+        Passes over what this workspace does not reference, so running it again finishes what was interrupted. Commits
+        every some dozens.
+
+        Args:
+            documents: hashes, or a `Document` each.
+
+        Returns:
+            How many references it dropped.
+
+        Raises:
+            InvalidArgument: one is neither; nothing was changed.
+        """
+        if isinstance(documents, str | docstore.Document) or not isinstance(documents, Iterable):
+            raise InvalidArgument("remove_many takes many documents: pass a list, or one hash to remove")
+        given = [each.hash if isinstance(each, docstore.Document) else check_hash(each) for each in documents]
+        hashes = list(dict.fromkeys(given))
+        starts = range(0, len(hashes) or 1, _DROPPED_AT_ONCE)  # none at all is refused where some are, too
+        return sum(self._drop(hashes[start : start + _DROPPED_AT_ONCE]) for start in starts)
+
+    def _drop(self, hashes: Sequence[str]) -> int:
+        return self._parts.free_space(lambda: self._unrefer(hashes))
+
+    def _unrefer(self, hashes: Sequence[str]) -> int:
+        with self._parts.accesses.change(self._id) as db:
+            refcount.require_workspace(db, self._id)
+            return refcount.unrefer(db, self._id, hashes)
+
+    def pin(self, hash: str) -> None:
+        """Keeps this version: `DocStore.replace` leaves the reference where it is. May be called twice.
+
+        Raises:
+            DocumentNotFound: this workspace does not reference it.
+        """
+        self._pin(hash, keep=True)
+
+    def unpin(self, hash: str) -> None:
+        """Lets the next replacement move the reference again. Does not move it to what has replaced it meanwhile.
+
+        Raises:
+            DocumentNotFound: this workspace does not reference it.
+        """
+        self._pin(hash, keep=False)
+
+    def _pin(self, hash: str, *, keep: bool) -> None:
+        from docstore import replacements
+
+        check_hash(hash)
+        with self._parts.accesses.change(self._id) as db:
+            refcount.require_workspace(db, self._id)
+            if not replacements.pin(db, self._id, hash, keep=keep):
+                raise self._lacks(hash)
+
+    def pinned(self) -> list[str]:
+        """Hashes of the documents that it has pinned, sorted."""
+        from docstore import replacements
+
+        with self._parts.database.read() as db:
+            refcount.require_workspace(db, self._id)
+            return replacements.pinned(db, self._id)
+
+    def _lacks(self, hash: str) -> DocumentNotFound:
+        return DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")
