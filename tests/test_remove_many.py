@@ -56,7 +56,7 @@ def test_what_is_interrupted_is_done_in_part_and_finished_by_another_call(
     store: DocStore, alice: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others get their turn between its commits, and on a full disk each fits into the reserve."""
-    monkeypatch.setattr(workspace_references, "_DROPPED_AT_ONCE", 8)
+    monkeypatch.setattr(workspace_references, "_AT_ONCE", 8)
     drop, calls = refcount.unrefer, []
 
     def interrupted(db: Any, workspace: int, hashes: Sequence[str]) -> int:

@@ -223,6 +223,24 @@ def delete_text(db: Database, text: TextRow) -> None:
     db.execute("DELETE FROM texts WHERE id = ?", (text.id,))
 
 
+def digests_left(db: Database, text: TextRow, most: int) -> int:
+    """How many rows say where the vectors of a condemned text are, up to a number. Of one that stays: none goes."""
+    if not text.condemned:
+        return 0
+    query = "SELECT 1 FROM chunks WHERE text_id = ? LIMIT ?"
+    return len(db.execute(query, (text.id, most)).fetchall())
+
+
+def forget_digests(db: Database, text: TextRow, most: int) -> None:
+    """Deletes some of these rows, each of which lies on a page of its own in the index by digest. They are hints, which
+    no sub-index needs, and a condemned text stays condemned."""
+    db.execute(
+        """DELETE FROM chunks WHERE (text_id, pipeline_id, chunk) IN
+           (SELECT text_id, pipeline_id, chunk FROM chunks WHERE text_id = ? LIMIT ?)""",
+        (text.id, most),
+    )
+
+
 def _among(values: Collection[object]) -> tuple[str, Collection[object]]:
     """A condition, and what to bind to it."""
     if len(values) <= _FEW:  # to set up a virtual table takes longer than to look one document up

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+from docstore import refcount
 from docstore.accesses import Accesses
 from docstore.archive import ARCHIVE, JOURNAL, Archive
 from docstore.cas import ContentStore, is_fingerprint
@@ -74,6 +75,16 @@ class Parts:
     def free_space(self, operation: Callable[[], _T]) -> _T:
         """Runs what makes room, on a full disk too."""
         return self.reserve.lend(operation, self.database.frugal)
+
+    def leave_room_to_collect(self, db: Database) -> None:
+        """Asked before references are dropped. What nobody references any more takes some bytes more in the catalog, in
+        a full page a page: on a full disk, what it takes to collect must be left.
+
+        Raises:
+            StorageError: it would not be, and there is something to collect.
+        """
+        if self.database.is_frugal and refcount.is_any_unreferenced(db):
+            self.reserve.require_room_to_collect()
 
     def forget(self, workspace: int) -> None:
         """A workspace is gone, and what is in memory for it."""

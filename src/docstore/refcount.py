@@ -242,6 +242,11 @@ def unreferenced(db: Database, before: str, limit: int) -> list[DocumentRow]:
     return list(_documents(db, found))
 
 
+def is_any_unreferenced(db: Database) -> bool:
+    """Whether a collection without a grace period would find something to begin with."""
+    return row(db, "SELECT 1 FROM documents WHERE refcount = 0 AND doomed = 0 LIMIT 1") is not None
+
+
 def doom(db: Database, document: DocumentRow) -> None:
     """Condemns a document: from the commit on, an add of the same bytes publishes afresh."""
     db.execute("UPDATE documents SET doomed = 1 WHERE id = ?", (document.id,))

@@ -27,6 +27,8 @@ SIZE = 1 << 20
 
 _AMPLE = 4 * SIZE  # bytes that are free: with fewer, they may be what was lent to somebody else
 
+_TO_COLLECT = SIZE // 2  # bytes: more than a transaction that collects takes on a full disk
+
 _WAITS = (0.05, 0.1, 0.2, 0.4)  # seconds at most, before each further try
 
 _T = TypeVar("_T")
@@ -72,15 +74,45 @@ class Reserve:
         if self._readonly or (is_whole and growth <= SIZE // 2) or getattr(self._lent, "is_mine", False):
             return
         needed = 2 * growth if is_whole else max(2 * growth, _AMPLE)  # the log has the same pages until then
-        with storage_errors("looking how full the disk is"):
-            found = os.statvfs(self._path.parent)
-        free = found.f_bavail * found.f_frsize
-        if free < needed:
+        if (free := self._free()) < needed:
             raise StorageError(
                 f"The disk is full: of {self._path.parent} {free:,} bytes are free, which are kept for "
                 f"what frees space. Remove documents and collect, or free space: {needed:,} bytes."
             )
         self.fill()
+
+    def require_room_to_collect(self) -> None:
+        """For whoever was lent it, and frees no space by itself.
+
+        Raises:
+            StorageError: of what was lent less is left than a collection takes.
+        """
+        if self.size() < _TO_COLLECT and not self._fits(_TO_COLLECT):
+            raise StorageError(
+                f"The disk is full: fewer than {_TO_COLLECT:,} bytes are free in {self._path.parent}, which a "
+                "collection needs. Nothing more was dropped. Collect first, with a shorter grace period if there is "
+                "one, or free space."
+            )
+
+    def _free(self) -> int:
+        with storage_errors("looking how full the disk is"):
+            found = os.statvfs(self._path.parent)
+        return found.f_bavail * found.f_frsize
+
+    def _fits(self, size: int) -> bool:
+        """Whether a file of so many bytes would. What the file system says is free leaves quotas out, and what root may
+        use besides."""
+        try:
+            fd = os.open(self._path.parent, os.O_TMPFILE | os.O_RDWR, 0o600)
+        except (OSError, AttributeError):  # not every system, or file system, has files without a name
+            return self._free() >= size
+        try:
+            os.posix_fallocate(fd, 0, size)
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        return True
 
     def lend(
         self, operation: Callable[[], _T], frugally: Callable[[], AbstractContextManager[object]] = nullcontext

@@ -230,6 +230,7 @@ class DocStore(Maintained, Versioned):
             id = refcount.workspace_id(db, name)
             if id is None:
                 raise WorkspaceNotFound(f"There is no workspace {name!r}. store.workspaces() lists those there are.")
+            self._parts.leave_room_to_collect(db)
             refcount.delete_workspace(db, id)
         return id
 

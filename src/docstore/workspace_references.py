@@ -10,9 +10,9 @@ from docstore.errors import DocumentNotFound, InvalidArgument
 from docstore.names import check_hash
 from docstore.parts import Parts
 
-_DROPPED_AT_ONCE = 32
-"""References in a commit. With more each hardly takes less time, others wait for longer, and on a full disk what the
-commit writes, three pages or four for each, must fit into the reserve."""
+_AT_ONCE, _FRUGALLY = 64, 8
+"""References in a commit, and on a full disk, where each may take five pages of the reserve. With more than 64 each
+hardly takes less time, and others wait for longer."""
 
 
 class Referring:
@@ -51,16 +51,22 @@ class Referring:
             raise InvalidArgument("remove_many takes many documents: pass a list, or one hash to remove")
         given = [each.hash if isinstance(each, docstore.Document) else check_hash(each) for each in documents]
         hashes = list(dict.fromkeys(given))
-        starts = range(0, len(hashes) or 1, _DROPPED_AT_ONCE)  # none at all is refused where some are, too
-        return sum(self._drop(hashes[start : start + _DROPPED_AT_ONCE]) for start in starts)
+        # None at all is refused where some are, too.
+        return sum(self._drop(hashes[start : start + _AT_ONCE]) for start in range(0, len(hashes) or 1, _AT_ONCE))
 
     def _drop(self, hashes: Sequence[str]) -> int:
-        return self._parts.free_space(lambda: self._unrefer(hashes))
+        dropped: list[int] = []  # also in a try that a full disk cut short
+        self._parts.free_space(lambda: self._unrefer(hashes, dropped))
+        return sum(dropped)
 
-    def _unrefer(self, hashes: Sequence[str]) -> int:
-        with self._parts.accesses.change(self._id) as db:
-            refcount.require_workspace(db, self._id)
-            return refcount.unrefer(db, self._id, hashes)
+    def _unrefer(self, hashes: Sequence[str], dropped: list[int]) -> None:
+        at_once = _FRUGALLY if self._parts.database.is_frugal else _AT_ONCE
+        for start in range(0, len(hashes) or 1, at_once):
+            with self._parts.accesses.change(self._id) as db:
+                refcount.require_workspace(db, self._id)
+                self._parts.leave_room_to_collect(db)
+                count = refcount.unrefer(db, self._id, hashes[start : start + at_once])
+            dropped.append(count)
 
     def pin(self, hash: str) -> None:
         """Keeps this version: `DocStore.replace` leaves the reference where it is. May be called twice.

@@ -326,6 +326,36 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_reserve.py::test_where_somebody_else_took_what_was_lent_it_is_tried_again",),
     ),
     Mutant(
+        "a-long-document-is-collected-at-once", "lifecycle/collect.py",
+        "            if pages > _FRUGAL_PAGES:\n", "            if False:\n",
+        "on a full disk a document of many chunks cannot be deleted",
+        ("tests/test_full_disk.py::test_a_collection_commits_little_at_a_time",),
+    ),
+    Mutant(
+        "digests-that-are-needed-go", "contents.py",
+        "    if not text.condemned:\n        return 0\n", "",
+        "after a collection on a full disk chunks that are stored are embedded again",
+        ("tests/test_full_disk.py::test_digests_of_a_text_that_another_document_has_stay",),
+    ),
+    Mutant(
+        "dropping-takes-the-room-to-collect", "parts.py",
+        "            self.reserve.require_room_to_collect()\n", "            pass\n",
+        "on a full disk what is dropped takes what collecting needs, and nothing can be deleted any more",
+        ("tests/test_full_disk.py::test_references_are_dropped_while_what_had_them_can_be_collected",),
+    ),
+    Mutant(
+        "nothing-is-dropped-without-room-to-collect", "parts.py",
+        "if self.database.is_frugal and refcount.is_any_unreferenced(db):", "if self.database.is_frugal:",
+        "on a full disk nothing can be dropped where there is nothing to collect yet",
+        ("tests/test_full_disk.py::test_references_are_dropped_while_what_had_them_can_be_collected",),
+    ),
+    Mutant(
+        "many-are-dropped-at-once-on-a-full-disk", "workspace_references.py",
+        "_FRUGALLY if self._parts.database.is_frugal else _AT_ONCE", "_AT_ONCE",
+        "a commit that drops many does not fit into the reserve",
+        ("tests/test_full_disk.py::test_many_are_dropped_a_few_at_a_time",),
+    ),
+    Mutant(
         "log-grows-on-a-full-disk", "database.py",
         "                if self._frugal:\n                    with",
         "                if False:\n                    with",

@@ -49,10 +49,10 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "reaping-in-a-second-transaction", "lifecycle/collect.py",
-        "                freed += reap(parts, db, [document], touched)\n",
-        '                db.execute("COMMIT")\n'
-        '                db.execute("BEGIN IMMEDIATE")\n'
-        "                freed += reap(parts, db, [document], touched)\n",
+        "        freed += reap(parts, db, [document], touched)\n",
+        '        db.execute("COMMIT")\n'
+        '        db.execute("BEGIN IMMEDIATE")\n'
+        "        freed += reap(parts, db, [document], touched)\n",
         "files of what was added again meanwhile are unlinked",
         (f"{_DURABILITY}::test_checks_share_a_transaction_with_what_rests_on_them",),
     ),

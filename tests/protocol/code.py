@@ -89,7 +89,7 @@ LINES: dict[str, tuple[Line, ...]] = {
     ),
     "add: undo": (Line(_ADD, _PUBLISH, "publication.undo()"), Line(_ADD, "Addition.run", "if not self._unsure:")),
     "add: leave": (Line("scratch.py", "Scratch.__exit__", "lock.unlink(missing_ok=True)"),),
-    "remove": (Line("workspace_references.py", "Referring._unrefer", "refcount.unrefer(db, self._id, hashes)"),),
+    "remove": (Line("workspace_references.py", "Referring._unrefer", "refcount.unrefer(db, self._id, hashes["),),
     "collect: find the dead": (
         Line(_COLLECT, "_collect", "claims.discard_dead(db, parts.owner_is_alive)"),
         Line("claims.py", "discard_dead", "request_sweep(db)"),
@@ -97,7 +97,7 @@ LINES: dict[str, tuple[Line, ...]] = {
     ),
     "collect: doom": (Line(_COLLECT, "_doom", "refcount.doom(db, document)"),),
     "collect: nothing to doom": (Line(_COLLECT, "_doom", "if not documents:"),),
-    "collect: look for the doomed": (Line(_COLLECT, "_reap_doomed", "in refcount.doomed(db"),),
+    "collect: look for the doomed": (Line(_COLLECT, "_reap_some", "in refcount.doomed(db"),),
     "collect: unlink": (
         Line(_REAP, "reap", "_unlink(parts.documents"),
         Line(_REAP, "_unlink_text", "_unlink(parts.texts"),
@@ -110,7 +110,7 @@ LINES: dict[str, tuple[Line, ...]] = {
         # In the transaction of the unlinks, not in that of the doom: another collector may reap what we doomed.
         Line(_COLLECT, "_reap_doomed", "claims.request_sweep(db)"),
     ),
-    "collect: nothing doomed": (Line(_COLLECT, "_reap_doomed", "if not documents:"),),
+    "collect: nothing doomed": (Line(_COLLECT, "_reap_doomed", "if reaped.were_all:"),),
     "collect: sync the directories": (
         Line(_COLLECT, "_collect", "sync_entries(touched, parts.folder)"),
         Line("durable.py", "sync_entries", "while above != keep and not above.is_dir():"),

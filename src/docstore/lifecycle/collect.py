@@ -13,9 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from docstore import arguments, claims, contents, moments, refcount, scratch
 from docstore.cas import ContentStore, is_fingerprint
+from docstore.contents import DocumentRow
 from docstore.database import Database
 from docstore.durable import prune, prune_below, storage_errors, sync_entries, unlink
 from docstore.lifecycle import catalog
@@ -28,7 +30,10 @@ from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 _BREATH_SECONDS = 0.01  # between batches, for writers of other processes to get their turn
 _BATCH = 64  # documents a transaction dooms or deletes
 _HOLD_SECONDS = 0.01  # and how long it unlinks at most, since writers wait for it
-_FRUGAL_BYTES = 128 * 1024  # of packed pieces it deletes on a full disk: the archive's journal must fit the reserve
+# What a transaction deletes on a full disk, where logs must fit what is left of the reserve.
+_FRUGAL_BYTES = 128 * 1024  # of packed pieces
+_FRUGAL_PAGES = 48  # of the catalog, of 4 KiB
+_PAGES_TO_DOOM, _PAGES_TO_REAP = 3, 12  # that a document's rows lie on, in a large store; and a chunk's digest on one
 
 
 def collect(
@@ -76,7 +81,8 @@ def _collect(parts: Parts, before: str, gone: _Gone, progress: Callable[[Progres
 def _doom(parts: Parts, before: str) -> None:
     while True:
         with parts.database.write() as db:
-            documents = refcount.unreferenced(db, before, _BATCH)
+            batch = _FRUGAL_PAGES // _PAGES_TO_DOOM if parts.database.is_frugal else _BATCH
+            documents = refcount.unreferenced(db, before, batch)
             for document in documents:
                 refcount.doom(db, document)
         if not documents:
@@ -88,28 +94,48 @@ def _reap_doomed(parts: Parts, touched: set[Path], gone: _Gone, progress: Callab
     """Returns how many sweeps it asked for."""
     requests = 0
     while True:
-        freed = 0
         with parts.write() as db:
-            end = time.monotonic() + _HOLD_SECONDS
-            documents = []
-            for document in refcount.doomed(db, _BATCH):
-                freed += reap(parts, db, [document], touched)
-                documents.append(document)
-                frugal = parts.database.is_frugal and parts.archive.deleted_bytes > _FRUGAL_BYTES
-                if frugal or time.monotonic() > end:
-                    break
-            if documents:
+            reaped = _reap_some(parts, db, touched)
+            if reaped.documents:
                 # Until their directories are synced: after a power cut, unlinked files may be back without rows. Here
                 # and not with dooming: what one collection dooms, another may reap, and be killed before it syncs.
                 claims.request_sweep(db)
                 requests += 1
-        if not documents:
+        if reaped.were_all:
             return requests
-        gone.documents += len(documents)
-        gone.bytes += freed
-        if progress is not None:
-            progress(Progress(gone.documents, None, 0, documents[-1].hash))
+        gone.documents += len(reaped.documents)
+        gone.bytes += reaped.bytes
+        if progress is not None and reaped.documents:
+            progress(Progress(gone.documents, None, 0, reaped.documents[-1].hash))
         time.sleep(_BREATH_SECONDS)
+
+
+class _Reaped(NamedTuple):
+    """What one transaction deletes."""
+
+    documents: list[DocumentRow]
+    bytes: int
+    were_all: bool
+    """Whether nothing was left to delete before."""
+
+
+def _reap_some(parts: Parts, db: Database, touched: set[Path]) -> _Reaped:
+    end = time.monotonic() + _HOLD_SECONDS
+    documents: list[DocumentRow] = []
+    freed = pages = 0
+    for document in refcount.doomed(db, _BATCH):
+        if parts.database.is_frugal:
+            pages += _PAGES_TO_REAP + contents.digests_left(db, document.text, _FRUGAL_PAGES)
+            if pages > _FRUGAL_PAGES:
+                if not documents:
+                    contents.forget_digests(db, document.text, _FRUGAL_PAGES - _PAGES_TO_REAP)
+                return _Reaped(documents, freed, were_all=False)
+        freed += reap(parts, db, [document], touched)
+        documents.append(document)
+        frugal = parts.database.is_frugal and parts.archive.deleted_bytes > _FRUGAL_BYTES
+        if frugal or time.monotonic() > end:
+            break
+    return _Reaped(documents, freed, were_all=not documents)
 
 
 def _preview(parts: Parts, before: str) -> CollectReport:

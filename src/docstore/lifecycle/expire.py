@@ -61,6 +61,7 @@ def _delete(parts: Parts, before: str, names: list[str]) -> None:
             end = time.monotonic() + _HOLD_SECONDS
             going = lifetimes.overdue(db, before, _BATCH)
             for id, name in going:
+                parts.leave_room_to_collect(db)
                 refcount.delete_workspace(db, id)
                 gone.append(name)
                 if parts.database.is_frugal or time.monotonic() > end:
