@@ -14,7 +14,7 @@ import pytest
 from docstore import DocStore, Limits, StorageError, durable
 from docstore.lifecycle import lost_rows
 from docstore.testing import HashEmbedder
-from tests.folders import hash_of, lie, packed, problems, query
+from tests.folders import execute, hash_of, lie, packed, problems, query
 from tests.packing import change
 
 _DOCUMENTS = [f"Paragraph {number} of the handbook.\n".encode() for number in range(1, 21)]
@@ -67,6 +67,21 @@ def test_what_can_be_told_comes_back(filled: Path, sql: str, embedded: int) -> N
         assert problems(filled) == []
         store.delete_workspace("alice")
         assert store.collect().documents == len(_DOCUMENTS)
+
+
+def test_searches_of_an_open_store_find_what_was_restored(filled: Path) -> None:
+    """Though nobody made or dropped a reference since they looked."""
+    every = {hash_of(each) for each in _DOCUMENTS}
+    with DocStore(filled, embedder=HashEmbedder()) as store:
+        (document,) = store.workspace("alice").search("handbook", k=1)
+        text = f"(SELECT text_id FROM documents WHERE hash = '{document.document}')"
+        execute(filled, f"DELETE FROM texts WHERE id = {text}")  # without foreign keys
+    with DocStore(filled, embedder=HashEmbedder()) as store, DocStore(filled, embedder=HashEmbedder()) as other:
+        for each in (store, other):
+            assert {hit.document for hit in each.workspace("alice").search("handbook", k=99)} < every
+        assert store.repair().ok
+        for each in (store, other):
+            assert {hit.document for hit in each.workspace("alice").search("handbook", k=99)} == every
 
 
 def test_a_document_that_nothing_gives_a_text_can_be_removed_and_added_again(filled: Path) -> None:

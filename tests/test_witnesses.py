@@ -157,6 +157,40 @@ def test_a_workspace_of_which_nothing_tells_the_name_keeps_its_references(
     _require_all(folder, {name: own for name, own in hashes.items() if own} | {"recovered-3": []})
 
 
+def test_searches_of_an_open_store_find_a_document_by_its_hash_again(
+    folder: Path, hashes: dict[str, list[str]]
+) -> None:
+    """Though nobody made or dropped a reference since they looked."""
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        hash = store.workspace("alice").add(b"Of other bytes\r\nthan its text.").hash
+    _change(folder, hash, _TABLE)
+    every = {*hashes["alice"], hash}
+    with DocStore(folder, embedder=HashEmbedder()) as store, DocStore(folder, embedder=HashEmbedder()) as other:
+        for each in (store, other):
+            assert {hit.document for hit in each.workspace("alice").search("bytes", k=99)} != every
+        assert store.repair().ok
+        for each in (store, other):
+            alice = each.workspace("alice")
+            assert {hit.document for hit in alice.search("bytes", k=99)} == every
+            assert {hit.document for hit in alice.search("bytes", documents=[hash])} == {hash}
+
+
+def test_a_workspace_that_begins_anew_is_not_taken_for_what_it_was(folder: Path, hashes: dict[str, list[str]]) -> None:
+    """By a store that has it in memory, once as many changes were made to it as there had been."""
+    with DocStore(folder, embedder=HashEmbedder()) as store, DocStore(folder, embedder=HashEmbedder()) as other:
+        carol = other.workspace("carol")
+        ((version,),) = query(folder, "SELECT version FROM workspaces WHERE name = 'carol'")
+        assert {hit.document for hit in carol.search("Document", k=99)} == {*hashes["carol"]}
+        execute(folder, "DELETE FROM workspaces WHERE name = 'carol'")
+        assert store.repair().ok
+        recovered = store.workspace("carol" if "carol" in store.workspaces() else "recovered-3")
+        for hash in hashes["carol"][: version - 1]:
+            recovered.remove(hash)
+        added = recovered.add(b"What is new.").hash
+        left = {*hashes["carol"][version - 1 :], added}
+        assert {hit.document for hit in carol.search("Document", k=99)} == left
+
+
 def test_an_index_with_a_damaged_page_is_made_anew(folder: Path, hashes: dict[str, list[str]]) -> None:
     """One that cannot be read to its end, and has nothing to tell."""
     ((page,),) = query(folder, "SELECT rootpage FROM sqlite_schema WHERE name = 'refs_by_document'")

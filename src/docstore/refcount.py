@@ -113,6 +113,16 @@ def require_workspace(db: Database, workspace: int) -> tuple[int, int]:
     return state
 
 
+def outdate_views(db: Database) -> None:
+    """Makes every search look anew at all that its workspace covers: for whoever changed rows otherwise than by making,
+    dropping and changing references, which count by themselves.
+
+    By more than any number of references, or who sees one step more would look for one change; and by chance, or the
+    row of a workspace that was lost and begins anew might come to a version that somebody has in memory.
+    """
+    db.execute("UPDATE workspaces SET version = version + (1 << 32) + (random() & ((1 << 32) - 1))")
+
+
 def refer(
     db: Database,
     workspace: int,

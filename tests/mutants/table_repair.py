@@ -137,6 +137,25 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_salvage.py::test_one_number_that_is_wrong_hides_no_other_row",),
     ),
     Mutant(
+        "restored-texts-are-not-searched", "lifecycle/lost_rows.py",
+        "text.hash, len(text.content), file.hash, file.size))\n            refcount.outdate_views(db)\n",
+        "text.hash, len(text.content), file.hash, file.size))\n",
+        "an open store never finds a document whose text came back",
+        ("tests/test_lost_rows.py::test_searches_of_an_open_store_find_what_was_restored",),
+    ),
+    Mutant(
+        "a-corrected-catalog-is-not-searched", "lifecycle/repair.py",
+        "            refcount.outdate_views(db)  # what searches have in memory is of the damaged rows\n", "",
+        "an open store goes on answering from what was damaged",
+        ("tests/test_witnesses.py::test_a_workspace_that_begins_anew_is_not_taken_for_what_it_was",),
+    ),
+    Mutant(
+        "a-repair-is-one-step", "refcount.py",
+        "version + (1 << 32) + (random() & ((1 << 32) - 1))", "version + 1",
+        "what a repair restored is taken for one changed name",
+        ("tests/test_witnesses.py::test_searches_of_an_open_store_find_a_document_by_its_hash_again",),
+    ),
+    Mutant(
         "one-refused-text-costs-others", "lifecycle/lost_rows.py",
         "        return _embed_or_halve(parts, texts[:half]) | _embed_or_halve(parts, texts[half:])",
         "        return {text.hash: str(error) for text, _ in texts}",

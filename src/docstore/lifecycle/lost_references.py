@@ -87,7 +87,6 @@ def _make_anew(db: Database) -> None:
             db.execute(sql)
     for table in ("told", "pinned"):
         db.execute(f"DROP TABLE {table}")
-    db.execute("UPDATE workspaces SET version = version + 1")  # what searches have in memory is of the damaged rows
 
 
 def _restored(db: Database, workspace: int, document: int) -> Problem:

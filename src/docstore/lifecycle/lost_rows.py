@@ -16,7 +16,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from docstore import contents, schema
+from docstore import contents, refcount, schema
 from docstore import texts as text_files
 from docstore.contents import TextRow
 from docstore.database import Database, row, rows
@@ -201,11 +201,13 @@ def _put_text(parts: Parts, id: int, text: Text | None, gone: str) -> bool:
                 return text is not None  # somebody else was ahead, and found what we did
             if text is None or contents.find_text(db, text.hash) is not None:
                 db.execute(*_text_row(id, gone, 1, gone, 0))
+                refcount.outdate_views(db)
                 return False
             (file,) = staged
             parts.texts.place(publication, file.path, text.hash, SUFFIX)
             publication.sync()
             db.execute(*_text_row(id, text.hash, len(text.content), file.hash, file.size))
+            refcount.outdate_views(db)
             return True
 
 

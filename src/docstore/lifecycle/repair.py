@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from docstore import arguments, contents, schema
+from docstore import arguments, contents, refcount, schema
 from docstore import texts as text_files
 from docstore.contents import DocumentRow
 from docstore.database import Database
@@ -93,6 +93,7 @@ def _repair_catalog(parts: Parts, dry_run: bool, restored: list[Statement]) -> l
             for statement in restored:
                 db.execute(*statement)
             corrections = catalog.correct(db, testimony, partial(_is_stored, parts, db))
+            refcount.outdate_views(db)  # what searches have in memory is of the damaged rows
             if dry_run:
                 raise _DryRun
             _keep_lost_rows(parts, corrections)
