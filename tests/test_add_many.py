@@ -20,6 +20,7 @@ from docstore import (
     workspace,
 )
 from docstore.testing import HashEmbedder
+from tests.folders import hash_of
 
 NOTE = b"A note about nothing in particular."
 
@@ -144,6 +145,28 @@ class Moody(HashEmbedder):
         if self.is_down or not self.refused.isdisjoint(texts):
             raise RuntimeError("503")
         return super().embed(texts)
+
+
+def test_an_embedder_that_changes_its_list_changes_nobody_elses_vectors(folder: Path) -> None:
+    class Choosy(HashEmbedder):
+        """Takes texts without letters out of the list, and gives vectors of what is left. Empties it then."""
+
+        def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+            assert isinstance(texts, list)
+            texts[:] = [text for text in texts if any(map(str.isalpha, text))]
+            vectors = super().embed(texts)
+            texts.clear()
+            return vectors
+
+    notes = [f"Note {number} about subject {chr(97 + number)}.".encode() for number in range(20)]
+    with DocStore(folder, embedder=Choosy()) as store:
+        alice = store.workspace("alice")
+        report = alice.add_many([*notes[:7], b"123 456", *notes[7:]])
+        assert len(report.added) == 20
+        assert [str(each.error).split(" for ")[0] for each in report.failed] == ["The embedder returned shape (0, 64)"]
+        for note in notes:
+            (hit,) = alice.search(note.decode(), k=1)
+            assert (hit.document, round(hit.score, 2)) == (hash_of(note), 1)
 
 
 def test_an_embedder_that_is_down_is_not_asked_for_each_document(folder: Path) -> None:

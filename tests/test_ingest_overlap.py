@@ -1,4 +1,4 @@
-"""Extracting goes on while what is extracted already is embedded, and holds no more than a group in memory."""
+"""Extracting goes on while what is extracted already is embedded."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import numpy.typing as npt
 import pytest
 
 from docstore import DocStore, UnreadableDocument
-from docstore.ingest import add, prepare
-from docstore.ingest.extractor import Extractor
+from docstore.ingest import add
 from docstore.ingest.incoming import Incoming
-from docstore.scratch import Scratch
+from docstore.ingest.prepare import Preparation
 from docstore.testing import HashEmbedder
 
 _SECONDS = 20.0
@@ -41,18 +40,18 @@ class Meeting(HashEmbedder):
 @pytest.fixture
 def meeting(monkeypatch: pytest.MonkeyPatch) -> Meeting:
     """With the last of the documents held back until the first are being embedded."""
-    embedder, original = Meeting(), prepare._prepare
+    embedder, original = Meeting(), Preparation._prepare
     monkeypatch.setattr(add, "_ENOUGH_CHARACTERS", 1)
 
-    def held_back(items: list[Incoming], extractor: Extractor, scratch: Scratch) -> None:
+    def held_back(self: Preparation, items: list[Incoming]) -> None:
         if any(item.fallback_name == "3.txt" for item in items):
             assert embedder.began.wait(_SECONDS)
-            original(items, extractor, scratch)
+            original(self, items)
             embedder.extracted.set()
         else:
-            original(items, extractor, scratch)
+            original(self, items)
 
-    monkeypatch.setattr(prepare, "_prepare", held_back)
+    monkeypatch.setattr(Preparation, "_prepare", held_back)
     return embedder
 
 

@@ -160,7 +160,7 @@ class Workspace(Holding, Referring, Searchable, Lending, Bounded):
                     break
             items = [each for _, each in outcomes if isinstance(each, Incoming)]
             counter.warnings += self._run_all(items, scratch, counter.report)
-        return [(label, _finished(each)) for label, each in outcomes]
+        return [(label, _told(each)) for label, each in outcomes]
 
     def link(
         self, hash: str, *, name: str | None = None, metadata: Mapping[str, Any] | None = None
@@ -213,7 +213,7 @@ class Workspace(Holding, Referring, Searchable, Lending, Bounded):
             near_limits = self._run_all(items, scratch, self._note)
         for each in near_limits:
             warnings.warn(each, QuotaWarning, stacklevel=2)
-        return _report([(each.label, _finished(each)) for each in items])
+        return _report([(each.label, _told(each)) for each in items])
 
     # -- what is said in it -------------------------------------------------------------------------------------------
 
@@ -338,3 +338,16 @@ def _finished(item: Incoming | DocStoreError) -> docstore.Document | DocStoreErr
         return item
     assert item.outcome is not None
     return item.outcome
+
+
+def _told(item: Incoming | DocStoreError) -> docstore.Document | DocStoreError:
+    """As `_finished`, of one of many. Without tracebacks: their frames would keep all that was added with it in memory,
+    as long as the report."""
+    outcome = _finished(item)
+    error: BaseException | None = outcome if isinstance(outcome, DocStoreError) else None
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+    return outcome

@@ -9,6 +9,7 @@ _COLLECT = "tests/test_collect.py"
 _ANOTHER_TEXT = "tests/test_another_text.py"
 _DEMAND_BYTES = "tests/test_demand_bytes.py"
 _ADD_MANY = "tests/test_add_many.py"
+_INGEST_MEMORY = "tests/test_ingest_memory.py"
 _DOCUMENTS = "tests/test_documents.py"
 _DURABILITY = "tests/test_durability.py"
 _FORCED_RACES = "tests/test_forced_races.py"
@@ -367,6 +368,42 @@ MUTANTS: tuple[Mutant, ...] = (
         "            other._parts.database.require_usable()\n", "",
         "a workspace is granted that only has the number of the one that was meant",
         ("tests/test_exchanged.py::test_a_workspace_of_before_the_exchange_is_lent_to_nobody",),
+    ),
+    Mutant(
+        "an-embedder-has-our-list", "ingest/pipeline.py",
+        "self.embedder.embed(list(texts))", "self.embedder.embed(texts)",
+        "an embedder that takes a text out of its list gives all behind it the vectors of others",
+        (f"{_ADD_MANY}::test_an_embedder_that_changes_its_list_changes_nobody_elses_vectors",),
+    ),
+    Mutant(
+        "what-is-refused-keeps-its-group", "workspace.py",
+        "        error.__traceback__ = None\n", "",
+        "one missing file in each group keeps all that is added in memory",
+        (f"{_INGEST_MEMORY}::test_what_was_refused_keeps_nothing_else",),
+    ),
+    Mutant(
+        "what-is-finished-keeps-its-text", "ingest/add.py",
+        "                item.let_go()\n", "",
+        "the texts of hundreds of documents are in memory at once",
+        (f"{_INGEST_MEMORY}::test_stored_texts_are_embedded_batch_by_batch",),
+    ),
+    Mutant(
+        "stored-texts-are-read-together", "ingest/build.py",
+        "groups(_with_texts(items, parts),", "groups(list(_with_texts(items, parts)),",
+        "under another embedder the texts of hundreds of documents are in memory at once",
+        (f"{_INGEST_MEMORY}::test_stored_texts_are_embedded_batch_by_batch",),
+    ),
+    Mutant(
+        "extraction-runs-ahead", "ingest/prepare.py",
+        "self._ahead < _MOST_AHEAD", "True",
+        "the texts of a whole group are in memory while the first is embedded, however large they are",
+        (f"{_INGEST_MEMORY}::test_no_more_is_extracted_than_is_soon_embedded",),
+    ),
+    Mutant(
+        "parts-of-one-file-are-read-at-once", "ingest/prepare.py",
+        "with nullcontext() if is_ours else self._reading:", "with nullcontext():",
+        "members of an archive are refused, as if somebody wrote them meanwhile",
+        (f"{_INGEST_MEMORY}::test_open_files_that_are_parts_of_one_are_read_one_after_the_other",),
     ),
     Mutant(
         "prepared-by-everybody-who-has-it", "ingest/prepare.py",

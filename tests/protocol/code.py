@@ -47,7 +47,7 @@ LINES: dict[str, tuple[Line, ...]] = {
     "add: plan (publish)": (Line(_ADD, _NEXT, "return Step.PUBLISH"),),
     "add: plan (refer)": (Line(_ADD, _NEXT, "self._refer(db, item, stored, vectors)"),),
     "add: copy and extract": (
-        Line("ingest/prepare.py", "_copy", "item.blob = stage(item.source, scratch)"),
+        Line("ingest/prepare.py", "Preparation._copy", "item.blob = stage(item.source, self._scratch)"),
         Line("ingest/prepare.py", "_take", "item.text_file = stage_bytes("),
     ),
     "add: embed": (

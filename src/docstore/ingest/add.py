@@ -119,7 +119,7 @@ class Addition:
             work[step].append(item)
         preparation.start(work[Step.PREPARE])
         self._publish(work[Step.PUBLISH])
-        for batch in batches(work[Step.EMBED]):
+        for batch in batches(work[Step.EMBED], self._parts):
             build(batch, self._parts, self._scratch, self._progress, self._find)
             self._built += batch
             if time.monotonic() - self._published > _COMMIT_SECONDS:
@@ -142,6 +142,7 @@ class Addition:
         for item in items:
             if item.outcome is not None and not item.reported:
                 item.reported = True
+                item.let_go()
                 self._progress(item, 0)
 
     # -- first transaction: what is there, what is claimed --------------------------------------------------------

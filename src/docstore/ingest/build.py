@@ -20,18 +20,23 @@ _BATCH_CHARACTERS = 250_000  # some 300 chunks: full batches for the embedder, a
 _HARMLESS = "text"
 
 
-def batches(items: list[Incoming]) -> Iterator[list[Incoming]]:
-    """Documents whose texts together fill the embedder's batches, and whose work a crash may cost."""
-    return groups(items, lambda item: 0 if item.text is None else len(item.text.content), _BATCH_CHARACTERS)
+def batches(items: list[Incoming], parts: Parts) -> Iterator[list[Incoming]]:
+    """Documents whose texts together fill the embedder's batches, and whose work a crash may cost. What is stored is
+    read for each batch as it comes: all together might be more than memory bears."""
+    return groups(_with_texts(items, parts), lambda item: len(item.text.content) if item.text else 0, _BATCH_CHARACTERS)
+
+
+def _with_texts(items: list[Incoming], parts: Parts) -> Iterator[Incoming]:
+    for item in items:
+        if item.text is None:
+            load_text(item, parts)
+        yield item
 
 
 def build(
     items: list[Incoming], parts: Parts, scratch: Scratch, progress: Callable[[Incoming, int], None], find: Find
 ) -> None:
     """Stages sub-indexes. What fails gets its outcome; what has neither then, lost its text meanwhile."""
-    for item in items:
-        if item.text is None:
-            load_text(item, parts)
     items = [item for item in items if item.outcome is None and item.text is not None]
     if items:
         _build(items, parts, scratch, progress, find)

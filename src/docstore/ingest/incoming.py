@@ -51,6 +51,10 @@ class Incoming:
         if self.text_hash != text_hash:
             self.text_hash, self.text, self.text_file, self.subindex = text_hash, None, None, None
 
+    def let_go(self) -> None:
+        """Of all that it was made of, once it is finished: others of its group may take long, and memory."""
+        self.source = self.blob = self.extraction = self.text = self.text_file = self.subindex = None
+
     @property
     def staged(self) -> list[Staged]:
         """The pieces that wait to be published."""

@@ -225,7 +225,8 @@ class Pipeline:
             EmbeddingError: it raised, or returned anything but finite, non-zero vectors of its dimension.
         """
         try:
-            vectors = np.asarray(self.embedder.embed(texts), dtype=np.float32)
+            # A list of its own: what it takes out of ours, or puts into it, would give a chunk another's vector.
+            vectors = np.asarray(self.embedder.embed(list(texts)), dtype=np.float32)
         except DocStoreError:
             raise
         except Exception as error:

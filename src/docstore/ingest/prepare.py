@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 
 from docstore import texts
@@ -21,6 +21,7 @@ from docstore.texts import Text
 
 _PORTION_DOCUMENTS = 16  # that a worker process gets at once: for small ones, asking would take longer than reading
 _PORTION_BYTES = 65_536  # and what they may weigh together, since what one worker has no other takes
+_MOST_AHEAD = 1 << 22  # characters that nobody has taken, until more is begun: texts may be far larger than documents
 
 
 class Preparation:
@@ -35,11 +36,18 @@ class Preparation:
         self._scratch = scratch
         self._pool: ThreadPoolExecutor | None = None
         self._running: dict[Future[None], list[Incoming]] = {}
+        self._ahead = 0  # characters of what is ready and was not waited for
+        self._room = threading.Condition()
+        self._is_ending = False
+        self._reading = threading.Lock()
 
     def __enter__(self) -> Preparation:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with self._room:
+            self._is_ending = True
+            self._room.notify_all()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
@@ -52,16 +60,16 @@ class Preparation:
         """Begins with some documents."""
         portions = list(groups(items, _size, _PORTION_BYTES, _PORTION_DOCUMENTS))
         if len(portions) == 1 and not self._running:  # a document alone waits for no thread
-            _prepare(portions[0], self._extractor, self._scratch)
+            self._prepare(portions[0])
             return
         if portions and self._pool is None:
             self._pool = ThreadPoolExecutor(CONCURRENCY, "docstore-prepare")
         for portion in portions:
             assert self._pool is not None
-            once = _Once(partial(_prepare, portion, self._extractor, self._scratch))
+            once = _Once(partial(self._prepare_ahead, portion))
             self._running[once.done] = portion
             try:
-                self._pool.submit(once)
+                self._pool.submit(self._once_there_is_room, once)
             except RuntimeError:  # as many threads as there may be, or the interpreter ends
                 once()
 
@@ -77,8 +85,48 @@ class Preparation:
                 portion = self._running.pop(done)
                 done.result()
                 finished += portion
-                ready += sum(len(item.text.content) for item in portion if item.text is not None)
+                ready += _characters(portion)
+                with self._room:
+                    self._ahead -= _characters(portion)
+                    self._room.notify_all()
         return finished
+
+    def _once_there_is_room(self, once: Callable[[], None]) -> None:
+        """In a thread of the pool: whoever takes what is ready must not wait for that to be taken."""
+        with self._room:
+            self._room.wait_for(lambda: self._is_ending or self._ahead < _MOST_AHEAD)
+        once()
+
+    def _prepare_ahead(self, items: list[Incoming]) -> None:
+        self._prepare(items)
+        with self._room:
+            self._ahead += _characters(items)
+
+    def _prepare(self, items: list[Incoming]) -> None:
+        copied = [item for item in items if self._copy(item)]
+        blobs = [item.blob for item in copied if item.blob is not None]
+        documents = [each.path if each.data is None else each.data for each in blobs]
+        try:
+            with closing(self._extractor.extract_each(documents)) as found:
+                for item, extraction in zip(copied, found, strict=True):
+                    _take(item, extraction, self._scratch)
+        except DocStoreError as error:  # there is no extracting, of any
+            for item in copied:
+                if item.extraction is None and item.outcome is None:
+                    item.outcome = error
+
+    def _copy(self, item: Incoming) -> bool:
+        """Whether it could be copied."""
+        assert item.source is not None
+        is_ours = isinstance(item.source.origin, str | bytes)
+        try:
+            # Of files that the caller has open several may be parts of one, as those of an archive are.
+            with nullcontext() if is_ours else self._reading:
+                item.blob = stage(item.source, self._scratch)
+        except DocStoreError as error:
+            item.outcome = error
+            return False
+        return True
 
 
 class _Once:
@@ -105,29 +153,8 @@ def _size(item: Incoming) -> int:
     return item.source.size if item.source is not None else 0
 
 
-def _prepare(items: list[Incoming], extractor: Extractor, scratch: Scratch) -> None:
-    copied = [item for item in items if _copy(item, scratch)]
-    blobs = [item.blob for item in copied if item.blob is not None]
-    documents = [each.path if each.data is None else each.data for each in blobs]
-    try:
-        with closing(extractor.extract_each(documents)) as found:
-            for item, extraction in zip(copied, found, strict=True):
-                _take(item, extraction, scratch)
-    except DocStoreError as error:  # there is no extracting, of any
-        for item in copied:
-            if item.extraction is None and item.outcome is None:
-                item.outcome = error
-
-
-def _copy(item: Incoming, scratch: Scratch) -> bool:
-    """Whether it could be copied."""
-    assert item.source is not None
-    try:
-        item.blob = stage(item.source, scratch)
-    except DocStoreError as error:
-        item.outcome = error
-        return False
-    return True
+def _characters(items: list[Incoming]) -> int:
+    return sum(len(item.text.content) for item in items if item.text is not None)
 
 
 def _take(item: Incoming, found: Extraction | Unreadable | StorageError, scratch: Scratch) -> None:
