@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -12,12 +13,13 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from docstore import DocStore, Limits, UnreadableDocument, Workspace
-from docstore.ingest import prepare
+from docstore.ingest import prepare, worker
 from docstore.ingest.extract import extract, is_whole
 from docstore.ingest.extraction import Extraction, Unreadable
 from docstore.ingest.extractor import Extractor
@@ -308,6 +310,17 @@ def test_where_few_threads_can_be_started_documents_are_added_all_the_same(
     monkeypatch.undo()
     with DocStore(folder, embedder=HashEmbedder()) as store:
         assert store.verify().ok
+
+
+def test_where_the_system_refuses_a_limit_of_memory_documents_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As macOS does, where every document was refused."""
+
+    def refuse(*_: object) -> None:
+        raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    found, text = worker._answer({"limits": asdict(Limits()), "media_type": "text/plain"}, b"A note.")
+    assert (found["media_type"], text) == ("text/plain", b"A note.")
 
 
 def test_what_a_pool_kept_and_its_user_did_is_done_once() -> None:

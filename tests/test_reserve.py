@@ -15,6 +15,7 @@ import pytest
 from docstore import DocStore, StorageError, Workspace
 from docstore.durable import storage_errors
 from docstore.reserve import RESERVE, SIZE, Reserve
+from docstore.testing import HashEmbedder
 from tests.clock import HOUR, Clock
 
 
@@ -100,6 +101,18 @@ def test_a_reserve_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not (tmp_path / RESERVE).exists()
+
+
+def test_where_room_cannot_be_asked_for_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, where no store could be opened."""
+    monkeypatch.delattr(os, "posix_fallocate")
+    Reserve(tmp_path, readonly=False).fill()
+    assert (tmp_path / RESERVE).stat().st_size == SIZE
+    assert Reserve(tmp_path, readonly=False)._fits(SIZE)
+    (tmp_path / RESERVE).unlink()
+    test_a_reserve_that_does_not_fit_leaves_nothing(tmp_path)
+    with DocStore(tmp_path / "store", embedder=HashEmbedder()) as store:
+        store.workspace("alice").add(b"A note.")
 
 
 def test_where_opening_took_the_reserve_what_is_left_is_for_what_frees_space(

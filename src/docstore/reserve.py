@@ -49,7 +49,7 @@ class Reserve:
                 return
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                os.posix_fallocate(fd, 0, SIZE)
+                _allocate(fd, SIZE)
             except OSError:
                 self._path.unlink(missing_ok=True)  # a part of it would be in others' way and too small for us
             finally:
@@ -107,7 +107,7 @@ class Reserve:
         except (OSError, AttributeError):  # not every system, or file system, has files without a name
             return self._free() >= size
         try:
-            os.posix_fallocate(fd, 0, size)
+            _allocate(fd, size)
         except OSError:
             return False
         finally:
@@ -165,6 +165,13 @@ class Reserve:
                 time.sleep(wait * os.urandom(1)[0] / 256)  # `random` is slow to import
         finally:
             self.fill()
+
+
+def _allocate(fd: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, size)
+    elif os.pwrite(fd, bytes(size), 0) < size:  # macOS has none
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _is_full(error: BaseException) -> bool:
