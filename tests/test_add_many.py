@@ -13,6 +13,7 @@ import pytest
 
 from docstore import (
     DocStore,
+    EmbeddingError,
     NewDocument,
     Progress,
     QuotaWarning,
@@ -183,6 +184,32 @@ def test_an_embedder_that_is_down_is_not_asked_for_each_document(folder: Path) -
         assert moody.calls < 60  # the halves of halves of two places
         moody.refused = frozenset()
         assert len(alice.add_many([note.encode() for note in notes]).added) == 4
+
+
+class Odd(Exception):
+    """Of no type that this library knows."""
+
+
+@pytest.mark.parametrize("kind", [BrokenPipeError, EmbeddingError, Odd])
+@pytest.mark.parametrize("stored", [0, 30])
+def test_what_the_progress_callback_raises_comes_out_as_it_is(
+    store: DocStore, alice: Workspace, kind: type[Exception], stored: int
+) -> None:
+    raised = kind("of the caller's own")
+
+    def tell(progress: Progress) -> None:
+        if (progress.done > 0) == (stored > 0):
+            raise raised
+
+    notes = [b"note number %d" % number for number in range(30)]
+    with pytest.raises(kind) as error:
+        alice.add_many(notes, progress=tell)
+    assert error.value is raised
+    assert error.value.__cause__ is error.value.__context__ is None
+    assert len(alice) == stored
+    assert store.verify().leftovers == 0
+    report = alice.add_many(notes)
+    assert (len(report.reused), len(report.added)) == (stored, 30 - stored)
 
 
 def test_what_a_generator_gave_before_it_failed_is_added(alice: Workspace) -> None:

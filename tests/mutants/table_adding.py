@@ -338,6 +338,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_ADD_MANY}::test_an_embedder_that_is_down_is_not_asked_for_each_document",),
     ),
     Mutant(
+        "what-a-callback-raises-is-taken-for-our-own", "ingest/add.py",
+        "            raise _Aside from None\n", "            raise\n",
+        "a broken pipe of the caller's is a full disk, and what the embedder is blamed for is not raised at all",
+        (f"{_ADD_MANY}::test_what_the_progress_callback_raises_comes_out_as_it_is",),
+    ),
+    Mutant(
         "what-a-generator-gave-is-lost-with-it", "workspace.py",
         "                self.broken = error\n                return\n", "                raise\n",
         "hundreds of documents that a crawler brought are lost with it",

@@ -58,6 +58,10 @@ class Step(Enum):
     """Somebody else is computing what it needs."""
 
 
+class _Aside(BaseException):
+    """What the caller's callback raised is set aside: it may be of the types that we take for our own."""
+
+
 class Addition:
     """One call of `add`, `add_many`, `link` or `replace`, on one group of documents."""
 
@@ -72,6 +76,7 @@ class Addition:
         self._target = target
         self._scratch = scratch
         self._progress = progress
+        self._set_aside: list[Exception] = []
         self._fingerprint = parts.pipeline.fingerprint
         self._embeddings = parts.embeddings(self._fingerprint)
         self._admission = Admission(parts)
@@ -86,8 +91,10 @@ class Addition:
     def run(self, incoming: list[Incoming]) -> None:
         """Adds documents; afterwards each has its `outcome`. Raises what is not one document's own failure."""
         try:
-            with storage_errors("adding a document"):
+            with contextlib.suppress(_Aside), storage_errors("adding a document"):
                 self._run(incoming)
+            if self._set_aside:
+                raise self._set_aside.pop()
         except BaseException:
             if not self._unsure:
                 with contextlib.suppress(DocStoreError):
@@ -120,7 +127,7 @@ class Addition:
         preparation.start(work[Step.PREPARE])
         self._publish(work[Step.PUBLISH])
         for batch in batches(work[Step.EMBED], self._parts):
-            build(batch, self._parts, self._scratch, self._progress, self._find)
+            build(batch, self._parts, self._scratch, self._tell, self._find)
             self._built += batch
             if time.monotonic() - self._published > _COMMIT_SECONDS:
                 self._publish_built()
@@ -143,7 +150,14 @@ class Addition:
             if item.outcome is not None and not item.reported:
                 item.reported = True
                 item.let_go()
-                self._progress(item, 0)
+                self._tell(item, 0)
+
+    def _tell(self, item: Incoming, chunks: int) -> None:
+        try:
+            self._progress(item, chunks)
+        except Exception as error:  # noqa: BLE001  (whatever a caller comes up with)
+            self._set_aside.append(error)
+            raise _Aside from None
 
     # -- first transaction: what is there, what is claimed --------------------------------------------------------
 
@@ -198,12 +212,8 @@ class Addition:
         """What the pieces of all that is known would be called in the archive."""
         documents = [self._parts.documents.packed_name(each.hash, each.suffix) for each in known.documents]
         texts = [self._parts.texts.packed_name(each.hash, text_files.SUFFIX) for each in known.texts]
-        suffixes = (INDEX_SUFFIX, SPANS_SUFFIX)
-        return (
-            documents
-            + texts
-            + [self._embeddings.packed_name(each.hash, suffix) for each in known.texts for suffix in suffixes]
-        )
+        packed_name, suffixes = self._embeddings.packed_name, (INDEX_SUFFIX, SPANS_SUFFIX)
+        return documents + texts + [packed_name(each.hash, suffix) for each in known.texts for suffix in suffixes]
 
     def _next_step_alone(self, db: Database, item: Incoming) -> Step:
         """As if nobody had the document: what others hold must show neither in the answer nor in its time."""
