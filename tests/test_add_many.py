@@ -186,6 +186,46 @@ def test_an_embedder_that_is_down_is_not_asked_for_each_document(folder: Path) -
         assert len(alice.add_many([note.encode() for note in notes]).added) == 4
 
 
+class Words(HashEmbedder):
+    """Knows few words, and not the one that is asked for to see whether it is down."""
+
+    def __init__(self, unknown: str) -> None:
+        super().__init__()
+        self.unknown = unknown
+        self.calls = 0
+
+    def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+        self.calls += 1
+        known = np.array(["note" in text for text in texts])
+        if self.unknown == "are refused" and "poison" in texts:
+            raise KeyError("poison")
+        vectors = super().embed(texts)
+        vectors[~known] = 0
+        return vectors[known] if self.unknown == "are left out" else vectors
+
+
+@pytest.mark.parametrize("unknown", ["have no direction", "are left out", "are refused"])
+def test_of_an_embedder_that_knows_few_words_only_what_it_does_not_know_fails(folder: Path, unknown: str) -> None:
+    words, notes = Words(unknown), [b"note number %d" % number for number in range(100)]
+    with DocStore(folder, embedder=words) as store:
+        report = store.workspace("alice").add_many([*notes[:30], b"poison", *notes[30:]])
+        assert len(report.added) == 100
+        assert [isinstance(each.error, EmbeddingError) for each in report.failed] == [True]
+        assert words.calls < 30  # the halves of halves of one place
+
+
+def test_an_embedder_whose_dimension_is_wrong_is_not_asked_for_each_document(folder: Path) -> None:
+    class Narrow(Moody):
+        def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+            return np.delete(super().embed(texts), 0, axis=1)
+
+    narrow = Narrow()
+    with DocStore(folder, embedder=narrow) as store:
+        report = store.workspace("alice").add_many([b"note number %d" % number for number in range(100)])
+        assert len(report.failed) == 100
+        assert narrow.calls <= 2
+
+
 class Odd(Exception):
     """Of no type that this library knows."""
 

@@ -338,6 +338,18 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_ADD_MANY}::test_an_embedder_that_is_down_is_not_asked_for_each_document",),
     ),
     Mutant(
+        "who-does-not-know-a-word-is-down", "ingest/build.py",
+        "        return isinstance(error, UnfitVectors)  #", "        return False  #",
+        "hundreds of documents fail for one that the embedder refuses",
+        (f"{_ADD_MANY}::test_of_an_embedder_that_knows_few_words_only_what_it_does_not_know_fails",),
+    ),
+    Mutant(
+        "a-wrong-dimension-is-right-for-other-texts", "ingest/pipeline.py",
+        "kind = UnfitVectors if vectors.shape[1:] == (self.dimension,) else EmbeddingError", "kind = UnfitVectors",
+        "where the dimension is wrong all documents are embedded again and again, which some pay for",
+        (f"{_ADD_MANY}::test_an_embedder_whose_dimension_is_wrong_is_not_asked_for_each_document",),
+    ),
+    Mutant(
         "what-a-callback-raises-is-taken-for-our-own", "ingest/add.py",
         "            raise _Aside from None\n", "            raise\n",
         "a broken pipe of the caller's is a full disk, and what the embedder is blamed for is not raised at all",

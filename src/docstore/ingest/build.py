@@ -12,6 +12,7 @@ from docstore.errors import DocStoreError, EmbeddingError
 from docstore.ingest.digests import Find
 from docstore.ingest.grouping import groups
 from docstore.ingest.incoming import Incoming
+from docstore.ingest.pipeline import UnfitVectors
 from docstore.parts import Parts
 from docstore.scratch import Scratch
 
@@ -63,8 +64,8 @@ def _embeds(parts: Parts) -> bool:
     """Whether the embedder takes anything at all."""
     try:
         parts.pipeline.embed([_HARMLESS])
-    except EmbeddingError:
-        return False
+    except EmbeddingError as error:
+        return isinstance(error, UnfitVectors)  # it need not know this very word
     return True
 
 

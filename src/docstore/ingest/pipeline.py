@@ -32,6 +32,10 @@ EMBED_AT_ONCE = 256
 """Chunks handed to the embedder in one call: enough to fill its batches, few enough to report progress between."""
 
 
+class UnfitVectors(EmbeddingError):
+    """The embedder answered, with other vectors than it should: it is not down, and may take other texts."""
+
+
 @dataclass(slots=True, eq=False, repr=False)
 class StagedSubindex:
     """A sub-index, ready to be published."""
@@ -234,9 +238,11 @@ class Pipeline:
                 f"The embedder failed on {len(texts)} texts: {type(error).__name__}: {error}"
             ) from error
         if vectors.shape != (len(texts), self.dimension):
-            raise EmbeddingError(f"The embedder returned shape {vectors.shape} for {len(texts)} texts; expected "
-                                 f"({len(texts)}, {self.dimension}). Check its `dimension`.")  # fmt: skip
-        return normalise(vectors, EmbeddingError, "The embedder returned")
+            # A dimension that is wrong is so for every text.
+            kind = UnfitVectors if vectors.shape[1:] == (self.dimension,) else EmbeddingError
+            raise kind(f"The embedder returned shape {vectors.shape} for {len(texts)} texts; expected "
+                       f"({len(texts)}, {self.dimension}). Check its `dimension`.")  # fmt: skip
+        return normalise(vectors, UnfitVectors, "The embedder returned")
 
 
 def normalise(vectors: Vectors, error: type[DocStoreError], subject: str) -> Vectors:
