@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import UserDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from docstore import (
     NewDocument,
     Progress,
     QuotaWarning,
+    UnreadableDocument,
     Workspace,
     workspace,
 )
@@ -102,6 +104,22 @@ def test_one_of_many_that_is_wrong_does_not_stop_the_others(alice: Workspace, tm
         ("seven", "Cannot add a int: pass a path, bytes or a binary file object"),
         ("NewDocument", "Cannot add a NewDocument: pass a path, bytes or a binary file object"),
     ]
+
+
+@pytest.mark.parametrize("attribute", ["name", "read"])
+def test_a_file_object_that_fails_to_say_what_it_has_does_not_stop_the_others(alice: Workspace, attribute: str) -> None:
+    def fail(_: object) -> str:
+        raise TimeoutError("the server is gone")
+
+    remote = type("Remote", (io.BytesIO,), {attribute: property(fail)})(b"A third note.")
+    report = alice.add_many([NOTE, remote, b"another"])
+    assert len(report.added) == 2
+    (failure,) = report.failed
+    assert isinstance(failure.error, UnreadableDocument)
+    assert (failure.name, failure.error.detail) == (
+        "Remote",
+        f"its `{attribute}` cannot be read (TimeoutError: the server is gone). Check the file object.",
+    )
 
 
 def test_add_many_takes_a_generator_and_fills_the_embedders_batches(

@@ -338,6 +338,13 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_ADD_MANY}::test_an_embedder_that_is_down_is_not_asked_for_each_document",),
     ),
     Mutant(
+        "the-name-of-a-file-object-is-trusted", "ingest/source.py",
+        "        return getattr(given, name, None)\n    except MemoryError:\n",
+        "        return getattr(given, name, None)\n    except Exception:\n",
+        "hundreds of documents are lost with one that does not say its name",
+        (f"{_ADD_MANY}::test_a_file_object_that_fails_to_say_what_it_has_does_not_stop_the_others",),
+    ),
+    Mutant(
         "who-does-not-know-a-word-is-down", "ingest/build.py",
         "        return isinstance(error, UnfitVectors)  #", "        return False  #",
         "hundreds of documents fail for one that the embedder refuses",

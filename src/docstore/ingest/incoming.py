@@ -71,6 +71,7 @@ def label_of(given: NewDocument) -> str:
     """What to call a document in errors: what its giver does, if that is a name, or its source.
 
     Raises:
+        UnreadableDocument: it has no name, and its source does not say one.
         InvalidArgument: it has no name, and is no source at all.
     """
     if given.name is not None:

@@ -117,6 +117,7 @@ def label_of(given: AnySource) -> str:
     """What to call a source in errors: its path as given, so that two of one file name can be told apart.
 
     Raises:
+        UnreadableDocument: it does not say.
         InvalidArgument: it is no source at all.
     """
     if isinstance(given, str | os.PathLike):
@@ -129,14 +130,30 @@ def label_of(given: AnySource) -> str:
 
 
 def _require_source(given: object) -> None:
-    is_file = not isinstance(given, type) and callable(getattr(given, "read", None))
+    is_file = not isinstance(given, type) and callable(_attribute(given, "read"))
     if not isinstance(given, str | os.PathLike | bytes) and not is_file:
         raise InvalidArgument(f"Cannot add a {type(given).__name__}: pass a path, bytes or a binary file object")
 
 
+def _attribute(given: object, name: str) -> object:
+    """What a caller's file object has under a name, or None. It may have to ask a server for that."""
+    try:
+        return getattr(given, name, None)
+    except MemoryError:
+        raise
+    except Exception as error:
+        kind = type(given).__name__
+        raise UnreadableDocument(kind, "missing", f"its `{name}` cannot be read ({type(error).__name__}: {error}). "
+                                 "Check the file object.") from error  # fmt: skip
+
+
 def name_of(given: AnySource) -> str:
-    """The name of a source whose caller gave none: its file's, or `untitled`."""
-    path = given if isinstance(given, str | os.PathLike) else getattr(given, "name", None)
+    """The name of a source whose caller gave none: its file's, or `untitled`.
+
+    Raises:
+        UnreadableDocument: it does not say.
+    """
+    path = given if isinstance(given, str | os.PathLike) else _attribute(given, "name")
     if not isinstance(path, str | os.PathLike):
         return "untitled"
     name = _readable(path).rstrip("/").rpartition("/")[2].replace("\0", "")
