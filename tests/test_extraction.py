@@ -23,6 +23,7 @@ from docstore.ingest import prepare, worker
 from docstore.ingest.extract import extract, is_whole
 from docstore.ingest.extraction import Extraction, Unreadable
 from docstore.ingest.extractor import Extractor
+from docstore.ingest.worker_process import WorkerProcess, request
 from docstore.testing import HashEmbedder
 from tests.folders import files
 from tests.samples import bomb, encrypted, justified, of_a_gigabyte, pdf, recursive
@@ -380,3 +381,16 @@ def test_workers_that_only_a_burst_needed_end(monkeypatch: pytest.MonkeyPatch) -
     assert extractor.extract(b"snow").text == "snow" and extractor._idle == [last]
     assert [each.is_alive() for each in used] == [False, False, True]
     extractor.close()
+
+
+@pytest.mark.parametrize("written", [0, 10, -50])
+def test_a_worker_ends_when_its_parent_does_wherever_that_stopped_writing(written: int) -> None:
+    worker = WorkerProcess()
+    asked = request(b"A note of some words. " * 5, {"media_type": None, "limits": asdict(Limits())})
+    os.write(worker._input, asked[:written])
+    assert worker._process.stdin is not None
+    worker._process.stdin.close()
+    try:
+        assert worker._process.wait(20) == 0
+    finally:
+        worker.kill()

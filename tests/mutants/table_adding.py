@@ -449,6 +449,12 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_limits.py::test_what_is_on_the_disk_already_is_not_counted_again",),
     ),
     Mutant(
+        "outlives-a-parent-that-ended-in-a-line", "ingest/worker.py",
+        "    finally:\n        # The parent", "    except EOFError:\n        pass\n    else:\n        # The parent",
+        "a process that nobody knows of stays for ever",
+        ("tests/test_extraction.py::test_a_worker_ends_when_its_parent_does_wherever_that_stopped_writing",),
+    ),
+    Mutant(
         "starts-the-application-again", "ingest/interpreter.py",
         '    if getattr(sys, "frozen", False):\n', "    if False:\n",
         "a frozen program starts itself until the machine is full",

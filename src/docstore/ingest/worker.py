@@ -49,11 +49,14 @@ def main() -> None:
 
 
 def _read_requests(requests: queue.Queue[Request]) -> None:
-    while line := sys.stdin.buffer.readline():
-        request = json.loads(line)
-        requests.put((request, sys.stdin.buffer.read(request.get("bytes", 0))))
-    # The parent is gone, perhaps killed. Whatever document is being worked on, nobody waits for it any more.
-    os._exit(0)
+    try:
+        while line := sys.stdin.buffer.readline():
+            request = json.loads(line)
+            requests.put((request, sys.stdin.buffer.read(request.get("bytes", 0))))
+    finally:
+        # The parent is gone, perhaps killed, and perhaps in the middle of a line. Whatever document is being worked on,
+        # nobody waits for it any more.
+        os._exit(0)
 
 
 def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
