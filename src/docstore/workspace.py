@@ -109,7 +109,8 @@ class Workspace(Holding, Referring, Searchable, Lending, Bounded):
                 a `NewDocument` for each that has a name or metadata of its own. May be a generator, also a slow one:
                 once five seconds have passed, what it gave is added when it gives the next one.
             metadata: what every one of these references gets that brings none of its own; see `add`.
-            progress: called after every document, and between batches of chunks.
+            progress: called after every document, and between batches of chunks. One that adds what is not done
+                yet waits for ever.
 
         Raises:
             InvalidArgument: `documents` is one document, or `metadata` is not what it must be.
