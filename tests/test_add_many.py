@@ -285,6 +285,19 @@ def test_what_a_generator_gave_before_it_failed_is_added(alice: Workspace) -> No
     assert told[-1].done == 2
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_a_generator_raised_comes_out_where_warnings_are_errors(alice: Workspace) -> None:
+    def crawl() -> Iterator[bytes]:
+        yield b"the first page"
+        raise TimeoutError("the crawl broke")
+
+    alice.limit(documents=1)
+    with pytest.raises(TimeoutError, match="the crawl broke") as error:
+        alice.add_many(crawl())
+    assert isinstance(error.value.__context__, QuotaWarning)
+    assert error.value.__notes__ == ["Of what it gave before, docstore added 1 and refused 0."]
+
+
 def test_what_a_slow_generator_gives_is_added_meanwhile(alice: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workspace, "_GROUP_SECONDS", 0.0)
     found = []

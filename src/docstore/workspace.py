@@ -126,15 +126,17 @@ class Workspace(Holding, Referring, Searchable, Lending, Bounded):
         remaining = iter(documents)
         while group := self._add_group(remaining, encoded, counter):
             outcomes += group
-        for each in counter.warnings:
-            warnings.warn(each, QuotaWarning, stacklevel=2)
         report = _report(outcomes)
-        if counter.broken is not None:
-            stored = len(report.added) + len(report.reused)
-            counter.broken.add_note(
-                f"Of what it gave before, docstore added {stored} and refused {len(report.failed)}."
-            )
-            raise counter.broken
+        try:
+            for each in counter.warnings:
+                warnings.warn(each, QuotaWarning, stacklevel=2)
+        finally:  # where warnings are errors, they must not hide the caller's own
+            if counter.broken is not None:
+                stored = len(report.added) + len(report.reused)
+                counter.broken.add_note(
+                    f"Of what it gave before, docstore added {stored} and refused {len(report.failed)}."
+                )
+                raise counter.broken
         return report
 
     def _add_group(

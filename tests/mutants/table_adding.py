@@ -369,6 +369,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_ADD_MANY}::test_what_a_generator_gave_before_it_failed_is_added",),
     ),
     Mutant(
+        "a-warning-hides-what-a-generator-raised", "workspace.py",
+        "        finally:  # where", "        except ZeroDivisionError:\n            pass\n        else:  # where",
+        "where warnings are errors, nobody hears that the crawl broke, nor what of it is stored",
+        (f"{_ADD_MANY}::test_what_a_generator_raised_comes_out_where_warnings_are_errors",),
+    ),
+    Mutant(
         "room-for-vectors-is-not-asked-for", "ingest/admission.py",
         "        if item.blob is None or item.subindex is not None:\n", "        if item.held:\n",
         "in a store with little room all documents are embedded in vain",
