@@ -28,7 +28,8 @@ class Replacement:
     new: str
     """Hash of the one that took its place."""
     moved: tuple[str, ...]
-    """Names of the workspaces that reference the new one now; of one that is expired `chat (expired)`."""
+    """Names of the workspaces that reference the new one now, sorted; of each that is expired `chat (expired)`, so that
+    two may be alike."""
     stayed: tuple[str, ...]
     """Names of those that had pinned the old one, and keep it."""
     chunks: int
@@ -103,11 +104,11 @@ _LINE = """
         VALUES (?) UNION SELECT new_hash FROM line JOIN replacements ON old_hash = line.hash
         UNION SELECT old_hash FROM line JOIN replacements ON new_hash = line.hash)"""
 
-_MOVED = "SELECT w.name FROM moved m JOIN workspaces w ON w.id = m.workspace_id WHERE m.replacement_id = ?"
-_REFERENCING = "SELECT w.name FROM refs r JOIN workspaces w ON w.id = r.workspace_id WHERE r.document_id = ?"
+_MOVED = "SELECT w.id, w.name FROM moved m JOIN workspaces w ON w.id = m.workspace_id WHERE m.replacement_id = ?"
+_REFERENCING = "SELECT w.id, w.name FROM refs r JOIN workspaces w ON w.id = r.workspace_id WHERE r.document_id = ?"
 
 
-def move(db: Database, old: DocumentRow, new: DocumentRow) -> tuple[list[str], list[str]]:
+def move(db: Database, old: DocumentRow, new: DocumentRow) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Moves every reference from one document to another, but those that are pinned, and notes it.
 
     Returns:
@@ -133,7 +134,7 @@ def move(db: Database, old: DocumentRow, new: DocumentRow) -> tuple[list[str], l
         db.execute(_CARRY, ids)
         db.execute(_DROP, ids)
     db.execute(_OUTDATE, ids | {"hash": new.hash})
-    moved = _names(db, _MOVED, noted["id"])
+    moved = _workspaces(db, _MOVED, noted["id"])
     if not moved:
         # Whoever asks again, not knowing that it was done, must not see it twice in the history.
         db.execute(
@@ -142,7 +143,7 @@ def move(db: Database, old: DocumentRow, new: DocumentRow) -> tuple[list[str], l
                    AND r.new_hash = replacements.new_hash AND r.rolled_back_at = '' AND r.id < replacements.id)""",
             ids,
         )
-    return moved, _names(db, _REFERENCING, old.id)
+    return _names(moved), _names(_workspaces(db, _REFERENCING, old.id))
 
 
 def move_back(db: Database, hash: str) -> Rollback:
@@ -175,12 +176,16 @@ def move_back(db: Database, hash: str) -> Rollback:
            ORDER BY id DESC""",
         old.hash, hash, hash, last["id"],
     )  # fmt: skip
-    before = {name for each in same for name in _names(db, _MOVED, each["id"])}
-    moved = {name for each in same for name in _undo(db, each["id"], old, new)}
-    return Rollback(old.hash, hash, tuple(sorted(moved)), tuple(sorted(before - moved)))
+    before: dict[int, str] = {}
+    moved: dict[int, str] = {}
+    for each in same:
+        before |= _workspaces(db, _MOVED, each["id"])
+        moved |= _undo(db, each["id"], old, new)
+    stayed = {id: name for id, name in before.items() if id not in moved}
+    return Rollback(old.hash, hash, _names(moved), _names(stayed))
 
 
-def _undo(db: Database, id: int, old: DocumentRow, new: DocumentRow) -> list[str]:
+def _undo(db: Database, id: int, old: DocumentRow, new: DocumentRow) -> dict[int, str]:
     ids = {"id": id, "from": new.id, "to": old.id, "had_new": 0}
     # Who is not on the new document any more, or has pinned it, stays as it is.
     db.execute(
@@ -190,7 +195,7 @@ def _undo(db: Database, id: int, old: DocumentRow, new: DocumentRow) -> list[str
                    SELECT 1 FROM pins p WHERE p.workspace_id = moved.workspace_id AND p.document_id = :from))""",
         ids,
     )
-    moved = _names(db, _MOVED, id)
+    moved = _workspaces(db, _MOVED, id)
     with quotas.lifted(db):
         db.execute(_CARRY, ids)
         db.execute(
@@ -289,5 +294,10 @@ def pinned(db: Database, workspace: int) -> list[str]:
     return [each["hash"] for each in rows(db, query, workspace)]
 
 
-def _names(db: Database, query: str, id: int) -> list[str]:
-    return [shown(each["name"]) for each in rows(db, f"{query} ORDER BY w.name", id)]
+def _workspaces(db: Database, query: str, id: int) -> dict[int, str]:
+    """Workspaces with their names, by id: two that are expired may be shown by one name."""
+    return {each["id"]: shown(each["name"]) for each in rows(db, query, id)}
+
+
+def _names(workspaces: Mapping[int, str]) -> tuple[str, ...]:
+    return tuple(sorted(workspaces.values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _REPLACE = "tests/test_replace.py"
+_ROLLBACK = "tests/test_rollback.py"
 _REUSE = "tests/test_reuse.py"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -90,6 +91,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "rolled_back_at = '' AND id < ?)", "rolled_back_at = '' AND id < ? AND 0)",
         "after A to B, to A, and to B, one rollback undoes both, and the third cannot be made",
         (f"{_REPLACE}::test_there_and_back_and_there_again_is_rolled_back_one_at_a_time",),
+    ),
+    Mutant(
+        "one-name-one-workspace", "replacements.py",
+        "for id, name in before.items() if id not in moved}",
+        "for id, name in before.items() if name not in moved.values()}",
+        "of two that are shown by one name, one that stays is not named",
+        (f"{_ROLLBACK}::test_of_two_workspaces_shown_by_one_name_each_counts",),
     ),
     Mutant(
         "moved-before-it-is-published", "ingest/target.py",

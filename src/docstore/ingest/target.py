@@ -107,5 +107,5 @@ class InPlaceOf:
         """All references move, in the transaction that publishes the document."""
         moved, stayed = replacements.move(db, self._find(db), document)
         embedded = item.subindex.computed if item.subindex is not None else 0
-        self.done = Replacement(self._old, document.hash, tuple(moved), tuple(stayed), vectors.chunks, embedded)
+        self.done = Replacement(self._old, document.hash, moved, stayed, vectors.chunks, embedded)
         return stored_document(document, vectors.chunks)
