@@ -84,6 +84,7 @@ def _live(store: DocStore, alice: Workspace) -> None:
     store.stats()
     store.refcount(hash)
     store.document(hash)
+    store.rollback(store.replace(hash, b"Another version.").new)
     store.replace(hash, b"Another version.")
     store.history(hash)
     store.workspace_for([NOTE, SINGLE])

@@ -104,6 +104,14 @@ _LINE = """
         VALUES (?) UNION SELECT new_hash FROM line JOIN replacements ON old_hash = line.hash
         UNION SELECT old_hash FROM line JOIN replacements ON new_hash = line.hash)"""
 
+# Whether a replacement can still be undone. The way back goes with the old version, and does not come back with its
+# bytes. What is left in `moved` shows that it was not collected since; where nothing is, times tell. Times alone would
+# not do: a clock may have been set back.
+_OPEN = """
+    rolled_back_at = '' AND EXISTS (SELECT 1 FROM documents WHERE hash = new_hash AND doomed = 0)
+    AND EXISTS (SELECT 1 FROM documents WHERE hash = old_hash AND doomed = 0 AND (
+        stored_at <= replaced_at OR EXISTS (SELECT 1 FROM moved WHERE replacement_id = replacements.id)))"""
+
 _MOVED = "SELECT w.id, w.name FROM moved m JOIN workspaces w ON w.id = m.workspace_id WHERE m.replacement_id = ?"
 _REFERENCING = "SELECT w.id, w.name FROM refs r JOIN workspaces w ON w.id = r.workspace_id WHERE r.document_id = ?"
 
@@ -148,33 +156,15 @@ def move(db: Database, old: DocumentRow, new: DocumentRow) -> tuple[tuple[str, .
 
 def move_back(db: Database, hash: str) -> Rollback:
     """Undoes the replacement that brought a document last. See `DocStore.rollback`."""
-    last = row(
-        db, "SELECT id, old_hash FROM replacements WHERE new_hash = ? AND rolled_back_at = '' ORDER BY id DESC", hash
-    )
-    if last is None:
-        raise InvalidArgument(f"{hash} took no document's place, or that was rolled back already: there is nothing to "
-                              "roll back. store.history(hash) shows what replaced what.")  # fmt: skip
-    later = row(
-        db,
-        "SELECT new_hash FROM replacements WHERE old_hash = ? AND rolled_back_at = '' AND id > ? ORDER BY id DESC",
-        hash, last["id"],
-    )  # fmt: skip
-    if later is not None:
-        raise InvalidArgument(f"{hash} was itself replaced since, by {later['new_hash']}: roll that back first.")
-    old, new = find_document(db, last["old_hash"]), find_document(db, hash)
-    if old is None or old.doomed:
-        raise DocumentNotFound(f"Document {last['old_hash']}, which {hash} replaced, was collected. If you have its "
-                               f"file, replace {hash} by that file.")  # fmt: skip
-    if new is None or new.doomed:
-        raise DocumentNotFound(f"The store has no document {hash}.")
+    last, old, new = _last(db, hash)
     # Those who were moved one after the other, as after a pin, go back together; not those from before it was itself
-    # replaced, which is to be rolled back first.
+    # replaced, which is to be rolled back first, nor those whose way back is gone.
     same = rows(
         db,
-        """SELECT id FROM replacements WHERE old_hash = ? AND new_hash = ? AND rolled_back_at = '' AND id > (
+        f"""SELECT id FROM replacements WHERE old_hash = ? AND new_hash = ? AND {_OPEN} AND id > (
                SELECT coalesce(max(id), 0) FROM replacements WHERE old_hash = ? AND rolled_back_at = '' AND id < ?)
            ORDER BY id DESC""",
-        old.hash, hash, hash, last["id"],
+        old.hash, hash, hash, last,
     )  # fmt: skip
     before: dict[int, str] = {}
     moved: dict[int, str] = {}
@@ -183,6 +173,38 @@ def move_back(db: Database, hash: str) -> Rollback:
         moved |= _undo(db, each["id"], old, new)
     stayed = {id: name for id, name in before.items() if id not in moved}
     return Rollback(old.hash, hash, _names(moved), _names(stayed))
+
+
+def _last(db: Database, hash: str) -> tuple[int, DocumentRow, DocumentRow]:
+    """The replacement that brought a document last, once it can be undone, and its old and new document.
+
+    Raises:
+        InvalidArgument, DocumentNotFound: see `DocStore.rollback`.
+    """
+    last = row(
+        db,
+        f"""SELECT id, old_hash, {_OPEN} AS is_open FROM replacements WHERE new_hash = ? AND rolled_back_at = ''
+            ORDER BY id DESC LIMIT 1""",
+        hash,
+    )
+    if last is None:
+        raise InvalidArgument(f"{hash} took no document's place, or that was rolled back already: there is nothing to "
+                              "roll back. store.history(hash) shows what replaced what.")  # fmt: skip
+    old, new = find_document(db, last["old_hash"]), find_document(db, hash)
+    if new is None or new.doomed:
+        raise DocumentNotFound(f"The store has no document {hash}.")
+    if old is None or not last["is_open"]:
+        raise DocumentNotFound(f"Document {last['old_hash']}, which {hash} replaced, was collected, and with it what "
+                               "was known of who had it. If you have its file, or somebody has added it again, "
+                               f"replace {hash} by that file.")  # fmt: skip
+    later = row(
+        db,
+        f"SELECT new_hash FROM replacements WHERE old_hash = ? AND id > ? AND {_OPEN} ORDER BY id DESC LIMIT 1",
+        hash, last["id"],
+    )  # fmt: skip
+    if later is not None:
+        raise InvalidArgument(f"{hash} was itself replaced since, by {later['new_hash']}: roll that back first.")
+    return last["id"], old, new
 
 
 def _undo(db: Database, id: int, old: DocumentRow, new: DocumentRow) -> dict[int, str]:

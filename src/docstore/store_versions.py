@@ -101,8 +101,8 @@ class Versioned:
             new: hash of the document that took the other's place.
 
         Raises:
-            InvalidArgument: it took no document's place, or was itself replaced since.
-            DocumentNotFound: what it replaced was collected.
+            InvalidArgument: it took no document's place, or was itself replaced since, which can be rolled back first.
+            DocumentNotFound: it was collected, or what it replaced was, even where somebody has added that again.
         """
         from docstore import replacements
 

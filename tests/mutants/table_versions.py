@@ -93,6 +93,37 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_REPLACE}::test_there_and_back_and_there_again_is_rolled_back_one_at_a_time",),
     ),
     Mutant(
+        "what-was-collected-is-in-the-way", "replacements.py",
+        "EXISTS (SELECT 1 FROM documents WHERE hash = new_hash AND doomed = 0)", "1",
+        "two errors send in a circle: roll back first what is not stored any more",
+        (f"{_ROLLBACK}::test_a_later_version_that_was_collected_is_not_in_the_way",),
+    ),
+    Mutant(
+        "in-vain", "replacements.py",
+        "    if old is None or not last[\"is_open\"]:\n", "    if old is None:\n",
+        "what was collected and added again is said to be back, where nobody has it",
+        (f"{_ROLLBACK}::test_bytes_that_are_added_again_do_not_bring_the_way_back",),
+    ),
+    Mutant(
+        "gone-as-done-with-others", "replacements.py",
+        "AND new_hash = ? AND {_OPEN} AND id > (", "AND new_hash = ? AND rolled_back_at = '' AND id > (",
+        "a rollback says of those who cannot go back that they went",
+        (f"{_ROLLBACK}::test_those_whose_way_back_is_gone_do_not_go_as_done_with_others",),
+    ),
+    Mutant(
+        "times-alone", "replacements.py",
+        "stored_at <= replaced_at OR EXISTS (SELECT 1 FROM moved WHERE replacement_id = replacements.id)",
+        "stored_at <= replaced_at",
+        "nobody can go back after a clock was set back",
+        (f"{_ROLLBACK}::test_a_clock_that_was_set_back_does_not_take_the_way_back",),
+    ),
+    Mutant(
+        "nobody-moved-no-way-back", "replacements.py",
+        "stored_at <= replaced_at OR EXISTS (", "EXISTS (",
+        "a replacement that moved nobody is said to be of what was collected",
+        (f"{_ROLLBACK}::test_what_moved_nobody_is_rolled_back",),
+    ),
+    Mutant(
         "one-name-one-workspace", "replacements.py",
         "for id, name in before.items() if id not in moved}",
         "for id, name in before.items() if name not in moved.values()}",
