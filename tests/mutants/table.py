@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants import (
     table_adding,
+    table_callers,
     table_catalog,
     table_collect,
     table_files,
@@ -26,6 +27,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *table_catalog.MUTANTS,
     *table_schema.MUTANTS,
     *table_adding.MUTANTS,
+    *table_callers.MUTANTS,
     *table_collect.MUTANTS,
     *table_repair.MUTANTS,
     *table_sessions.MUTANTS,

@@ -12,7 +12,6 @@ from docstore.errors import DocStoreError, EmbeddingError
 from docstore.ingest.digests import Find
 from docstore.ingest.grouping import groups
 from docstore.ingest.incoming import Incoming
-from docstore.ingest.pipeline import UnfitVectors
 from docstore.parts import Parts
 from docstore.scratch import Scratch
 
@@ -51,22 +50,13 @@ def _build(
     except EmbeddingError as error:
         # Only the documents that the embedder cannot take should fail for it: halves of halves find those in a few
         # calls. But of an embedder that is down nothing is asked for each document, which may take its timeout.
-        if len(items) == 1 or not _embeds(parts):
+        if len(items) == 1 or not parts.pipeline.answers(_HARMLESS):
             for item in items:
                 item.outcome = error
             return
         middle = len(items) // 2
         for half in (items[:middle], items[middle:]):
             _build(half, parts, scratch, progress, find)
-
-
-def _embeds(parts: Parts) -> bool:
-    """Whether the embedder takes anything at all."""
-    try:
-        parts.pipeline.embed([_HARMLESS])
-    except EmbeddingError as error:
-        return isinstance(error, UnfitVectors)  # it need not know this very word
-    return True
 
 
 def _build_together(

@@ -32,10 +32,6 @@ EMBED_AT_ONCE = 256
 """Chunks handed to the embedder in one call: enough to fill its batches, few enough to report progress between."""
 
 
-class UnfitVectors(EmbeddingError):
-    """The embedder answered, with other vectors than it should: it is not down, and may take other texts."""
-
-
 @dataclass(slots=True, eq=False, repr=False)
 class StagedSubindex:
     """A sub-index, ready to be published."""
@@ -228,21 +224,30 @@ class Pipeline:
         Raises:
             EmbeddingError: it raised, or returned anything but finite, non-zero vectors of its dimension.
         """
+        vectors = self._given(texts)
+        if vectors.shape != (len(texts), self.dimension):
+            raise EmbeddingError(f"The embedder returned shape {vectors.shape} for {len(texts)} texts; expected "
+                                 f"({len(texts)}, {self.dimension}). Check its `dimension`.")  # fmt: skip
+        return normalise(vectors, EmbeddingError, "The embedder returned")
+
+    def answers(self, text: str) -> bool:
+        """Whether the embedder gives vectors of its dimension. It need not know this very text, for which it may give
+        none, or one without a direction."""
+        try:
+            return self._given([text]).shape[1:] == (self.dimension,)
+        except DocStoreError:
+            return False
+
+    def _given(self, texts: Sequence[str]) -> Vectors:
         try:
             # A list of its own: what it takes out of ours, or puts into it, would give a chunk another's vector.
-            vectors = np.asarray(self.embedder.embed(list(texts)), dtype=np.float32)
+            return np.asarray(self.embedder.embed(list(texts)), dtype=np.float32)
         except DocStoreError:
             raise
         except Exception as error:
             raise EmbeddingError(
                 f"The embedder failed on {len(texts)} texts: {type(error).__name__}: {error}"
             ) from error
-        if vectors.shape != (len(texts), self.dimension):
-            # A dimension that is wrong is so for every text.
-            kind = UnfitVectors if vectors.shape[1:] == (self.dimension,) else EmbeddingError
-            raise kind(f"The embedder returned shape {vectors.shape} for {len(texts)} texts; expected "
-                       f"({len(texts)}, {self.dimension}). Check its `dimension`.")  # fmt: skip
-        return normalise(vectors, UnfitVectors, "The embedder returned")
 
 
 def normalise(vectors: Vectors, error: type[DocStoreError], subject: str) -> Vectors:
