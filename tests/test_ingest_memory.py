@@ -112,8 +112,11 @@ def test_no_more_is_extracted_than_is_soon_embedded(folder: Path, monkeypatch: p
     assert max(texts) <= 6  # two that are taken, two ahead, and two that were begun before
 
 
-def test_open_files_that_are_parts_of_one_are_read_one_after_the_other(folder: Path) -> None:
+def test_open_files_that_are_parts_of_one_are_read_one_after_the_other(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As the members of an archive are, which share its position."""
+    monkeypatch.setattr(prepare, "CONCURRENCY", 4)
     using = threading.Lock()
 
     class Member(io.BytesIO):
