@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from docstore import DocStore, scratch
+from docstore import DocStore, StorageError, scratch
 from docstore.scratch import Scratch
 from tests.races import first
 
@@ -26,6 +26,17 @@ def test_a_folder_that_is_being_left_is_not_a_dead_ones(tmp_path: Path, monkeypa
         with Scratch(tmp_path / "tmp") as mine:
             Path(mine.file()).write_bytes(b"work in progress")
     assert done and dead == [0]
+
+
+def test_what_has_ended_makes_no_folder_any_more(tmp_path: Path) -> None:
+    """For a thread that two interrupts left at work: it would be a living one's for as long as the process lives."""
+    for began in (False, True):
+        with Scratch(tmp_path / "tmp") as mine:
+            if began:
+                Path(mine.file()).write_bytes(b"work in progress")
+        with pytest.raises(StorageError, match="was interrupted"):
+            mine.file()
+        assert not any((tmp_path / "tmp").glob("*"))
 
 
 def test_one_sweeper_has_a_dead_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ import threading
 from pathlib import Path
 
 from docstore.durable import storage_errors
+from docstore.errors import StorageError
 from docstore.forking import in_child
 
 _LOCK = ".lock"
@@ -34,6 +35,7 @@ class Scratch:
         self._opening = threading.Lock()
         self._held: tuple[int, Path, Path] | None = None
         """Descriptor and path of the lock, and the folder."""
+        self._has_ended = False
 
     def _leave_parent(self) -> None:
         # The lock belongs to the open file, which a child shares: it would keep a dead parent's claims alive.
@@ -52,6 +54,9 @@ class Scratch:
 
     def _own(self) -> tuple[int, Path, Path]:
         with self._opening:
+            if self._has_ended:
+                # After two interrupts a thread may still be at work for it: nobody would remove what it makes.
+                raise StorageError("This operation was interrupted and has ended. Begin it again.")
             if self._held is None:
                 with storage_errors("starting an operation"):
                     in_child(self._leave_parent)
@@ -65,6 +70,7 @@ class Scratch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._has_ended = True
         if self._held is None:
             return
         fd, lock, folder = self._held

@@ -163,6 +163,12 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_DURABILITY}::test_removals_are_durable_before_they_are_settled",),
     ),
     Mutant(
+        "what-has-ended-begins-anew", "scratch.py",
+        "        self._has_ended = True\n", "",
+        "after two interrupts a folder stays that no collection removes while the process lives",
+        (f"{_SCRATCH}::test_what_has_ended_makes_no_folder_any_more",),
+    ),
+    Mutant(
         "lock-not-taken", "scratch.py",
         "            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n            # Between",
         "            # Between",
