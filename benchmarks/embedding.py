@@ -40,8 +40,8 @@ _PDFS = 100
 
 _STAGES: dict[str, tuple[Any, str]] = {
     "reading and hashing": (source, "read"),
-    "copying": (prepare, "_copy"),
-    "extracting, in worker processes, and staging texts": (prepare, "_prepare"),
+    "copying": (prepare.Preparation, "_copy"),
+    "extracting, in worker processes, and staging texts": (prepare.Preparation, "_prepare"),
     "chunking, which counts tokens": (pipeline.Pipeline, "_cut"),
     "embedding": (pipeline.Pipeline, "embed"),
     "syncing, and publishing under the lock": (add.Addition, "_publish"),

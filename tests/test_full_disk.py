@@ -45,7 +45,8 @@ def test_a_collection_commits_little_at_a_time(
             assert document.chunks >= CHUNKS
             alice.remove(document.hash)
     logs: list[int] = []
-    empty = catalog_log.empty
+    empty, fits = catalog_log.empty, False
+    monkeypatch.setattr(Reserve, "_fits", lambda _self, _size: fits)
 
     def emptied(connection: sqlite3.Connection) -> bool:
         logs.append((folder / "catalog.db-wal").stat().st_size)
@@ -58,6 +59,14 @@ def test_a_collection_commits_little_at_a_time(
     assert max(logs) <= SIZE // 4
     assert query(folder, "SELECT count(DISTINCT text_id) FROM chunks") == [(1,)]
     assert [each.hash for each in alice.documents()] == [kept.hash]
+    # Where something has become free again it need not.
+    for number in range(90):
+        alice.remove(alice.add(b"Note %d." % number).hash)
+    fits = True
+    with store._parts.database.frugal():
+        logs.clear()
+        assert store.collect().documents == 90
+    assert len(logs) < 40
 
 
 def test_digests_of_a_text_that_another_document_has_stay(store: DocStore, alice: Workspace, folder: Path) -> None:

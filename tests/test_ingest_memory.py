@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import io
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from docstore import DocStore, workspace
+from docstore import DocStore, StorageError, durable, workspace
 from docstore.ingest import add, build, prepare
 from docstore.ingest.incoming import Incoming
 from docstore.testing import HashEmbedder
@@ -23,7 +26,7 @@ from tests.folders import query
 
 def in_memory() -> list[Incoming]:
     gc.collect()
-    return [each for each in gc.get_objects() if isinstance(each, Incoming)]
+    return [each for each in gc.get_objects() if type(each) is Incoming]  # `isinstance` asks lazy objects
 
 
 class Watching(HashEmbedder):
@@ -110,6 +113,80 @@ def test_no_more_is_extracted_than_is_soon_embedded(folder: Path, monkeypatch: p
         assert len(store.workspace("alice").add_many(notes).added) == 30
         assert store.verify().ok
     assert max(texts) <= 6  # two that are taken, two ahead, and two that were begun before
+
+
+def test_what_fails_once_its_text_is_there_leaves_room_for_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is waited for while something else of its group is embedded: what it took must be given back all the same."""
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        store.workspace("alice").add(b"What is stored already.")
+    monkeypatch.setattr(prepare, "_MOST_AHEAD", 1000)
+    monkeypatch.setattr(prepare, "_PORTION_DOCUMENTS", 1)
+
+    def no_descriptor(path: str, data: bytes) -> Any:
+        if len(data) > 2000:
+            raise StorageError("too many open files")
+        return durable.stage(path, data)
+
+    monkeypatch.setattr(prepare, "stage_bytes", no_descriptor)
+    failing = os.urandom(8000).hex(" ", 4).encode()
+    notes = [b"Note %d." % number for number in range(20)]
+    found: list[Any] = []
+    with DocStore(folder, embedder=Watching(lambda: time.sleep(0.2), 32)) as store:
+        bob = store.workspace("bob")
+        adding = threading.Thread(
+            target=lambda: found.append(bob.add_many([b"What is stored already.", failing, *notes])), daemon=True
+        )
+        adding.start()
+        adding.join(30)
+        assert not adding.is_alive()
+    (report,) = found
+    assert [str(each.error) for each in report.failed] == ["too many open files"]
+    assert len(report.added) == 21
+
+
+def test_a_program_ends_though_a_thread_of_it_waits_for_its_embedder(folder: Path) -> None:
+    """A thread of a pool that waited until its texts are embedded would keep the interpreter from ending."""
+    program = f"""
+import threading, time
+from docstore import DocStore
+from docstore.ingest import prepare
+from docstore.testing import HashEmbedder
+class Hanging(HashEmbedder):
+    def embed(self, texts):
+        begun.set()
+        time.sleep(600)
+prepare._MOST_AHEAD, prepare._PORTION_DOCUMENTS, begun = 1, 1, threading.Event()
+store = DocStore({str(folder)!r}, embedder=Hanging())
+documents = [b"Note %d." % number for number in range(50)]
+threading.Thread(target=store.workspace("alice").add_many, args=(documents,), daemon=True).start()
+begun.wait(60)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_after_a_callback_has_raised_nothing_more_is_extracted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(add, "_ENOUGH_CHARACTERS", 1)
+    monkeypatch.setattr(prepare, "_PORTION_DOCUMENTS", 1)
+    monkeypatch.setattr(prepare, "CONCURRENCY", 2)
+    begun: list[int] = []
+    before: list[int] = []
+    preparing = prepare.Preparation._prepare
+
+    def slowly(self: prepare.Preparation, items: list[Incoming]) -> None:
+        begun.append(len(items))
+        time.sleep(0.1)
+        preparing(self, items)
+
+    def stop(_: object) -> None:
+        before.append(len(begun))
+        raise KeyError("stop")
+
+    monkeypatch.setattr(prepare.Preparation, "_prepare", slowly)
+    with DocStore(folder, embedder=HashEmbedder()) as store, pytest.raises(KeyError, match="stop"):
+        store.workspace("alice").add_many([b"Note %d." % number for number in range(20)], progress=stop)
+    assert len(begun) <= before[0] + 2 < 20
 
 
 def test_open_files_that_are_parts_of_one_are_read_one_after_the_other(

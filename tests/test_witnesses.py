@@ -9,7 +9,7 @@ import pytest
 
 from docstore import DocStore
 from docstore.testing import HashEmbedder
-from tests.folders import execute, packed, query
+from tests.folders import execute, lie, packed, query
 
 _PAGE = 4096
 _TABLE, _INDEX = 13, 10  # kinds of leaf pages
@@ -173,6 +173,15 @@ def test_searches_of_an_open_store_find_a_document_by_its_hash_again(
             alice = each.workspace("alice")
             assert {hit.document for hit in alice.search("bytes", k=99)} == every
             assert {hit.document for hit in alice.search("bytes", documents=[hash])} == {hash}
+
+
+def test_a_version_that_a_bit_has_made_enormous_keeps_nothing_from_being_corrected(
+    folder: Path, hashes: dict[str, list[str]]
+) -> None:
+    execute(folder, "UPDATE workspaces SET version = 9223372036854775807 WHERE name = 'bob'")
+    lie(folder, "UPDATE workspaces SET refs = refs + 1 WHERE name = 'alice'")
+    assert ("corrected", "workspaces") in _repair(folder)
+    _require_all(folder, hashes)
 
 
 def test_a_workspace_that_begins_anew_is_not_taken_for_what_it_was(folder: Path, hashes: dict[str, list[str]]) -> None:

@@ -76,6 +76,11 @@ class Parts:
         """Runs what makes room, on a full disk too."""
         return self.reserve.lend(operation, self.database.frugal)
 
+    @property
+    def must_save(self) -> bool:
+        """Whether the disk is full, and has nothing free again: then transactions must be small."""
+        return self.database.is_frugal and self.reserve.is_short()
+
     def leave_room_to_collect(self, db: Database) -> None:
         """Asked before references are dropped. What nobody references any more takes some bytes more in the catalog, in
         a full page a page: on a full disk, what it takes to collect must be left.

@@ -120,7 +120,8 @@ def outdate_views(db: Database) -> None:
     By more than any number of references, or who sees one step more would look for one change; and by chance, or the
     row of a workspace that was lost and begins anew might come to a version that somebody has in memory.
     """
-    db.execute("UPDATE workspaces SET version = version + (1 << 32) + (random() & ((1 << 32) - 1))")
+    db.execute("""UPDATE workspaces
+                  SET version = (version & ((1 << 61) - 1)) + (1 << 32) + (random() & ((1 << 32) - 1))""")
 
 
 def refer(

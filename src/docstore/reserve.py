@@ -92,7 +92,11 @@ class Reserve:
                 f"The disk is full: fewer than {_TO_COLLECT:,} bytes are free in {self._path.parent}, which a "
                 "collection needs. Nothing more was dropped. Collect first, with a shorter grace period if there is "
                 "one, or free space."
-            )
+            ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # which is tried again: somebody may be collecting
+
+    def is_short(self) -> bool:
+        """Whether transactions that free space must still be small, to fit into what was lent."""
+        return not self._fits(_AMPLE)
 
     def _free(self) -> int:
         with storage_errors("looking how full the disk is"):

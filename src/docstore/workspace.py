@@ -352,5 +352,5 @@ def _told(item: Incoming | DocStoreError) -> docstore.Document | DocStoreError:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         error.__traceback__ = None
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ if error.__cause__ is not None else error.__context__
     return outcome

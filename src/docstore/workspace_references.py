@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import docstore
 from docstore import refcount
+from docstore.database import Database
 from docstore.errors import DocumentNotFound, InvalidArgument
 from docstore.names import check_hash
 from docstore.parts import Parts
@@ -29,8 +31,7 @@ class Referring:
             DocumentNotFound: this workspace does not reference it.
         """
         check_hash(hash)
-        if not self._drop([hash]):
-            raise self._lacks(hash)
+        self._parts.free_space(lambda: self._unrefer(hash))
 
     def remove_many(self, documents: Iterable[str | docstore.Document]) -> int:
         """Drops many references, faster than `remove` for each: `alice.remove_many(alice.documents())`.
@@ -56,17 +57,27 @@ class Referring:
 
     def _drop(self, hashes: Sequence[str]) -> int:
         dropped: list[int] = []  # also in a try that a full disk cut short
-        self._parts.free_space(lambda: self._unrefer(hashes, dropped))
+        self._parts.free_space(lambda: self._unrefer_many(hashes, dropped))
         return sum(dropped)
 
-    def _unrefer(self, hashes: Sequence[str], dropped: list[int]) -> None:
+    def _unrefer(self, hash: str) -> None:
+        with self._dropping() as db:
+            if not refcount.unrefer(db, self._id, [hash]):
+                raise self._lacks(hash)
+
+    def _unrefer_many(self, hashes: Sequence[str], dropped: list[int]) -> None:
         at_once = _FRUGALLY if self._parts.database.is_frugal else _AT_ONCE
         for start in range(0, len(hashes) or 1, at_once):
-            with self._parts.accesses.change(self._id) as db:
-                refcount.require_workspace(db, self._id)
-                self._parts.leave_room_to_collect(db)
+            with self._dropping() as db:
                 count = refcount.unrefer(db, self._id, hashes[start : start + at_once])
             dropped.append(count)
+
+    @contextmanager
+    def _dropping(self) -> Iterator[Database]:
+        with self._parts.accesses.change(self._id) as db:
+            refcount.require_workspace(db, self._id)
+            self._parts.leave_room_to_collect(db)
+            yield db
 
     def pin(self, hash: str) -> None:
         """Keeps this version: `DocStore.replace` leaves the reference where it is. May be called twice.

@@ -23,13 +23,13 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "who-does-not-know-a-word-is-down", "ingest/pipeline.py",
-        "self._given([text]).shape[1:] == (self.dimension,)", "len(self.embed([text])) == 1",
+        "            given = self.embedder.embed([text])\n", "            given = self.embed([text])\n",
         "hundreds of documents fail for one that the embedder refuses",
         (f"{_ADD_MANY}::test_of_an_embedder_that_knows_few_words_only_what_it_does_not_know_fails",),
     ),
     Mutant(
         "a-wrong-dimension-is-right-for-other-texts", "ingest/pipeline.py",
-        "self._given([text]).shape[1:] == (self.dimension,)", "self._given([text]) is not None",
+        "            return vectors.size == 0 or vectors.shape[1:] == (self.dimension,)\n", "            return True\n",
         "where the dimension is wrong all documents are embedded again and again, which some pay for",
         (f"{_ADD_MANY}::test_an_embedder_whose_dimension_is_wrong_is_not_asked_for_each_document",),
     ),
@@ -80,6 +80,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "self._ahead < _MOST_AHEAD", "True",
         "the texts of a whole group are in memory while the first is embedded, however large they are",
         (f"{_INGEST_MEMORY}::test_no_more_is_extracted_than_is_soon_embedded",),
+    ),
+    Mutant(
+        "more-is-begun-at-the-end", "ingest/prepare.py",
+        "if self._is_ending or not self._queue", "if not self._queue",
+        "an interrupted addition extracts what nobody will take",
+        (f"{_INGEST_MEMORY}::test_after_a_callback_has_raised_nothing_more_is_extracted",),
     ),
     Mutant(
         "parts-of-one-file-are-read-at-once", "ingest/prepare.py",

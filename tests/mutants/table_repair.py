@@ -151,7 +151,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a-repair-is-one-step", "refcount.py",
-        "version + (1 << 32) + (random() & ((1 << 32) - 1))", "version + 1",
+        "(version & ((1 << 61) - 1)) + (1 << 32) + (random() & ((1 << 32) - 1))", "version + 1",
         "what a repair restored is taken for one changed name",
         ("tests/test_witnesses.py::test_searches_of_an_open_store_find_a_document_by_its_hash_again",),
     ),

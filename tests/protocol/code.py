@@ -89,7 +89,10 @@ LINES: dict[str, tuple[Line, ...]] = {
     ),
     "add: undo": (Line(_ADD, _PUBLISH, "publication.undo()"), Line(_ADD, "Addition.run", "if not self._unsure:")),
     "add: leave": (Line("scratch.py", "Scratch.__exit__", "lock.unlink(missing_ok=True)"),),
-    "remove": (Line("workspace_references.py", "Referring._unrefer", "refcount.unrefer(db, self._id, hashes["),),
+    "remove": (
+        Line("workspace_references.py", "Referring._unrefer", "refcount.unrefer(db, self._id, [hash])"),
+        Line("workspace_references.py", "Referring._unrefer_many", "refcount.unrefer(db, self._id, hashes["),
+    ),
     "collect: find the dead": (
         Line(_COLLECT, "_collect", "claims.discard_dead(db, parts.owner_is_alive)"),
         Line("claims.py", "discard_dead", "request_sweep(db)"),

@@ -133,7 +133,8 @@ class Addition:
                 self._publish_built()
         if not preparation.items:
             self._publish_built()
-        self._settle(ready)
+        away = preparation.items
+        self._settle([item for item in ready if item not in away])
         if len(work[Step.WAIT]) == len(ready) and not preparation.items:
             time.sleep(_POLL_SECONDS)
 

@@ -224,7 +224,15 @@ class Pipeline:
         Raises:
             EmbeddingError: it raised, or returned anything but finite, non-zero vectors of its dimension.
         """
-        vectors = self._given(texts)
+        try:
+            # A list of its own: what it takes out of ours, or puts into it, would give a chunk another's vector.
+            vectors = np.asarray(self.embedder.embed(list(texts)), dtype=np.float32)
+        except DocStoreError:
+            raise
+        except Exception as error:
+            raise EmbeddingError(
+                f"The embedder failed on {len(texts)} texts: {type(error).__name__}: {error}"
+            ) from error
         if vectors.shape != (len(texts), self.dimension):
             raise EmbeddingError(f"The embedder returned shape {vectors.shape} for {len(texts)} texts; expected "
                                  f"({len(texts)}, {self.dimension}). Check its `dimension`.")  # fmt: skip
@@ -234,20 +242,13 @@ class Pipeline:
         """Whether the embedder gives vectors of its dimension. It need not know this very text, for which it may give
         none, or one without a direction."""
         try:
-            return self._given([text]).shape[1:] == (self.dimension,)
-        except DocStoreError:
+            given = self.embedder.embed([text])
+        except Exception:  # noqa: BLE001  (the caller's code)
             return False
-
-    def _given(self, texts: Sequence[str]) -> Vectors:
-        try:
-            # A list of its own: what it takes out of ours, or puts into it, would give a chunk another's vector.
-            return np.asarray(self.embedder.embed(list(texts)), dtype=np.float32)
-        except DocStoreError:
-            raise
-        except Exception as error:
-            raise EmbeddingError(
-                f"The embedder failed on {len(texts)} texts: {type(error).__name__}: {error}"
-            ) from error
+        with suppress(Exception):
+            vectors = np.asarray(given, dtype=np.float32)
+            return vectors.size == 0 or vectors.shape[1:] == (self.dimension,)
+        return True
 
 
 def normalise(vectors: Vectors, error: type[DocStoreError], subject: str) -> Vectors:

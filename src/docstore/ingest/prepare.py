@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, nullcontext
+from dataclasses import dataclass
 from functools import partial
 
 from docstore import texts
@@ -24,6 +26,15 @@ _PORTION_BYTES = 65_536  # and what they may weigh together, since what one work
 _MOST_AHEAD = 1 << 22  # characters that nobody has taken, until more is begun: texts may be far larger than documents
 
 
+@dataclass(slots=True, eq=False)
+class _Portion:
+    """Documents that one worker process gets."""
+
+    items: list[Incoming]
+    characters: int = 0
+    """Of their texts, once these are there."""
+
+
 class Preparation:
     """Stages blob and text of documents, as many at once as there are worker processes, while its user does something
     else. What fails gets its outcome.
@@ -35,9 +46,12 @@ class Preparation:
         self._extractor = extractor
         self._scratch = scratch
         self._pool: ThreadPoolExecutor | None = None
-        self._running: dict[Future[None], list[Incoming]] = {}
-        self._ahead = 0  # characters of what is ready and was not waited for
-        self._room = threading.Condition()
+        self._guard = threading.Lock()
+        self._queue: deque[_Portion] = deque()
+        self._running: dict[Future[None], _Portion] = {}
+        """What was begun and not waited for."""
+        self._at_work = 0  # of these
+        self._ahead = 0  # characters of the others
         self._is_ending = False
         self._reading = threading.Lock()
 
@@ -45,16 +59,15 @@ class Preparation:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._room:
-            self._is_ending = True
-            self._room.notify_all()
+        self._is_ending = True
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
     @property
     def items(self) -> set[Incoming]:
         """What was started and not waited for. Nobody else may look at these."""
-        return {item for portion in self._running.values() for item in portion}
+        with self._guard:
+            return {item for portion in (*self._queue, *self._running.values()) for item in portion.items}
 
     def start(self, items: list[Incoming]) -> None:
         """Begins with some documents."""
@@ -64,14 +77,9 @@ class Preparation:
             return
         if portions and self._pool is None:
             self._pool = ThreadPoolExecutor(CONCURRENCY, "docstore-prepare")
-        for portion in portions:
-            assert self._pool is not None
-            once = _Once(partial(self._prepare_ahead, portion))
-            self._running[once.done] = portion
-            try:
-                self._pool.submit(self._once_there_is_room, once)
-            except RuntimeError:  # as many threads as there may be, or the interpreter ends
-                once()
+        with self._guard:
+            self._queue.extend(map(_Portion, portions))
+        self._begin_more()
 
     def wait(self, characters: int) -> list[Incoming]:
         """Waits until texts of so many characters are ready, or all are; the documents that this finished.
@@ -81,26 +89,51 @@ class Preparation:
         finished: list[Incoming] = []
         ready = 0
         while self._running and ready < characters:
-            for done in wait(self._running, return_when=FIRST_COMPLETED).done:
-                portion = self._running.pop(done)
+            for done in wait(list(self._running), return_when=FIRST_COMPLETED).done:
+                with self._guard:
+                    portion = self._running.pop(done)
+                    self._ahead -= portion.characters
                 done.result()
-                finished += portion
-                ready += _characters(portion)
-                with self._room:
-                    self._ahead -= _characters(portion)
-                    self._room.notify_all()
+                finished += portion.items
+                ready += portion.characters
+            self._begin_more()
         return finished
 
-    def _once_there_is_room(self, once: Callable[[], None]) -> None:
-        """In a thread of the pool: whoever takes what is ready must not wait for that to be taken."""
-        with self._room:
-            self._room.wait_for(lambda: self._is_ending or self._ahead < _MOST_AHEAD)
-        once()
+    def _begin_more(self) -> None:
+        """Begins with what waits, as far as there is room. Whoever has finished something calls it, so that no thread
+        waits for room: an interpreter that ends waits for all threads of pools."""
+        while (once := self._next()) is not None:
+            assert self._pool is not None
+            try:
+                self._pool.submit(self._work, once)
+            except RuntimeError:  # as many threads as there may be, or the interpreter ends
+                once()
 
-    def _prepare_ahead(self, items: list[Incoming]) -> None:
-        self._prepare(items)
-        with self._room:
-            self._ahead += _characters(items)
+    def _work(self, once: _Once) -> None:
+        try:
+            once()
+        finally:
+            self._begin_more()
+
+    def _next(self) -> _Once | None:
+        with self._guard:
+            is_room = self._at_work < CONCURRENCY and self._ahead < _MOST_AHEAD
+            if self._is_ending or not self._queue or not is_room:
+                return None
+            portion = self._queue.popleft()
+            once = _Once(partial(self._prepare_ahead, portion))
+            self._running[once.done] = portion
+            self._at_work += 1
+            return once
+
+    def _prepare_ahead(self, portion: _Portion) -> None:
+        try:
+            self._prepare(portion.items)
+        finally:
+            with self._guard:
+                portion.characters = sum(len(item.text.content) for item in portion.items if item.text is not None)
+                self._ahead += portion.characters
+                self._at_work -= 1
 
     def _prepare(self, items: list[Incoming]) -> None:
         copied = [item for item in items if self._copy(item)]
@@ -151,10 +184,6 @@ class _Once:
 
 def _size(item: Incoming) -> int:
     return item.source.size if item.source is not None else 0
-
-
-def _characters(items: list[Incoming]) -> int:
-    return sum(len(item.text.content) for item in items if item.text is not None)
 
 
 def _take(item: Incoming, found: Extraction | Unreadable | StorageError, scratch: Scratch) -> None:

@@ -81,7 +81,7 @@ def _collect(parts: Parts, before: str, gone: _Gone, progress: Callable[[Progres
 def _doom(parts: Parts, before: str) -> None:
     while True:
         with parts.database.write() as db:
-            batch = _FRUGAL_PAGES // _PAGES_TO_DOOM if parts.database.is_frugal else _BATCH
+            batch = _FRUGAL_PAGES // _PAGES_TO_DOOM if parts.must_save else _BATCH
             documents = refcount.unreferenced(db, before, batch)
             for document in documents:
                 refcount.doom(db, document)
@@ -123,8 +123,9 @@ def _reap_some(parts: Parts, db: Database, touched: set[Path]) -> _Reaped:
     end = time.monotonic() + _HOLD_SECONDS
     documents: list[DocumentRow] = []
     freed = pages = 0
+    must_save = parts.must_save
     for document in refcount.doomed(db, _BATCH):
-        if parts.database.is_frugal:
+        if must_save:
             pages += _PAGES_TO_REAP + contents.digests_left(db, document.text, _FRUGAL_PAGES)
             if pages > _FRUGAL_PAGES:
                 if not documents:
@@ -132,8 +133,7 @@ def _reap_some(parts: Parts, db: Database, touched: set[Path]) -> _Reaped:
                 return _Reaped(documents, freed, were_all=False)
         freed += reap(parts, db, [document], touched)
         documents.append(document)
-        frugal = parts.database.is_frugal and parts.archive.deleted_bytes > _FRUGAL_BYTES
-        if frugal or time.monotonic() > end:
+        if (must_save and parts.archive.deleted_bytes > _FRUGAL_BYTES) or time.monotonic() > end:
             break
     return _Reaped(documents, freed, were_all=not documents)
 
