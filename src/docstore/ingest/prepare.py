@@ -89,7 +89,9 @@ class Preparation:
         finished: list[Incoming] = []
         ready = 0
         while self._running and ready < characters:
-            for done in wait(list(self._running), return_when=FIRST_COMPLETED).done:
+            with self._guard:
+                running = list(self._running)
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
                 with self._guard:
                     portion = self._running.pop(done)
                     self._ahead -= portion.characters
