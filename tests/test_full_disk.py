@@ -69,6 +69,7 @@ def test_a_collection_commits_little_at_a_time(
     assert len(logs) < 40
 
 
+@pytest.mark.usefixtures("full")
 def test_digests_of_a_text_that_another_document_has_stay(store: DocStore, alice: Workspace, folder: Path) -> None:
     text = "\n\n".join(f"Chunk {number} " + "word " * 150 for number in range(60))
     twin = alice.add(text.replace("\n", "\r\n").encode())

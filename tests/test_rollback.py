@@ -21,6 +21,14 @@ def undone(store: DocStore) -> list[tuple[str, bool]]:
     return [(each.hash, each.rolled_back_at is not None) for each in store.history(A) if each.replaces]
 
 
+def collected_and_added_again(store: DocStore, one: Workspace, other: Workspace) -> None:
+    """The old version, of which one was moved to the new."""
+    one.add(OLD)
+    store.replace(A, NEW)
+    store.collect()
+    other.add(OLD)
+
+
 def test_a_later_version_that_was_collected_is_not_in_the_way(
     store: DocStore, alice: Workspace, bob: Workspace
 ) -> None:
@@ -60,10 +68,7 @@ def test_nobody_is_told_to_roll_back_what_cannot_be(store: DocStore, alice: Work
 def test_bytes_that_are_added_again_do_not_bring_the_way_back(
     store: DocStore, alice: Workspace, bob: Workspace
 ) -> None:
-    alice.add(OLD)
-    store.replace(A, NEW)
-    store.collect()
-    bob.add(OLD)
+    collected_and_added_again(store, alice, bob)
     with pytest.raises(DocumentNotFound, match=f"added it again, replace {B} by that file"):
         store.rollback(B)
     assert undone(store) == [(B, False)]
@@ -74,10 +79,7 @@ def test_bytes_that_are_added_again_do_not_bring_the_way_back(
 def test_those_whose_way_back_is_gone_do_not_go_as_done_with_others(
     store: DocStore, alice: Workspace, bob: Workspace
 ) -> None:
-    alice.add(OLD)
-    store.replace(A, NEW)
-    store.collect()
-    bob.add(OLD)
+    collected_and_added_again(store, alice, bob)
     store.replace(A, NEW)
     assert store.rollback(B).moved == ("bob",)
     assert undone(store) == [(B, False), (B, True)]

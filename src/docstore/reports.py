@@ -18,6 +18,7 @@ class Failure:
 
     name: str
     error: DocStoreError
+    """Without a traceback, which would keep what was added with it in memory. `add` raises the same with one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,11 +131,11 @@ class Addition:
             self._built += batch
             if time.monotonic() - self._published > _COMMIT_SECONDS:
                 self._publish_built()
-        if not preparation.items:
-            self._publish_built()
         away = preparation.items
+        if not away:
+            self._publish_built()
         self._settle([item for item in ready if item not in away])
-        if len(work[Step.WAIT]) == len(ready) and not preparation.items:
+        if len(work[Step.WAIT]) == len(ready) and not away:
             time.sleep(_POLL_SECONDS)
 
     def _publish_built(self) -> None:
