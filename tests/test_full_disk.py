@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from docstore import DocStore, StorageError, Workspace, catalog_log
+from docstore.lifecycle import collect
 from docstore.reserve import RESERVE, SIZE, Reserve
 from tests.clock import HOUR, LATE, Clock
 from tests.folders import query
@@ -63,10 +64,11 @@ def test_a_collection_commits_little_at_a_time(
     for number in range(90):
         alice.remove(alice.add(b"Note %d." % number).hash)
     fits = True
+    monkeypatch.setattr(collect, "_HOLD_SECONDS", 60.0)  # however busy this machine is
     with store._parts.database.frugal():
         logs.clear()
         assert store.collect().documents == 90
-    assert len(logs) < 40
+    assert len(logs) < 25
 
 
 @pytest.mark.usefixtures("full")
