@@ -6,6 +6,7 @@ search or an upload keeps nobody else waiting.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -58,6 +59,8 @@ Own = Annotated[Workspace, Depends(_workspace)]
 @app.exception_handler(DocStoreError)
 def _refused(_: Request, error: DocStoreError) -> Response:
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+    if status == 500:  # the client is not told, and for uvicorn it is answered
+        logging.getLogger(__name__).error("A request failed", exc_info=error)
     return JSONResponse({"detail": str(error) if status < 500 else type(error).__name__}, status)
 
 

@@ -100,7 +100,9 @@ def test_a_service_serves_each_user_what_is_theirs(folder: Path) -> None:
         assert (found(alice)[0], found(bob)) == ("leave.txt", [])
 
 
-def test_what_is_the_servers_fault_tells_clients_nothing(folder: Path) -> None:
+def test_what_is_the_servers_fault_tells_clients_nothing_and_the_log_all(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     from fastapi.testclient import TestClient
 
     from examples.fastapi_app import app
@@ -111,6 +113,7 @@ def test_what_is_the_servers_fault_tells_clients_nothing(folder: Path) -> None:
             (folder / path).write_bytes(b"something else")
         answer = client.get("/search", headers={"X-User": "alice"}, params={"q": "leave"})
         assert (answer.status_code, answer.json()) == (500, {"detail": "IntegrityError"})
+    assert "does not hold the bytes that were" in caplog.text and str(folder) in caplog.text
 
 
 @needs("streamlit")
