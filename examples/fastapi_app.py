@@ -1,11 +1,12 @@
 """`uvicorn examples.fastapi_app:app --workers 4`: a workspace per user, behind a service of several processes.
 
-Each worker opens the same folder, after it was started. Endpoints are plain functions, which FastAPI runs in threads: a
-search or an upload keeps nobody else waiting.
+Each worker opens the same folder, after it was started. Endpoints are plain functions, which FastAPI runs in threads;
+but uploads have threads of their own, so they keep no search waiting, however many there are.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -65,9 +66,9 @@ def _refused(_: Request, error: DocStoreError) -> Response:
 
 
 @app.post("/documents")
-def upload(workspace: Own, file: UploadFile) -> Document:
+async def upload(workspace: Own, file: UploadFile) -> Document:
     """Adds a document."""
-    return workspace.add(file.file, name=file.filename)
+    return await asyncio.to_thread(workspace.add, file.file, name=file.filename)
 
 
 @app.get("/documents")

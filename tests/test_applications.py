@@ -5,13 +5,19 @@ Two of these bring hundreds of megabytes, and are not in the environment of `mak
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from docstore import DocStore
@@ -114,6 +120,39 @@ def test_what_is_the_servers_fault_tells_clients_nothing_and_the_log_all(
         answer = client.get("/search", headers={"X-User": "alice"}, params={"q": "leave"})
         assert (answer.status_code, answer.json()) == (500, {"detail": "IntegrityError"})
     assert "does not hold the bytes that were" in caplog.text and str(folder) in caplog.text
+
+
+def test_searches_are_answered_however_many_uploads_there_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastapi.testclient import TestClient
+
+    from docstore.testing import HashEmbedder
+    from examples import fastapi_app
+
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    class Slow(HashEmbedder):
+        def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
+            if any("Note" in each for each in texts):
+                begun.release()
+                assert go_on.wait(100)
+            return super().embed(texts)
+
+    monkeypatch.setattr(fastapi_app, "DocStore", functools.partial(DocStore, embedder=Slow()))
+    with TestClient(fastapi_app.app) as client, ThreadPoolExecutor(60) as threads:
+
+        def upload(number: int) -> int:
+            file = {"file": ("note.txt", b"Note %d." % number)}
+            return int(client.post("/documents", headers={"X-User": f"{number}"}, files=file).status_code)
+
+        uploads = [threads.submit(upload, number) for number in range(50)]
+        try:
+            assert begun.acquire(timeout=100)
+            time.sleep(1)  # all of them are on their way: FastAPI has 40 threads
+            search = threads.submit(client.get, "/search", headers={"X-User": "alice"}, params={"q": "leave"})
+            assert search.result(timeout=20).status_code == 200
+        finally:
+            go_on.set()
+        assert {each.result() for each in uploads} == {200}
 
 
 @needs("streamlit")
