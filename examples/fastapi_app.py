@@ -11,11 +11,12 @@ import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Header, Request, Response, UploadFile
 from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel
 
 from docstore import (
     DocStore,
@@ -32,6 +33,8 @@ from docstore import (
 
 STATUS = {DocumentNotFound: 404, InvalidArgument: 422, UnreadableDocument: 422, QuotaExceeded: 413, StoreLocked: 503}
 """What a client is told. All else is the server's fault."""
+BYTES = "application/octet-stream"
+"""Downloads are never shown in the application's own origin: what users upload may hold scripts."""
 
 
 @asynccontextmanager
@@ -42,7 +45,14 @@ async def _opened(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
-app = FastAPI(lifespan=_opened)
+class Refusal(BaseModel):
+    """What a client is told of an error, for clients that are generated."""
+
+    detail: str | list[dict[str, Any]]
+    """A list where FastAPI itself refuses."""
+
+
+app = FastAPI(lifespan=_opened, responses={status: {"model": Refusal} for status in STATUS.values()})
 
 
 def _user(x_user: Annotated[str, Header()]) -> str:
@@ -77,13 +87,12 @@ def documents(workspace: Own) -> list[Document]:
     return workspace.documents()
 
 
-@app.get("/documents/{hash}")
+@app.get("/documents/{hash}", response_class=StreamingResponse, responses={200: {"content": {BYTES: {}}}})
 def download(workspace: Own, hash: str) -> Response:
     """One of the user's, as it was uploaded."""
     name = quote(workspace.document(hash).name or hash, safe="")
-    # Never shown in the application's own origin: what users upload may hold scripts.
     headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
-    return StreamingResponse(_blocks(workspace.read(hash)), headers=headers, media_type="application/octet-stream")
+    return StreamingResponse(_blocks(workspace.read(hash)), headers=headers, media_type=BYTES)
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:

@@ -106,6 +106,32 @@ def test_a_service_serves_each_user_what_is_theirs(folder: Path) -> None:
         assert (found(alice)[0], found(bob)) == ("leave.txt", [])
 
 
+def test_a_service_answers_as_its_openapi_says(folder: Path) -> None:
+    from fastapi.testclient import TestClient
+
+    from examples.fastapi_app import app
+
+    alice = {"X-User": "alice"}
+    with TestClient(app) as client:
+        said = client.get("/openapi.json").json()
+        upload = client.post("/documents", headers=alice, files={"file": ("leave.txt", LEAVE)})
+        for path, answer in (
+            ("/documents", client.post("/documents", headers=alice, files={"file": ("empty.txt", b"")})),
+            ("/documents/{hash}", client.get(f"/documents/{'0' * 64}", headers=alice)),
+            ("/search", client.get("/search", headers=alice, params={"q": " "})),
+            ("/search", client.get("/search", headers=alice)),
+        ):
+            declared = said["paths"][path][answer.request.method.lower()]["responses"][str(answer.status_code)]
+            name = declared["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            detail = said["components"]["schemas"][name]["properties"]["detail"]
+            given = "string" if isinstance(answer.json()["detail"], str) else "array"
+            assert given in {each["type"] for each in detail.get("anyOf", [detail])}
+        download = client.get(f"/documents/{upload.json()['hash']}", headers=alice)
+        assert [*said["paths"]["/documents/{hash}"]["get"]["responses"]["200"]["content"]] == [
+            download.headers["Content-Type"]
+        ]
+
+
 def test_what_is_the_servers_fault_tells_clients_nothing_and_the_log_all(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
