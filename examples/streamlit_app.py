@@ -24,7 +24,8 @@ user = st.sidebar.text_input("User", "alice", max_chars=100)  # where your authe
 workspace = opened().workspace(f"user:{user}")
 chat = workspace.conversation("first")
 
-for file in st.sidebar.file_uploader("Documents", accept_multiple_files=True):
+# By the user: else what one has uploaded would become the next one's, who comes to the same page.
+for file in st.sidebar.file_uploader("Documents", accept_multiple_files=True, key=f"documents of {user}"):
     try:
         workspace.add(file, name=file.name)  # again at every click: what is there costs a look
     except (UnreadableDocument, QuotaExceeded) as error:  # what the user can mend

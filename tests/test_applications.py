@@ -195,4 +195,6 @@ def test_a_chat_shows_its_answers_and_their_sources(folder: Path) -> None:
     app.file_uploader[0].upload("broken.pdf", b"%PDF-1.7 broken", "application/pdf").run()
     assert app.error[0].value.startswith("broken.pdf: the PDF is damaged") and not app.exception
     app.text_input[0].set_value("bob").run()
-    assert not app.chat_message
+    assert not app.chat_message and not app.error
+    app.chat_input[0].set_value("How many days?").run()  # what alice uploaded on this page stays hers
+    assert [each.value for each in app.chat_message[1].markdown] == ["There is nothing to search yet."]
