@@ -181,11 +181,18 @@ def test_searches_are_answered_however_many_uploads_there_are(folder: Path, monk
         assert {each.result() for each in uploads} == {200}
 
 
-@needs("streamlit")
-def test_a_chat_shows_its_answers_and_their_sources(folder: Path) -> None:
+def chat_page() -> Any:
+    """The chat, as in a process that begins: its store is opened anew."""
+    import streamlit
     from streamlit.testing.v1 import AppTest
 
-    app = AppTest.from_file(str(ROOT / "examples" / "streamlit_app.py"), default_timeout=300).run()
+    streamlit.cache_resource.clear()
+    return AppTest.from_file(str(ROOT / "examples" / "streamlit_app.py"), default_timeout=300).run()
+
+
+@needs("streamlit")
+def test_a_chat_shows_its_answers_and_their_sources(folder: Path) -> None:
+    app = chat_page()
     app.file_uploader[0].upload("leave.txt", LEAVE, "text/plain").run()
     app.chat_input[0].set_value("How many days?").run()
     assert not app.exception and not app.error
@@ -198,3 +205,20 @@ def test_a_chat_shows_its_answers_and_their_sources(folder: Path) -> None:
     assert not app.chat_message and not app.error
     app.chat_input[0].set_value("How many days?").run()  # what alice uploaded on this page stays hers
     assert [each.value for each in app.chat_message[1].markdown] == ["There is nothing to search yet."]
+
+
+@needs("streamlit")
+def test_a_chat_tells_users_what_they_can_mend_and_the_log_the_rest(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = chat_page()
+    app.file_uploader[0].upload("n" * 1001, LEAVE, "text/plain").upload("leave.txt", LEAVE, "text/plain").run()
+    assert [each.value for each in app.error] == ["name has 1,001 characters; at most 1,000 are allowed"]
+    app.chat_input[0].set_value("How many days? " * 100_000).run()
+    assert app.error[0].value.startswith("content takes 1,4") and not app.exception
+    for path in files(folder, "embeddings"):
+        (folder / path).write_bytes(b"something else")
+    app = chat_page()
+    app.chat_input[0].set_value("How many days?").run()
+    assert "IntegrityError" in app.error[0].value and str(folder) not in app.error[0].value and not app.exception
+    assert str(folder) in caplog.text and not app.chat_message
