@@ -1,6 +1,8 @@
 """`streamlit run examples/streamlit_app.py`: chats over uploaded files; what one user uploads, nobody embeds again.
 
 Streamlit runs this file anew for every session and every click, in threads of one process: the store is opened once.
+What documents hold is shown as text. As Markdown, an image in one would tell its author's server that it was read, and
+amounts in dollars would become formulas.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ with told():
             with told():
                 workspace.add(file, name=file.name)  # again at every click: what is there costs a look
         for document in workspace.documents():
-            st.write(document.name)
+            st.text(document.name)
 
     if question := (st.chat_input("Ask your documents") or "").strip():
         with told():
@@ -57,6 +59,6 @@ with told():
     written = sum(each.messages for each in workspace.conversations() if each.name == chat.name)
     for message in chat.messages(after=max(written - SHOWN, 0)):
         with st.chat_message(message.role):
-            st.write(message.content)
+            st.text(message.content)
             for source in message.sources:
-                st.caption(f"{source.name}, page {source.page}" if source.page else source.name)
+                st.text(f"({source.name}, page {source.page})" if source.page else f"({source.name})")

@@ -196,15 +196,16 @@ def test_a_chat_shows_its_answers_and_their_sources(folder: Path) -> None:
     app.file_uploader[0].upload("leave.txt", LEAVE, "text/plain").run()
     app.chat_input[0].set_value("How many days?").run()
     assert not app.exception and not app.error
-    said = [(each.name, [text.value for text in each.markdown], [text.value for text in each.caption])
-            for each in app.chat_message]  # fmt: skip
-    assert said == [("user", ["How many days?"], []), ("assistant", [LEAVE.decode()], ["leave.txt"])]
+    said = [(each.name, [text.value for text in each.get("text")]) for each in app.chat_message]
+    assert said == [("user", ["How many days?"]), ("assistant", [LEAVE.decode(), "(leave.txt)"])]
+    assert [each.value for each in app.sidebar.get("text")] == ["leave.txt"]
+    assert not app.markdown and not app.caption  # an image in a document would call its author's server
     app.file_uploader[0].upload("broken.pdf", b"%PDF-1.7 broken", "application/pdf").run()
     assert app.error[0].value.startswith("broken.pdf: the PDF is damaged") and not app.exception
     app.text_input[0].set_value("bob").run()
     assert not app.chat_message and not app.error
     app.chat_input[0].set_value("How many days?").run()  # what alice uploaded on this page stays hers
-    assert [each.value for each in app.chat_message[1].markdown] == ["There is nothing to search yet."]
+    assert [each.value for each in app.chat_message[1].get("text")] == ["There is nothing to search yet."]
 
 
 @needs("streamlit")
