@@ -26,15 +26,21 @@ class WorkspaceRetriever(BaseRetriever):
     k: int = 5
     where: dict[str, Any] | None = None
     """Metadata that a document must have."""
+    model: Embeddings | None = None
+    """Embeds the queries; without one, they are embedded as documents are, which is another way for many models."""
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+        if self.model is None:
+            hits = self.workspace.search(query, k=self.k, where=self.where)
+        else:
+            hits = self.workspace.search_vector(self.model.embed_query(query), k=self.k, where=self.where)
         return [
             Document(
                 id=f"{hit.document}/{hit.chunk}",
                 page_content=hit.text,
                 metadata={"source": hit.name, "score": hit.score} | ({"page": hit.page} if hit.page else {}),
             )
-            for hit in self.workspace.search(query, k=self.k, where=self.where)
+            for hit in hits
         ]
 
 
@@ -61,12 +67,13 @@ class LangChainEmbedder:
 def main() -> None:
     """Runs it."""
     # Where your model goes, such as `OpenAIEmbeddings(model="text-embedding-3-small")`; this one knows no meaning.
-    embedder = LangChainEmbedder(DeterministicFakeEmbedding(size=64), "fake/64")
+    model = DeterministicFakeEmbedding(size=64)
+    embedder = LangChainEmbedder(model, "fake/64")
     with tempfile.TemporaryDirectory() as folder, DocStore(folder, embedder=embedder) as store:
         alice = store.workspace("user:alice")
         alice.add(b"The key of the store room hangs behind the kitchen door.", name="keys.txt")
         alice.add(b"Five days of leave may be carried over.", name="leave.txt", metadata={"year": 2026})
-        retriever = WorkspaceRetriever(workspace=alice, k=1, where={"year": 2026})
+        retriever = WorkspaceRetriever(workspace=alice, k=1, where={"year": 2026}, model=model)
         (found,) = retriever.invoke("How many days of leave may I carry over?")
         print(f"{found.page_content} (from {found.metadata['source']})")
 

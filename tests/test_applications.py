@@ -70,6 +70,25 @@ def test_retrievers_run_in_threads_and_keep_users_apart(folder: Path) -> None:
             }
 
 
+def test_a_retriever_embeds_queries_as_its_model_embeds_queries(folder: Path) -> None:
+    from langchain_core.embeddings import DeterministicFakeEmbedding
+
+    from examples.langchain_retriever import LangChainEmbedder, WorkspaceRetriever
+
+    class Asymmetric(DeterministicFakeEmbedding):
+        def embed_query(self, text: str) -> list[float]:
+            vector: list[float] = super().embed_query(f"The answer to: {text}")
+            return vector
+
+    model = Asymmetric(size=64)
+    with DocStore(folder, embedder=LangChainEmbedder(model, "asymmetric/64")) as store:
+        alice = store.workspace("alice")
+        for text in ("leave", "The answer to: leave"):
+            alice.add(text.encode(), name=f"{text}.txt")
+        (found,) = WorkspaceRetriever(workspace=alice, k=1, model=model).invoke("leave")
+    assert found.page_content == "The answer to: leave" and found.metadata["score"] > 0.99
+
+
 def test_a_service_serves_each_user_what_is_theirs(folder: Path) -> None:
     from fastapi.testclient import TestClient
 
