@@ -32,6 +32,7 @@ class WorkspaceRetriever(BaseRetriever):
         self._workspace, self._k, self._where = workspace, k, where
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        query = "\n".join(query_bundle.embedding_strs)  # the question, or what a transformation makes of it, as HyDE
         return [
             NodeWithScore(
                 score=hit.score,
@@ -41,7 +42,7 @@ class WorkspaceRetriever(BaseRetriever):
                     metadata={"file_name": hit.name} | ({"page": hit.page} if hit.page else {}),
                 ),
             )
-            for hit in self._workspace.search(query_bundle.query_str, k=self._k, where=self._where)
+            for hit in self._workspace.search(query, k=self._k, where=self._where)
         ]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:

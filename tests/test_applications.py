@@ -89,6 +89,23 @@ def test_a_retriever_embeds_queries_as_its_model_embeds_queries(folder: Path) ->
     assert found.page_content == "The answer to: leave" and found.metadata["score"] > 0.99
 
 
+@needs("llama_index")
+def test_a_retriever_searches_for_what_a_transformation_makes_of_the_question(folder: Path) -> None:
+    from llama_index.core.schema import QueryBundle
+
+    from docstore.testing import HashEmbedder
+    from examples.llamaindex_retriever import WorkspaceRetriever
+
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        alice = store.workspace("alice")
+        for text in ("How long?", "Five days of leave."):
+            alice.add(text.encode(), name=f"{text}.txt")
+        retriever = WorkspaceRetriever(alice, k=1)
+        hypothetical = QueryBundle("How long?", custom_embedding_strs=["Seven days of leave."])  # as HyDEQueryTransform
+        found = [retriever.retrieve(each)[0].text for each in ("How long?", hypothetical)]
+    assert found == ["How long?", "Five days of leave."]
+
+
 def test_a_service_serves_each_user_what_is_theirs(folder: Path) -> None:
     from fastapi.testclient import TestClient
 
