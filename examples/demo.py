@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,7 @@ def main(
         _open_chats(store, bob)
     with DocStore(FOLDER / "store") as store:  # closed and opened again: everything is on disk
         alice, bob = store.workspace("alice"), store.workspace("bob")
-        for question in [ask] if ask else QUESTIONS if docs is None else (f"What is {paths[0].stem} about?",):
+        for question in _questions(docs, ask, bob):
             _search(bob, question)
         _show_stats(store.stats())
         _remove(store, alice, bob)
@@ -56,6 +57,13 @@ def _documents(docs: Path | None) -> list[Path]:
         )
         raise typer.Exit(2)
     return paths
+
+
+def _questions(docs: Path | None, ask: str | None, workspace: Workspace) -> Sequence[str]:
+    if ask and ask.strip():
+        return [ask]
+    # By its name in the store: a file's own need not be text, nor the file one that could be added.
+    return QUESTIONS if docs is None else [f"What is {each.name} about?" for each in workspace.documents()[:1]]
 
 
 def _add(workspace: Workspace, paths: list[Path]) -> None:

@@ -63,3 +63,20 @@ def test_the_demo_shows_what_the_readme_says(tmp_path: Path) -> None:
         "leave.pdf, page 1: Twenty-eight days"
     )
     assert said.endswith("documents left: 0, with 0 files; verify: ok")
+
+
+def test_the_demo_asks_about_a_document_that_it_could_add(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "a.txt").write_bytes(b"")
+    try:
+        (docs / os.fsdecode(b"b\xff.txt")).write_bytes(b"Five days of leave.")
+    except OSError:
+        pytest.skip("names of files are UTF-8 here")
+    command = [sys.executable, "-m", "examples.demo", "--docs", str(docs), "--ask", " "]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "bob asks: What is b" in done.stdout and "Five days of leave." in done.stdout
