@@ -33,6 +33,8 @@ from docstore import (
 
 STATUS = {DocumentNotFound: 404, InvalidArgument: 422, UnreadableDocument: 422, QuotaExceeded: 413, StoreLocked: 503}
 """What a client is told. All else is the server's fault."""
+OF_A_WORKSPACE = ("documents", "logical_bytes")
+"""Limits that a user can keep to. How full the store or its disk is, the others tell: that is for you."""
 BYTES = "application/octet-stream"
 """Downloads are never shown in the application's own origin: what users upload may hold scripts."""
 
@@ -52,7 +54,7 @@ class Refusal(BaseModel):
     """A list where FastAPI itself refuses."""
 
 
-app = FastAPI(lifespan=_opened, responses={status: {"model": Refusal} for status in STATUS.values()})
+app = FastAPI(lifespan=_opened, responses={status: {"model": Refusal} for status in (*STATUS.values(), 507)})
 
 
 def _user(x_user: Annotated[str, Header()]) -> str:
@@ -70,7 +72,9 @@ Own = Annotated[Workspace, Depends(_workspace)]
 @app.exception_handler(DocStoreError)
 def _refused(_: Request, error: DocStoreError) -> Response:
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
-    if status == 500:  # the client is not told, and for uvicorn it is answered
+    if isinstance(error, QuotaExceeded) and error.limited_by not in OF_A_WORKSPACE:
+        status = 507
+    if status >= 500:  # the client is not told, and for uvicorn it is answered
         logging.getLogger(__name__).error("A request failed", exc_info=error)
     return JSONResponse({"detail": str(error) if status < 500 else type(error).__name__}, status)
 

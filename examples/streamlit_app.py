@@ -27,12 +27,14 @@ def opened() -> DocStore:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Tells users what they can mend, and your log the rest: its text may name folders of the server."""
+    """Tells users what they can mend, and your log the rest, as it may name folders or say how full the disk is."""
     try:
         yield
-    except (InvalidArgument, QuotaExceeded, UnreadableDocument) as error:
-        st.error(str(error))
     except DocStoreError as error:
+        of_hers = isinstance(error, QuotaExceeded) and error.limited_by in ("documents", "logical_bytes")
+        if of_hers or isinstance(error, InvalidArgument | UnreadableDocument):
+            st.error(str(error))
+            return
         logging.getLogger(__name__).exception("What a user asked for failed")
         st.error(f"That did not work ({type(error).__name__}). Try again later, or tell who runs this.")
 

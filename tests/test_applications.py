@@ -70,17 +70,16 @@ def test_retrievers_run_in_threads_and_keep_users_apart(folder: Path) -> None:
             }
 
 
-def test_a_retriever_embeds_queries_as_its_model_embeds_queries(folder: Path) -> None:
+def test_a_retriever_embeds_queries_as_its_model_embeds_queries(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from langchain_core.embeddings import DeterministicFakeEmbedding
 
     from examples.langchain_retriever import LangChainEmbedder, WorkspaceRetriever
 
-    class Asymmetric(DeterministicFakeEmbedding):
-        def embed_query(self, text: str) -> list[float]:
-            vector: list[float] = super().embed_query(f"The answer to: {text}")
-            return vector
+    def for_queries(self: Any, text: str) -> Any:
+        return self.embed_documents([f"The answer to: {text}"])[0]
 
-    model = Asymmetric(size=64)
+    monkeypatch.setattr(DeterministicFakeEmbedding, "embed_query", for_queries)
+    model = DeterministicFakeEmbedding(size=64)
     with DocStore(folder, embedder=LangChainEmbedder(model, "asymmetric/64")) as store:
         alice = store.workspace("alice")
         for text in ("leave", "The answer to: leave"):
@@ -217,6 +216,30 @@ def test_searches_are_answered_however_many_uploads_there_are(folder: Path, monk
         assert {each.result() for each in uploads} == {200}
 
 
+def test_a_user_is_told_of_limits_of_her_own_and_the_log_of_the_stores(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from fastapi.testclient import TestClient
+
+    from examples.fastapi_app import app
+
+    with TestClient(app) as client:
+
+        def upload() -> tuple[int, str]:
+            file = {"file": ("leave.txt", LEAVE)}
+            answer = client.post("/documents", headers={"X-User": "alice"}, files=file)
+            return answer.status_code, answer.json()["detail"]
+
+        alice = app.state.store.workspace("user:alice")
+        alice.limit(documents=0)
+        status, said = upload()
+        assert status == 413 and said.startswith("The workspace has 0 documents and may have 0.") and not caplog.text
+        alice.limit()
+        app.state.store.limit(keep_free=0.999)
+        assert upload() == (507, "QuotaExceeded")
+        assert "The disk has" in caplog.text
+
+
 def chat_page() -> Any:
     """The chat, as in a process that begins: its store is opened anew."""
     import streamlit
@@ -251,6 +274,11 @@ def test_a_chat_tells_users_what_they_can_mend_and_the_log_the_rest(
     app = chat_page()
     app.file_uploader[0].upload("n" * 1001, LEAVE, "text/plain").upload("leave.txt", LEAVE, "text/plain").run()
     assert [each.value for each in app.error] == ["name has 1,001 characters; at most 1,000 are allowed"]
+    with DocStore(folder) as store:
+        store.limit(keep_free=0.999)
+    app.file_uploader[0].upload("more.txt", b"And a sixth.", "text/plain").run()
+    assert app.error[0].value.startswith("That did not work (QuotaExceeded).")
+    assert "The disk has" in caplog.text
     app.chat_input[0].set_value("How many days? " * 100_000).run()
     assert app.error[0].value.startswith("content takes 1,4") and not app.exception
     for path in files(folder, "embeddings"):
