@@ -15,7 +15,7 @@ from examples.embedder import installed_embedder
 
 def session(store: DocStore, user: str, uploaded: list[Path]) -> Workspace:
     """The user's own workspace, whose searches cover the uploaded set."""
-    own = store.workspace(user)
+    own = store.workspace(f"user:{user}")  # or one who calls himself as a set is called could write into that
     own.include(store.workspace_for(uploaded))
     return own
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from docstore import DocStore
 from docstore.testing import HashEmbedder
 from examples import sessions_global, sessions_per_set, sessions_per_user
 from tests.samples import pdf
@@ -22,10 +23,20 @@ def test_a_second_chat_of_a_user_never_embeds(capsys: pytest.CaptureFixture[str]
 
 
 def test_two_users_of_the_same_files_have_one_set_and_chats_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
-    alice, bob, shared = sessions_per_set.main(HashEmbedder())
-    assert (alice, bob) == ("alice", "bob") and shared.startswith("set:")
+    shared, alice, bob = sessions_per_set.main(HashEmbedder())
+    assert shared.startswith("set:") and (alice, bob) == ("user:alice", "user:bob")
     printed = capsys.readouterr().out
-    assert "In bob's chat: ['For bob: The key" in printed and "Embedded: 2 chunks" in printed
+    assert "In bob's chat: ['For user:bob: The key" in printed and "Embedded: 2 chunks" in printed
+
+
+def test_no_user_of_a_set_can_be_called_as_the_set(tmp_path: Path) -> None:
+    files = [tmp_path / "keys.txt", tmp_path / "leave.txt"]
+    for each in files:
+        each.write_text(f"What is said of {each.stem}.")
+    with DocStore(tmp_path / "data", embedder=HashEmbedder()) as store:
+        (shared,) = sessions_per_set.session(store, "alice", files[:1]).includes()
+        sessions_per_set.session(store, shared, files[1:]).add(b"The key is lost.", name="keys.txt")
+        assert [each.name for each in store.workspace(shared).documents()] == ["keys.txt"]
 
 
 def test_what_a_repository_lends() -> None:
