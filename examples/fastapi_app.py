@@ -94,8 +94,10 @@ def documents(workspace: Own) -> list[Document]:
 @app.get("/documents/{hash}", response_class=StreamingResponse, responses={200: {"content": {BYTES: {}}}})
 def download(workspace: Own, hash: str) -> Response:
     """One of the user's, as it was uploaded."""
-    name = quote(workspace.document(hash).name or hash, safe="")
-    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
+    document = workspace.document(hash)
+    name = quote(document.name or hash, safe="")
+    # With its length, a client notices if the server has only a part of it left.
+    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}", "Content-Length": str(document.size)}
     return StreamingResponse(_blocks(workspace.read(hash)), headers=headers, media_type=BYTES)
 
 

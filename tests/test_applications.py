@@ -126,6 +126,7 @@ def test_a_service_serves_each_user_what_is_theirs(folder: Path) -> None:
             given = client.get(f"/documents/{hash}", headers=user)
             assert (given.status_code, given.content) == (200, LEAVE)
             assert given.headers["Content-Disposition"] == f"attachment; filename*=UTF-8''{name}"
+            assert given.headers["Content-Length"] == str(len(LEAVE))
         assert client.get(f"/documents/{hash}", headers={"X-User": "carol"}).status_code == 404
         threads = [threading.Thread(target=upload, args=(f"{n}.txt", b"Note %d." % n)) for n in range(8)]
         for each in threads:
