@@ -30,8 +30,8 @@ def main(
     ask: Annotated[str | None, typer.Option(help="What to search for in them.")] = None,
 ) -> None:
     """Stores, shares, searches, removes."""
-    paths = _documents(docs)
     shutil.rmtree(FOLDER / "store", ignore_errors=True)  # its own of the last time, and nothing else
+    paths = _documents(docs)
     size = sum(path.stat().st_size for path in paths)
     console.print(f"[bold]{_count(len(paths))}[/], {_human(size)}, into {FOLDER / 'store'}\n")
     with DocStore(FOLDER / "store") as store:

@@ -84,7 +84,9 @@ def test_the_demo_asks_about_a_document_that_it_could_add(tmp_path: Path) -> Non
         (docs / os.fsdecode(b"b\xff.txt")).write_bytes(b"Five days of leave.")
     except OSError:
         pytest.skip("names of files are UTF-8 here")
-    command = [sys.executable, "-m", "examples.demo", "--docs", str(docs), "--ask", " "]
+    (tmp_path / "demo" / "store").mkdir(parents=True)
+    (tmp_path / "demo" / "store" / "left.txt").write_bytes(b"Of a demo that was interrupted.")
+    command = [sys.executable, "-m", "examples.demo", "--docs", str(tmp_path), "--ask", " "]
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
