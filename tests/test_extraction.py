@@ -101,7 +101,7 @@ def test_text_of_which_puremagic_knows_nothing_is_read(monkeypatch: pytest.Monke
         (encrypted(["secret"], "pass"), "encrypted", "password"),
         (pdf(["", ""]), "no-text", "none of its 2 pages has text: it is probably scanned"),
         (PNG, "unsupported", "image|PNG|Portable"),
-        (b"PK\x03\x04" + bytes(range(256)) * 4, "unsupported", "Supported are PDF, HTML, Markdown and plain text"),
+        (b"PK\x03\x04" + bytes(range(256)) * 4, "unsupported", "its content is a ZIP archive, as documents of office"),
         (os.urandom(4000), "unsupported", "Supported are"),
         (bytes(5000), "unsupported", "binary data"),
         (b"<html>before" + b"<div>" * 3000 + b"deep</html>after", "corrupt", "cannot be parsed to its end"),

@@ -128,6 +128,8 @@ def _refuse_binary(head: bytes) -> None:
         return
     except UnicodeDecodeError:
         pass
+    if head.startswith(b"PK\x03\x04"):  # of which puremagic says that it is Office's, whatever is in it
+        raise _unsupported("its content is a ZIP archive, as documents of office programs are too")
     try:
         kinds = puremagic.magic_string(head)
     except (puremagic.PureError, ValueError):  # puremagic 1, the newest for Python 3.11, has no empty answer
