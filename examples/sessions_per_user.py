@@ -15,11 +15,13 @@ from examples.embedder import installed_embedder
 def chat(store: DocStore, user: str, title: str, files: list[Path], question: str) -> Message:
     """One chat of a user: makes sure of the files, searches, and keeps what was said."""
     workspace = store.workspace(user)
-    workspace.add_many(files)  # what is there costs a look
+    for failure in workspace.add_many(files).failed:  # what is there costs a look
+        print(failure.error)  # what the user should hear of, and can mend
     conversation = workspace.conversation(title)
     conversation.append("user", question)
     hits = workspace.search(question, k=1)
-    return conversation.append("assistant", hits[0].text, hits=hits)  # where a language model would write the answer
+    answer = hits[0].text if hits else "There is nothing to search yet."  # where a language model would write it
+    return conversation.append("assistant", answer, hits=hits)
 
 
 def main(embedder: Embedder | None = None) -> int:

@@ -22,6 +22,14 @@ def test_a_second_chat_of_a_user_never_embeds(capsys: pytest.CaptureFixture[str]
     assert "alice's chats: Leave, Keys" in capsys.readouterr().out
 
 
+def test_a_chat_about_a_file_that_cannot_be_read_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.txt").write_bytes(b"")
+    with DocStore(tmp_path / "data", embedder=HashEmbedder()) as store:
+        answer = sessions_per_user.chat(store, "alice", "Keys", [tmp_path / "empty.txt"], "Where is the key?")
+    assert answer.content == "There is nothing to search yet."
+    assert "empty.txt: it has no bytes." in capsys.readouterr().out
+
+
 def test_two_users_of_the_same_files_have_one_set_and_chats_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
     shared, alice, bob = sessions_per_set.main(HashEmbedder())
     assert shared.startswith("set:") and (alice, bob) == ("user:alice", "user:bob")
