@@ -1,4 +1,4 @@
-"""Numbers and switches that callers pass, checked in one way everywhere.
+"""Numbers, switches and collections that callers pass, checked in one way everywhere.
 
 Each refusal says which argument it was, what was passed, and what it must be. What comes back is Python's own, for SQL
 and JSON, where NumPy's was passed. True and False are no numbers, though Python counts with them, and only they are
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numbers
 import operator
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -68,9 +69,29 @@ def switch(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def several(given: Any, one: tuple[type, ...], refusal: str) -> Iterable[Any]:
+    """What holds documents, and is no document itself. Python goes through text, bytes and open files too: each line of
+    a file that somebody forgot to put into a list would become a document.
+
+    Args:
+        one: types of a single document.
+        refusal: what to tell a caller who passed one, or what cannot be gone through.
+
+    Raises:
+        InvalidArgument: it is one, or cannot be gone through.
+    """
+    if isinstance(given, one) or hasattr(given, "read") or not isinstance(given, Iterable):
+        raise InvalidArgument(refusal)
+    return given
+
+
 def _is_real(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def _refuse(name: str, value: Any, must: str) -> NoReturn:
-    raise InvalidArgument(f"{name} is {value!r:.80}; it must be {must}")
+    try:
+        shown = f"{value!r:.80}"
+    except ValueError:  # Python spells no number of more than 4,300 digits
+        shown = "a number too long to show"
+    raise InvalidArgument(f"{name} is {shown}; it must be {must}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from docstore import refcount, replacements
+from docstore import arguments, refcount, replacements
 from docstore.database import Database, row
 from docstore.errors import (
     DocStoreError,
@@ -52,8 +52,8 @@ def workspace_for(parts: Parts, sources: Iterable[AnySource], open: Callable[[st
     Args:
         open: gives the workspace of a name, made if it is missing.
     """
-    if isinstance(sources, str | bytes | os.PathLike) or not isinstance(sources, Iterable):
-        raise InvalidArgument("workspace_for takes a set of documents: pass a list of paths")
+    refusal = "workspace_for takes a set of documents: pass a list of paths"
+    sources = arguments.several(sources, (str, bytes, os.PathLike), refusal)
     if parts.demand_bytes:
         raise LinkForbidden("This store was opened with demand_bytes=True, and the workspace of a set shows who else "
                             "has the same. Use a workspace for each, and add the documents to it.")  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import TYPE_CHECKING, Any
 
 import docstore
-from docstore import refcount
+from docstore import arguments, refcount
 from docstore.errors import (
     DocStoreError,
     InvalidArgument,
@@ -113,12 +113,12 @@ class Workspace(Holding, Referring, Searchable, Lending, Bounded):
                 yet waits for ever.
 
         Raises:
-            InvalidArgument: `documents` is one document, or `metadata` is not what it must be.
+            InvalidArgument: `documents` is one document (an open file too), or `metadata` is not what it must be.
             StorageError: the disk refused; what was committed before stays.
             StoreLocked: another process kept the catalog locked; likewise.
         """
-        if isinstance(documents, str | bytes | os.PathLike) or not isinstance(documents, Iterable):
-            raise InvalidArgument("add_many takes many documents: pass a list, or one to add")
+        refusal = "add_many takes many documents: pass a list, or one to add"
+        documents = arguments.several(documents, (str, bytes, os.PathLike), refusal)
         encoded = encode(metadata)
         total = len(documents) if isinstance(documents, Sized) else None
         counter = _Counter(total, progress, self._use)
@@ -207,8 +207,8 @@ class Workspace(Holding, Referring, Searchable, Lending, Bounded):
         """
         from docstore.ingest.incoming import Incoming
 
-        if isinstance(documents, str | docstore.Document) or not isinstance(documents, Iterable):
-            raise InvalidArgument("link_many takes many documents: pass a list, or one hash to link")
+        refusal = "link_many takes many documents: pass a list, or one hash to link"
+        documents = arguments.several(documents, (str, docstore.Document), refusal)
         named = [(each.hash, each.name) if isinstance(each, docstore.Document) else (each, None) for each in documents]
         self._require_linking(hash for hash, _ in named)
         items = [Incoming(hash, None, name or hash, hash) for hash, name in named]

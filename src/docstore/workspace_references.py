@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import docstore
-from docstore import refcount
+from docstore import arguments, refcount
 from docstore.database import Database
-from docstore.errors import DocumentNotFound, InvalidArgument
+from docstore.errors import DocumentNotFound
 from docstore.names import check_hash
 from docstore.parts import Parts
 
@@ -48,8 +48,8 @@ class Referring:
         Raises:
             InvalidArgument: one is neither; nothing was changed.
         """
-        if isinstance(documents, str | docstore.Document) or not isinstance(documents, Iterable):
-            raise InvalidArgument("remove_many takes many documents: pass a list, or one hash to remove")
+        refusal = "remove_many takes many documents: pass a list, or one hash to remove"
+        documents = arguments.several(documents, (str, docstore.Document), refusal)
         given = [each.hash if isinstance(each, docstore.Document) else check_hash(each) for each in documents]
         hashes = list(dict.fromkeys(given))
         # None at all is refused where some are, too.

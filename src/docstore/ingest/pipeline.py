@@ -92,8 +92,8 @@ class Pipeline:
                                   "max_tokens and embed(texts)")  # fmt: skip
         self.embedder = embedder
         self.codec: Codec = codec
-        self._size = arguments.whole("chunk_size", chunk_size, 1)
-        self._overlap = arguments.whole("chunk_overlap", chunk_overlap, 0)
+        self._size = arguments.whole("chunk_size", chunk_size, 1, arguments.MOST)
+        self._overlap = arguments.whole("chunk_overlap", chunk_overlap, 0, arguments.MOST)
         chunk.Chunker(self._size, self._overlap)  # refuses sizes that make no sense now, not at the first document
 
     @cached_property
