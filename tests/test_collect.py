@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -167,6 +169,24 @@ def test_a_reader_does_not_hold_up_a_collection(folder: Path, store: DocStore, a
     assert store.collect().documents == 1
     assert time.monotonic() - began < 5
     reader.close()
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.ENOSPC])
+def test_what_the_progress_callback_raises_comes_out_as_it_is(store: DocStore, alice: Workspace, number: int) -> None:
+    alice.add_many([b"a note", b"another note"])
+    store.delete_workspace("alice")
+    raised = OSError(number, os.strerror(number))
+
+    def tell(_: Progress) -> None:
+        raise raised
+
+    with pytest.raises(OSError, match=os.strerror(number)) as error:
+        store.collect(progress=tell)
+    assert error.value is raised
+    assert error.value.__cause__ is error.value.__context__ is None
+    store.collect()
+    assert store.stats().documents == 0
+    assert store.verify().leftovers == 0
 
 
 def test_removals_are_synced_before_they_are_settled(

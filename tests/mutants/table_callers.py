@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _ADD_MANY = "tests/test_add_many.py"
+_COLLECT = "tests/test_collect.py"
 _INGEST_MEMORY = "tests/test_ingest_memory.py"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -34,10 +35,13 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_ADD_MANY}::test_an_embedder_whose_dimension_is_wrong_is_not_asked_for_each_document",),
     ),
     Mutant(
-        "what-a-callback-raises-is-taken-for-our-own", "ingest/add.py",
+        "what-a-callback-raises-is-taken-for-our-own", "callbacks.py",
         "            raise _Aside from None\n", "            raise\n",
         "a broken pipe of the caller's is a full disk, and what the embedder is blamed for is not raised at all",
-        (f"{_ADD_MANY}::test_what_the_progress_callback_raises_comes_out_as_it_is",),
+        (
+            f"{_ADD_MANY}::test_what_the_progress_callback_raises_comes_out_as_it_is",
+            f"{_COLLECT}::test_what_the_progress_callback_raises_comes_out_as_it_is",
+        ),
     ),
     Mutant(
         "what-a-generator-gave-is-lost-with-it", "workspace.py",

@@ -145,8 +145,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "only-the-last-try-is-told", "lifecycle/collect.py",
-        "lambda: _collect(parts, before, gone, progress)",
-        "lambda: (gone.__init__(), _collect(parts, before, gone, progress))",
+        "lambda: _collect(parts, before, gone, told)",
+        "lambda: (gone.__init__(), _collect(parts, before, gone, told))",
         "on a full disk a collection reports less than it deleted",
         ("tests/test_reserve.py::test_a_collection_that_is_tried_again_reports_what_both_tries_deleted",),
     ),

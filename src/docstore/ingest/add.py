@@ -18,6 +18,7 @@ from enum import Enum, auto
 
 from docstore import claims, contents
 from docstore import texts as text_files
+from docstore.callbacks import Callback
 from docstore.contents import DocumentRow, SubindexRow, TextRow
 from docstore.database import Database
 from docstore.durable import Publication, storage_errors
@@ -58,10 +59,6 @@ class Step(Enum):
     """Somebody else is computing what it needs."""
 
 
-class _Aside(BaseException):
-    """What the caller's callback raised is set aside: it may be of the types that we take for our own."""
-
-
 class Addition:
     """One call of `add`, `add_many`, `link` or `replace`, on one group of documents."""
 
@@ -75,8 +72,7 @@ class Addition:
         self._parts = parts
         self._target = target
         self._scratch = scratch
-        self._progress = progress
-        self._set_aside: list[Exception] = []
+        self._tell = Callback(progress)
         self._fingerprint = parts.pipeline.fingerprint
         self._embeddings = parts.embeddings(self._fingerprint)
         self._admission = Admission(parts)
@@ -91,10 +87,7 @@ class Addition:
     def run(self, incoming: list[Incoming]) -> None:
         """Adds documents; afterwards each has its `outcome`. Raises what is not one document's own failure."""
         try:
-            with contextlib.suppress(_Aside), storage_errors("adding a document"):
-                self._run(incoming)
-            if self._set_aside:
-                raise self._set_aside.pop()
+            self._tell.during(lambda: self._run(incoming))
         except BaseException:
             if not self._unsure:
                 with contextlib.suppress(DocStoreError):
@@ -108,7 +101,8 @@ class Addition:
 
     def _run(self, incoming: list[Incoming]) -> None:
         self._incoming = incoming
-        with Preparation(self._parts.extractor, self._scratch) as preparation:
+        preparing = Preparation(self._parts.extractor, self._scratch)
+        with storage_errors("adding a document"), preparing as preparation:
             ready = incoming
             while ready or preparation.items or self._built:
                 self._go_on(ready, preparation)
@@ -152,13 +146,6 @@ class Addition:
                 item.reported = True
                 item.let_go()
                 self._tell(item, 0)
-
-    def _tell(self, item: Incoming, chunks: int) -> None:
-        try:
-            self._progress(item, chunks)
-        except Exception as error:  # noqa: BLE001  (whatever a caller comes up with)
-            self._set_aside.append(error)
-            raise _Aside from None
 
     # -- first transaction: what is there, what is claimed --------------------------------------------------------
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from docstore import arguments, claims, contents, moments, refcount, scratch
+from docstore.callbacks import Callback
 from docstore.cas import ContentStore, is_fingerprint
 from docstore.contents import DocumentRow
 from docstore.database import Database
@@ -44,8 +45,8 @@ def collect(
     arguments.switch("dry_run", dry_run)
     if dry_run:
         return parts.free_space(lambda: _preview(parts, before))
-    gone = _Gone()
-    parts.free_space(lambda: _collect(parts, before, gone, progress))
+    gone, told = _Gone(), Callback(progress or (lambda _: None))
+    told.during(lambda: parts.free_space(lambda: _collect(parts, before, gone, told)))
     return CollectReport(gone.documents, gone.bytes, gone.leftovers)
 
 
@@ -58,7 +59,7 @@ class _Gone:
     leftovers: int = 0
 
 
-def _collect(parts: Parts, before: str, gone: _Gone, progress: Callable[[Progress], object] | None) -> None:
+def _collect(parts: Parts, before: str, gone: _Gone, progress: Callable[[Progress], object]) -> None:
     with storage_errors("collecting"):
         with parts.database.write() as db:
             claims.discard_dead(db, parts.owner_is_alive)
@@ -90,7 +91,7 @@ def _doom(parts: Parts, before: str) -> None:
         time.sleep(_BREATH_SECONDS)
 
 
-def _reap_doomed(parts: Parts, touched: set[Path], gone: _Gone, progress: Callable[[Progress], object] | None) -> int:
+def _reap_doomed(parts: Parts, touched: set[Path], gone: _Gone, progress: Callable[[Progress], object]) -> int:
     """Returns how many sweeps it asked for."""
     requests = 0
     while True:
@@ -105,7 +106,7 @@ def _reap_doomed(parts: Parts, touched: set[Path], gone: _Gone, progress: Callab
             return requests
         gone.documents += len(reaped.documents)
         gone.bytes += reaped.bytes
-        if progress is not None and reaped.documents:
+        if reaped.documents:
             progress(Progress(gone.documents, None, 0, reaped.documents[-1].hash))
         time.sleep(_BREATH_SECONDS)
 
