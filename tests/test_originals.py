@@ -51,7 +51,7 @@ def test_what_others_have_is_as_what_nobody_has(
     alice.add(NOTE)
     hash = bob.add(OTHERS).hash
     for each in (hash, hash_of(b"what nobody has")):
-        with pytest.raises(DocumentNotFound, match=f"^The workspace 'alice' has no document {each}.$"):
+        with pytest.raises(DocumentNotFound, match=rf"^The workspace 'alice' has no document {each}\. "):
             use(alice, each)
     alice.add(OTHERS)
     use(alice, hash)

@@ -216,7 +216,7 @@ class ContentStore:
 
 def _sharded(hash: str, suffix: str) -> str:
     if not is_hash(hash):
-        raise IntegrityError(f"{hash!r} is no hash, so it names no file of the store")
+        raise IntegrityError(f"The catalog says {hash!r:.80}, which is no hash and names no file. {REPAIR}")
     return f"{hash[:2]}/{hash}{suffix}"
 
 

@@ -251,7 +251,8 @@ def open_conversation(parts: Parts, workspace: int, name: str) -> Conversation:
         refcount.require_workspace(db, workspace)
         id = find(db, workspace, name)
     if id is None and parts.readonly:
-        raise ConversationNotFound(f"There is no conversation {name!r}, and a read-only store cannot create one.")
+        raise ConversationNotFound(f"There is no conversation {name!r}, and a read-only store cannot create one. Open "
+                                   "it without readonly=True to do so.")  # fmt: skip
     if id is None:
         with parts.accesses.change(workspace) as db:
             refcount.require_workspace(db, workspace)

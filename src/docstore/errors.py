@@ -26,6 +26,17 @@ class DocumentNotFound(DocStoreError, LookupError):
     """No such document, or not in this workspace. Both read alike, so that nobody can probe for hashes."""
 
 
+def not_stored(hash: str) -> DocumentNotFound:
+    """What to raise of a document that the store does not hold."""
+    return DocumentNotFound(f"The store has no document {hash}: nobody added it, or it was collected. Add its bytes.")
+
+
+def not_referenced(workspace: str, hash: str) -> DocumentNotFound:
+    """What to raise of a document that a workspace does not have, whoever else has it."""
+    return DocumentNotFound(f"The workspace {workspace!r} has no document {hash}. workspace.documents() lists those it "
+                            "has.")  # fmt: skip
+
+
 class WorkspaceNotFound(DocStoreError, LookupError):
     """No workspace has this name, or it was deleted after this handle on it was made."""
 

@@ -127,8 +127,9 @@ def _plain(value: Any, depth: int, what: str) -> Any:
         return value
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise InvalidArgument(f"{what} has a key that is not text; JSON knows no other")
+            raise InvalidArgument(f"{what} has a key that is not text; JSON has no others. Make it text, with str().")
         return {key: _plain(each, depth + 1, what) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(each, depth + 1, what) for each in value]
-    raise InvalidArgument(f"{what} holds {value!r:.60}, a {type(value).__name__}, which JSON cannot hold")
+    raise InvalidArgument(f"{what} holds {value!r:.60}, a {type(value).__name__}, which JSON cannot hold. Make it "
+                          "text, a number, a list or a dictionary.")  # fmt: skip

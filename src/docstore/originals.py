@@ -7,7 +7,7 @@ from typing import BinaryIO
 from docstore import contents
 from docstore.contents import DocumentRow
 from docstore.durable import storage_errors
-from docstore.errors import DocumentNotFound, IntegrityError
+from docstore.errors import IntegrityError, not_stored
 from docstore.parts import Parts
 
 
@@ -32,7 +32,7 @@ def require_stored(found: DocumentRow | None, hash: str) -> DocumentRow:
         DocumentNotFound: nothing was, or a collection is deleting it.
     """
     if found is None or found.doomed:
-        raise DocumentNotFound(f"The store has no document {hash}.")
+        raise not_stored(hash)
     return found
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from docstore import quotas
 from docstore.contents import DocumentRow, find_document, find_documents
 from docstore.database import Database, row, rows
-from docstore.errors import DocumentNotFound, InvalidArgument
+from docstore.errors import DocumentNotFound, InvalidArgument, not_stored
 from docstore.moments import NOW, parsed
 from docstore.names import shown
 
@@ -192,7 +192,7 @@ def _last(db: Database, hash: str) -> tuple[int, DocumentRow, DocumentRow]:
                               "roll back. store.history(hash) shows what replaced what.")  # fmt: skip
     old, new = find_document(db, last["old_hash"]), find_document(db, hash)
     if new is None or new.doomed:
-        raise DocumentNotFound(f"The store has no document {hash}.")
+        raise not_stored(hash)
     if old is None or not last["is_open"]:
         raise DocumentNotFound(f"Document {last['old_hash']}, which {hash} replaced, was collected, and with it what "
                                "was known of who had it. If you have its file, or somebody has added it again, "

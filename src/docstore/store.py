@@ -172,7 +172,8 @@ class DocStore(Maintained, Versioned):
         with self._parts.database.read() as db:
             id = refcount.workspace_id(db, name)
         if id is None and self._parts.readonly:
-            raise WorkspaceNotFound(f"There is no workspace {name!r}, and a read-only store cannot create one.")
+            raise WorkspaceNotFound(f"There is no workspace {name!r}, and a read-only store cannot create one. Open it "
+                                    "without readonly=True to do so.")  # fmt: skip
         if id is None:
             with self._parts.database.write() as db:
                 id = refcount.create_workspace(db, name, lifetime)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 
 import docstore
-from docstore.errors import DocStoreError, DocumentNotFound, InvalidArgument, QuotaWarning, StoreReadOnly
+from docstore.errors import DocStoreError, InvalidArgument, QuotaWarning, StoreReadOnly, not_stored
 from docstore.model import AnySource
 from docstore.names import check_hash
 from docstore.parts import Parts
@@ -88,7 +88,7 @@ class Versioned:
         with self._parts.database.read() as db:
             found = replacements.history(db, check_hash(hash))
         if not found:
-            raise DocumentNotFound(f"The store has no document {hash}.")
+            raise not_stored(hash)
         return found
 
     def rollback(self, new: str) -> docstore.Rollback:

@@ -7,7 +7,7 @@ from typing import BinaryIO
 import docstore
 from docstore import refcount
 from docstore.covered import owners_of
-from docstore.errors import DocumentNotFound
+from docstore.errors import not_referenced
 from docstore.names import check_hash
 from docstore.parts import Parts
 
@@ -62,4 +62,4 @@ class Holding:
                 found = refcount.reference(db, owner.id, hash, self._parts.pipeline.fingerprint)
                 if found is not None:
                     return owner.id, found
-        raise DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")
+        raise not_referenced(self.name, hash)

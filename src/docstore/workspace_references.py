@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import docstore
 from docstore import arguments, refcount
 from docstore.database import Database
-from docstore.errors import DocumentNotFound
+from docstore.errors import not_referenced
 from docstore.names import check_hash
 from docstore.parts import Parts
 
@@ -63,7 +63,7 @@ class Referring:
     def _unrefer(self, hash: str) -> None:
         with self._dropping() as db:
             if not refcount.unrefer(db, self._id, [hash]):
-                raise self._lacks(hash)
+                raise not_referenced(self.name, hash)
 
     def _unrefer_many(self, hashes: Sequence[str], dropped: list[int]) -> None:
         at_once = _FRUGALLY if self._parts.database.is_frugal else _AT_ONCE
@@ -102,7 +102,7 @@ class Referring:
         with self._parts.accesses.change(self._id) as db:
             refcount.require_workspace(db, self._id)
             if not replacements.pin(db, self._id, hash, keep=keep):
-                raise self._lacks(hash)
+                raise not_referenced(self.name, hash)
 
     def pinned(self) -> list[str]:
         """Hashes of the documents that it has pinned, sorted."""
@@ -111,6 +111,3 @@ class Referring:
         with self._parts.database.read() as db:
             refcount.require_workspace(db, self._id)
             return replacements.pinned(db, self._id)
-
-    def _lacks(self, hash: str) -> DocumentNotFound:
-        return DocumentNotFound(f"The workspace {self.name!r} has no document {hash}.")

@@ -261,8 +261,8 @@ MUTANTS: tuple[Mutant, ...] = (
 
     Mutant(
         "doomed-documents-can-be-read", "originals.py",
-        "    if found is None or found.doomed:\n        raise DocumentNotFound",
-        "    if found is None:\n        raise DocumentNotFound",
+        "    if found is None or found.doomed:\n        raise not_stored",
+        "    if found is None:\n        raise not_stored",
         "a document that is going is given out",
         (f"{_COLLECT}::test_a_doomed_document_is_a_miss",),
     ),

@@ -22,7 +22,7 @@ from docstore.callbacks import Callback
 from docstore.contents import DocumentRow, SubindexRow, TextRow
 from docstore.database import Database
 from docstore.durable import Publication, storage_errors
-from docstore.errors import DocStoreError, DocumentNotFound, IntegrityError
+from docstore.errors import DocStoreError, IntegrityError, not_stored
 from docstore.ingest.admission import Admission, Verdict
 from docstore.ingest.build import batches, build
 from docstore.ingest.extraction import SUFFIXES
@@ -177,7 +177,7 @@ class Addition:
             text: TextRow | None = stored.text
             item.adopt(stored.text.hash)
         elif item.source is None:
-            item.outcome = DocumentNotFound(f"The store has no document {item.label}. Add its bytes first.")
+            item.outcome = not_stored(item.hash)
             return Step.DONE
         elif item.blob is None:
             # Who holds a claim does not wait for another: it may be the one that the other's holder waits for. To

@@ -231,7 +231,8 @@ class Pipeline:
             raise
         except Exception as error:
             raise EmbeddingError(
-                f"The embedder failed on {len(texts)} texts: {type(error).__name__}: {error}"
+                f"The embedder failed on {len(texts)} texts: {type(error).__name__}: {error}. See what it "
+                "needs, then try again."
             ) from error
         if vectors.shape != (len(texts), self.dimension):
             raise EmbeddingError(f"The embedder returned shape {vectors.shape} for {len(texts)} texts; expected "
@@ -264,7 +265,8 @@ def normalise(vectors: Vectors, error: type[DocStoreError], subject: str) -> Vec
     if is_unit.all():
         return vectors
     if not np.all(np.isfinite(lengths)) or not np.all(lengths > 0):
-        raise error(f"{subject} a vector that is zero or not finite: it has no direction, so no cosine.")
+        raise error(f"{subject} a vector that is zero or not finite: it has no direction, so no cosine. All "
+                    "numbers must be finite, and some not zero.")  # fmt: skip
     lengths[is_unit] = 1
     unit: npt.NDArray[np.float32] = (vectors / lengths).astype(np.float32)
     return unit
