@@ -116,6 +116,7 @@ class Conversation:
 
         Raises:
             ConversationNotFound: it was deleted.
+            InvalidArgument: `role`, `content`, `metadata` or `hits` is not what it must be.
         """
         role = check_name(role, "role")
         content = _checked(content)
@@ -157,7 +158,7 @@ class Conversation:
 
         Raises:
             ConversationNotFound: it was deleted.
-            InvalidArgument: the workspace has another of that name.
+            InvalidArgument: the workspace has another of that name, or `name` is not what it must be.
         """
         name = check_name(name, "The conversation's name")
         with self._parts.accesses.change(self._workspace) as db:

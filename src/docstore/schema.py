@@ -3,9 +3,10 @@
 Invariants the database keeps on its own, whatever code runs against it:
 
 - a document's `refcount` is the number of its rows in `refs`; a document with references is never doomed;
-- nothing that something else points to can be deleted (foreign keys, RESTRICT);
+- nothing that something else points to can be deleted alone (foreign keys: RESTRICT, or CASCADE where what points to it
+  has no life of its own);
 - `totals` are the sums over the tables they name;
-- a workspace's `version` grows with every change of what its searches may return.
+- a workspace's `version` grows with every change of its references.
 
 Times are UTC, ISO 8601 with milliseconds, and compare as text. Hashes are BLAKE3, 64 lowercase hexadecimal
 characters.

@@ -42,6 +42,8 @@ class DocStore(Maintained, Versioned):
     """A folder that holds every document once, and workspaces that reference them.
 
     Threads may share one; processes may open the same folder, each its own. Use as a context manager, or `close()`.
+    Besides what each method says it raises, all raise StoreClosed after `close`, and IntegrityError when the catalog is
+    damaged; those that change anything, StoreReadOnly, StorageError and StoreLocked.
 
     >>> from tempfile import TemporaryDirectory
     >>> from docstore.testing import HashEmbedder

@@ -68,6 +68,9 @@ class Maintained:
             grace: spare what lost its last reference less than this ago.
             dry_run: only report what would go.
             progress: called after every group of deletions.
+
+        Raises:
+            InvalidArgument: `grace` is no duration, or negative.
         """
         from docstore.lifecycle.collect import collect
 
@@ -86,6 +89,9 @@ class Maintained:
         Args:
             grace: how long expired workspaces can be brought back.
             dry_run: only report which would go.
+
+        Raises:
+            InvalidArgument: `grace` is no duration, or negative.
         """
         from docstore.lifecycle.expire import expire
 
@@ -111,6 +117,9 @@ class Maintained:
             workspace_documents: `documents` of `Workspace.limit`, for workspaces that are created from now on.
             workspace_logical_bytes: `logical_bytes`, likewise.
             warn_at: the share of `physical_bytes` from which on adding warns, once, with a QuotaWarning.
+
+        Raises:
+            InvalidArgument: a number is out of its range.
         """
         from docstore import quotas
 
@@ -148,6 +157,9 @@ class Maintained:
             duration: begin no further document after this time.
             dry_run: check the catalog, but of the files only count what would be read. Notes nothing.
             progress: called after every document.
+
+        Raises:
+            InvalidArgument: `bytes_per_second` or `duration` is not above 0.
         """
         from docstore.lifecycle.verify import verify
 

@@ -24,6 +24,9 @@ class Bounded:
         Args:
             ttl: a second at least; None: it lives until it is deleted.
             sliding: every search and change begins the time anew. Otherwise it ends a `ttl` from now.
+
+        Raises:
+            InvalidArgument: `ttl` or `sliding` is not what it must be.
         """
         lifetime = Lifetime.of(ttl, sliding)
         with self._parts.database.write() as db:
@@ -39,6 +42,9 @@ class Bounded:
             documents: how many documents; None: any number.
             logical_bytes: the sum of their sizes, whoever else has them too; None: any.
             warn_at: the share of a limit from which on adding warns, once, with a QuotaWarning.
+
+        Raises:
+            InvalidArgument: a number is out of its range.
         """
         from docstore import quotas
 

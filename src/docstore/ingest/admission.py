@@ -1,8 +1,9 @@
 """Admission: whether what an `Addition` brings fits the limits of its workspace and of the store.
 
-Asked twice, both times under the write lock: before anything is made of a document, so that nothing is embedded in
-vain; and before it is published or referenced, where the answer is final. A document that fits by itself, but perhaps
-not beside those of its group that are still being worked on, waits for these: some of them may yet fail.
+Asked up to three times, each time under the write lock: before anything is made of a document; when its text is there,
+so that nothing is embedded in vain; and before it is published or referenced, where the answer is final. A document
+that fits by itself, but perhaps not beside those of its group that are still being worked on, waits for these: some of
+them may yet fail.
 """
 
 from __future__ import annotations

@@ -38,10 +38,10 @@ Other boundaries alone are no reason: each sub-index has its own, and users woul
 _LEAST_TOKENS = 8  # special tokens and one character, whatever the tokenizer
 _WINDOW = 50  # chunk sizes handed to the splitter at once: on text without sentences its time grows with the square
 
-# Page breaks belong to the page that follows, those at the end to the last page: nothing is left uncovered.
 _REACH = 2  # chunk sizes between two cuts at least; twice that on average. What it costs: benchmarks/reuse.py
 
 _LINE = re.compile(r"(?<=\n)[^\S\n]*+[^\s][^\n]*")
+# Page breaks belong to the page that follows, those at the end to the last page: nothing is left uncovered.
 _PAGE = re.compile(f"{PAGE_BREAK}*[^{PAGE_BREAK}]+(?:{PAGE_BREAK}+\\Z)?")
 
 
@@ -138,9 +138,8 @@ def _cuts(content: str, start: int, end: int, reach: int) -> list[int]:
     so an edit can neither make nor undo a cut beyond that reach.
     """
     cuts = []
-    rising: list[
-        tuple[bytes, int, bool]
-    ] = []  # rank, start, whether it is the least before; none is less than the last
+    # Rank, start, and whether it is the least of the lines before it; ranks rise.
+    rising: list[tuple[bytes, int, bool]] = []
     if end - start > 2 * reach:
         for line in _LINE.finditer(content, start, end):
             rank, at = _rank(content, line), line.start()
