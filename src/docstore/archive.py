@@ -301,8 +301,8 @@ class Archive:
             self.deleted_bytes += sum(int(size or 0) for (size,) in gone)
 
     def tidy(self) -> None:
-        """Gives back what whoever died left: a journal from before it counted, and pages that a commit had freed and
-        not cut off yet. Both hold old bytes, and no change might ever come for them."""
+        """Removes what a crash may leave: a journal that does not count yet, and pages that a commit freed and did not
+        cut off yet. Both hold old bytes, and perhaps no change ever comes that would clear them."""
         used = size_of(self.path)
         pages = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
         if used and (size_of(self.path.with_name(JOURNAL)) or self._rows(pages) not in ([], [(used,)])):
@@ -319,8 +319,8 @@ class Archive:
             writer = self._writer
             if writer is None:
                 return
-            # To commit, all readers are waited for, and one that was stopped for ever: not for nothing, as where what
-            # was to be deleted is a file.
+            # A commit waits for all readers, for one that was stopped as long as it may: so not where there is nothing
+            # to commit, as when what was to be deleted is a file.
             is_changed = self._is_new or writer.total_changes != self._changes
             writer.execute("COMMIT" if is_changed else "ROLLBACK")
         self._writer = None  # until then `writing` closes it

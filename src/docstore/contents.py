@@ -62,7 +62,7 @@ _FEW = 4096  # to bind one by one; SQLite takes 32,766 at most, unless it was bu
 # Columns by name, never `*`: a damaged schema is then SQLite's error, not a missing value.
 _DOCUMENT_NAMES = ("id", "hash", "media_type", "size", "pages", "stored_at", "refcount", "doomed")
 _DOCUMENT = ", ".join(f"d.{name}" for name in _DOCUMENT_NAMES)
-_TEXT_ID = len(_DOCUMENT_NAMES)  # where it stands behind them
+_TEXT_ID = len(_DOCUMENT_NAMES)  # its place: the columns of the text follow
 _SUBINDEX_NAMES = ("chunks", "index_hash", "index_size", "spans_hash", "spans_size")
 _SUBINDEX = ", ".join(f"s.{name}" for name in _SUBINDEX_NAMES)
 _TEXT_NAMES = ("id", "hash", "characters", "file_hash", "file_size", "condemned")
@@ -224,7 +224,7 @@ def delete_text(db: Database, text: TextRow) -> None:
 
 
 def digests_left(db: Database, text: TextRow, most: int) -> int:
-    """How many rows say where the vectors of a condemned text are, up to a number. Of one that stays: none goes."""
+    """How many digests go with a condemned text, counted up to `most`; 0 for a text that stays."""
     if not text.condemned:
         return 0
     query = "SELECT 1 FROM chunks WHERE text_id = ? LIMIT ?"
@@ -232,8 +232,8 @@ def digests_left(db: Database, text: TextRow, most: int) -> int:
 
 
 def forget_digests(db: Database, text: TextRow, most: int) -> None:
-    """Deletes some of these rows, each of which lies on a page of its own in the index by digest. They are hints, which
-    no sub-index needs, and a condemned text stays condemned."""
+    """Deletes some digests of a condemned text, each of which lies on a page of its own in their index. They are hints
+    that no sub-index needs, and the text stays condemned."""
     db.execute(
         """DELETE FROM chunks WHERE (text_id, pipeline_id, chunk) IN
            (SELECT text_id, pipeline_id, chunk FROM chunks WHERE text_id = ? LIMIT ?)""",

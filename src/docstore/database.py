@@ -41,7 +41,7 @@ Database = sqlite3.Connection
 _VACUUM_PAGES = 1000  # 4 MB a transaction
 _COMPACT_SECONDS = 2.0  # that a collection waits for those who read and write at the same moment
 _LOG_PAGES = 1000  # SQLite's own default: 4 MB
-_MOST_UNMOVED = 1 << 18  # bytes, a quarter of the reserve: most transactions write less than another half
+_MOST_UNMOVED = 1 << 18  # bytes: a quarter of the reserve, of which most transactions write less than a half
 
 _UNREADABLE = "To read it, SQLite had to write first. Try again, or open it once without readonly=True."
 _COLUMNS = tuple(map(itemgetter, range(32)))
@@ -103,7 +103,7 @@ class CatalogDatabase:
         # SQLite lets waiters sleep and retry, which starves some. Threads of one process queue here instead.
         self._writing = threading.RLock()  # not that anybody takes it twice: see `write`
         self._counting = threading.Lock()
-        # A child has what its parent's threads use, and what was idle and not closed.
+        # A child inherits the connections that its parent's threads use, and idle ones that were not closed in time.
         if (self._pool.leave_parent() or self._inside) and (file := self._file or self._file_now()):
             inherited_files.add(file)
         self._inside = set()
@@ -210,8 +210,8 @@ class CatalogDatabase:
                     with contextlib.suppress(sqlite3.Error):  # it is committed, and must not seem to have failed
                         catalog_log.empty(connection)
         finally:
-            # An interrupt, Ctrl-C for example, may have come between the lock and its answer. So who holds it says the
-            # lock, and that in the call that lets go: between two calls another may come.
+            # An interrupt, Ctrl-C for example, may have come after the lock was taken and before `acquire` returned. So
+            # the lock itself says who holds it, and in the call that releases it: between two calls another may come.
             try:  # noqa: SIM105
                 self._writing.release()
             except RuntimeError:  # somebody else, or nobody
@@ -246,12 +246,12 @@ class CatalogDatabase:
 
     def _begun(self, connection: sqlite3.Connection, timeout: float, tampered: bool) -> None:
         self._require_same_file()
-        # SQLite's own number for the schema: what was looked at once need not be again until somebody changes it. And
-        # the first look at the file: one that waits for a lock, if there is any to wait for.
+        # SQLite's own number for the schema: what was checked once need not be checked again until somebody changes it.
+        # This is also the first look at the file, which waits for a lock if anything has to.
         version = self._patiently(connection.execute, "PRAGMA schema_version", timeout).fetchone()[0]
         if version == self._schema_version:
             return
-        # Repair, too: what a newer version has made it would take for damage.
+        # For `repair` too, which would take what a newer version made for damage.
         with contextlib.suppress(sqlite3.DatabaseError):  # damage is for `verify` to report
             self._refuse_newer(connection)
         if not tampered:
@@ -310,8 +310,8 @@ class CatalogDatabase:
 
     def compact(self) -> None:
         """Gives the catalog's free pages and its write-ahead log back to the file system, as far as others let."""
-        # Whoever reads or writes keeps us from it, for a moment mostly, and must not be made to wait; on a full disk
-        # there is no room for the log of it. What is not done by then the next collection does.
+        # Whoever reads or writes keeps us from it, mostly for a moment, and must not be made to wait; on a full disk
+        # there is no room for the log that this takes. What is not done in time, the next collection does.
         deadline = time.monotonic() + _COMPACT_SECONDS
         with contextlib.suppress(StoreLocked, StorageError), self._connection() as connection:
             for _ in range(0, int(connection.execute("PRAGMA freelist_count").fetchone()[0]), _VACUUM_PAGES):
@@ -386,7 +386,7 @@ def checked(names: Sequence[str], values: list[tuple[Any, ...]]) -> list[tuple[A
     """
     for name, column in zip(names, _COLUMNS):
         types = COLUMN_TYPES.get(name)
-        # Not zip(*values), which makes an object of each row: of many, Python's collector then looks at all there are.
+        # Not zip(*values), which makes an iterator of each row: many make Python's collector go through all objects.
         if types is not None and not types.issuperset(map(type, map(column, values))):
             raise IntegrityError(f"The catalog holds a {name} that is of another type than all are: it is damaged. Run "
                                  "`docstore repair`, or restore a backup.")  # fmt: skip

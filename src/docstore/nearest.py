@@ -22,16 +22,16 @@ Best = tuple[Vectors, Rows]
 """Scores, falling, and rows."""
 
 _SPARE = 8  # more than asked for: equal scores at the k-th place then show, instead of being cut by accident
-_FURTHER = 64  # times as many, when it does not suffice: up to some thousands, a scan takes no longer for it
-_FEW = 0.25  # of the rows: to copy and scan as many takes as long as a look at all, in either way
+_FURTHER = 64  # times as many, when that is too few: up to some thousands, a scan takes no longer for it
+_FEW = 0.25  # of the rows: copying and scanning so many takes as long as scanning all, or all sketches
 
 _MANY = 16  # queries for which decoding all rows for a matrix product pays
 _DECODING = 8  # queries whose scan takes as long as to decode the rows
-_WORTH = 12_000  # scores beyond these, of fewer than which a scan takes no longer than scoring what the product found
+_WORTH = 12_000  # scores of the queries beyond those: for fewer, a scan takes no longer than scoring what is found
 _TOGETHER = 256  # queries in one product
 _BLOCK = 2048  # rows in one product: they and their scores stay in the processor's cache
-_COPIED = 4096  # of the rows it finds, for some queries together; a query that has more is scored alone
-_GROUP = 16  # rows, far from one another, of which the best sets what the others must reach
+_COPIED = 4096  # rows that are scored in one call, of some queries together; a query that has more is scored alone
+_GROUP = 16  # rows, far from one another, of which only the best counts when a first floor is set
 _MOST = 1 << 22  # rows kept before their exact scores are known: more means that nearly all rows score the same
 
 _MOST_OF_MANY = _BLOCK // _GROUP  # best rows: beyond, a product keeps so many that one query after another is faster
@@ -144,8 +144,8 @@ def _settle(
 
 
 def _asked(snapshot: Snapshot, query: Vectors, k: int, selection: Selection) -> Best:
-    """By having FAISS ask for each row whether it is selected. Twice a scan, wherever the best of all lie: these may be
-    very many rows that are not. To copy most rows would take ten times a scan."""
+    """By having FAISS ask for each row whether it is selected. That takes two scans, wherever the best rows of all lie;
+    to pass over those that are not selected may mean very many, and to copy most rows would take ten scans."""
     bits, population = selection.bits(len(snapshot.codes)), selection.population
     k = min(k, population)
     reach = min(k + _SPARE, population)

@@ -32,7 +32,7 @@ QUARANTINE = "quarantine"
 """The folder for what is damaged and cannot be restored. Nothing reads it; its files are the user's to delete."""
 
 
-# Not `frozen`, and compared and printed by nobody: each method for that is compiled when a process imports this.
+# Not `frozen`, compared or printed, which nobody needs: a process that imports this would compile a method for each.
 @dataclass(slots=True, eq=False, repr=False)
 class Parts:
     """What an open store is made of. Never changed."""
@@ -78,12 +78,12 @@ class Parts:
 
     @property
     def must_save(self) -> bool:
-        """Whether the disk is full, and has nothing free again: then transactions must be small."""
+        """Whether the disk was full, and still is: then transactions must be small."""
         return self.database.is_frugal and self.reserve.is_short()
 
     def leave_room_to_collect(self, db: Database) -> None:
-        """Asked before references are dropped. What nobody references any more takes some bytes more in the catalog, in
-        a full page a page: on a full disk, what it takes to collect must be left.
+        """Called before references are dropped. A document that nobody references any more takes some more bytes in the
+        catalog, or a page where its page is full: on a full disk, the room that a collection takes must be left.
 
         Raises:
             StorageError: it would not be, and there is something to collect.
@@ -92,13 +92,13 @@ class Parts:
             self.reserve.require_room_to_collect()
 
     def forget(self, workspace: int) -> None:
-        """A workspace is gone, and what is in memory for it."""
+        """Drops what is in memory for a workspace that is gone."""
         self.views.drop(workspace)
         self.accesses.deleted(workspace)
 
     def scope(self, workspace: int) -> int:
-        """Who shares what is in memory: all, or where bytes are demanded nobody, whose search would then be faster
-        because of what somebody else has read."""
+        """Names those whose searches share memory: 0, all workspaces; where bytes are demanded each alone, or its
+        searches would be faster because of what somebody else has read."""
         return workspace if self.demand_bytes else 0
 
     def owner_is_alive(self, token: str) -> bool:

@@ -115,10 +115,11 @@ def require_workspace(db: Database, workspace: int) -> tuple[int, int]:
 
 def outdate_views(db: Database) -> None:
     """Makes every search look anew at all that its workspace covers: for whoever changed rows otherwise than by making,
-    dropping and changing references, which count by themselves.
+    dropping or changing references, for which triggers do that.
 
-    By more than any number of references, or who sees one step more would look for one change; and by chance, or the
-    row of a workspace that was lost and begins anew might come to a version that somebody has in memory.
+    Versions grow by more than there can be references, since one step more is taken for a single change. And they grow
+    by a random number, since a workspace whose row was lost begins at 0 again, and might otherwise come to a version
+    that somebody has in memory.
     """
     db.execute("""UPDATE workspaces
                   SET version = (version & ((1 << 61) - 1)) + (1 << 32) + (random() & ((1 << 32) - 1))""")

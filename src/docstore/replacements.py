@@ -54,8 +54,8 @@ class Rollback:
     moved: tuple[str, ...]
     """Names of the workspaces that reference the old one again."""
     stayed: tuple[str, ...]
-    """Names of those that the replacement had moved, and that have pinned or dropped the new one since. Not of one that
-    has dropped it and made its own reference to it: that is no matter of the replacement."""
+    """Names of those that the replacement had moved, and that have pinned or dropped the new one since. One that
+    dropped it and then referenced it anew is not named: the replacement no longer concerns it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ class Version:
     """Workspaces that reference it now."""
 
 
-# A reference moves with all that its workspace gave it. Whether its vectors were there when it was made is not told
-# anew: where bytes are demanded, it must not begin to tell of others.
+# A reference moves with all that its workspace gave it. Whether its vectors were stored when it was made stays as it
+# was: where bytes are demanded, a move must not begin to tell what others hold.
 _CARRY = """
     INSERT INTO refs (workspace_id, document_id, name, metadata, added_at, avoided)
     SELECT r.workspace_id, :to, r.name, r.metadata, r.added_at, iif(r.avoided = 0, 0, (
@@ -89,9 +89,9 @@ _DROP = """
     DELETE FROM refs WHERE document_id = :from
     AND workspace_id IN (SELECT workspace_id FROM moved WHERE replacement_id = :id AND had_new <= :had_new)"""
 
-# Whoever was on the new document before, by a replacement, and did not leave it by another, dropped it: what brings it
-# there now is not undone by going back on the first. The plus keeps SQLite from going through all that these workspaces
-# were ever moved by.
+# A workspace that an earlier replacement moved to this document, and that no later one moved away, has dropped it
+# since. So rolling back the earlier one must not take away what brings it there now. The plus keeps SQLite from going
+# through every move of these workspaces.
 _OUTDATE = """
     DELETE FROM moved WHERE replacement_id IN (SELECT id FROM replacements WHERE new_hash = :hash AND id < :id)
     AND +workspace_id IN (SELECT workspace_id FROM moved WHERE replacement_id = :id AND had_new = 0)
@@ -104,9 +104,9 @@ _LINE = """
         VALUES (?) UNION SELECT new_hash FROM line JOIN replacements ON old_hash = line.hash
         UNION SELECT old_hash FROM line JOIN replacements ON new_hash = line.hash)"""
 
-# Whether a replacement can still be undone. The way back goes with the old version, and does not come back with its
-# bytes. What is left in `moved` shows that it was not collected since; where nothing is, times tell. Times alone would
-# not do: a clock may have been set back.
+# Whether a replacement can still be undone: not once the old version was collected, even if its bytes are added again.
+# Rows in `moved` show that it was not collected since. Where there are none, times have to tell, which alone would not
+# do: a clock may have been set back.
 _OPEN = """
     rolled_back_at = '' AND EXISTS (SELECT 1 FROM documents WHERE hash = new_hash AND doomed = 0)
     AND EXISTS (SELECT 1 FROM documents WHERE hash = old_hash AND doomed = 0 AND (
@@ -157,8 +157,9 @@ def move(db: Database, old: DocumentRow, new: DocumentRow) -> tuple[tuple[str, .
 def move_back(db: Database, hash: str) -> Rollback:
     """Undoes the replacement that brought a document last. See `DocStore.rollback`."""
     last, old, new = _last(db, hash)
-    # Those who were moved one after the other, as after a pin, go back together; not those from before it was itself
-    # replaced, which is to be rolled back first, nor those whose way back is gone.
+    # Several replacements of the same two documents are undone together: the later ones moved workspaces that had
+    # pinned the old one. Not those from before the new one was itself replaced (that is to be rolled back first), nor
+    # those that cannot be undone any more.
     same = rows(
         db,
         f"""SELECT id FROM replacements WHERE old_hash = ? AND new_hash = ? AND {_OPEN} AND id > (
@@ -273,7 +274,8 @@ def _version(
 def forget(db: Database, hash: str) -> None:
     """Drops what is noted for a document that was deleted: the way back to it, and with the last of its line all."""
     db.execute("DELETE FROM moved WHERE replacement_id IN (SELECT id FROM replacements WHERE old_hash = ?)", (hash,))
-    # Ends at the first that is stored, mostly a neighbour: of a line that is long, many may go one after the other.
+    # This look ends at the first document of the line that is stored, mostly a neighbour: of a long line, many may be
+    # deleted one after the other.
     if (
         row(db, f"{_LINE} SELECT 1 AS found FROM line CROSS JOIN documents d ON d.hash = line.hash LIMIT 1", hash)
         is None

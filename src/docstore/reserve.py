@@ -25,7 +25,7 @@ RESERVE = "reserve"
 SIZE = 1 << 20
 """Bytes. Dooming or reaping a batch of documents writes some 100 pages of 4 KiB to SQLite's log."""
 
-_AMPLE = 4 * SIZE  # bytes that are free: with fewer, they may be what was lent to somebody else
+_AMPLE = 4 * SIZE  # free bytes: fewer may be what another process was just lent
 
 _TO_COLLECT = SIZE // 2  # bytes: more than a transaction that collects takes on a full disk
 
@@ -60,12 +60,12 @@ class Reserve:
         return size_of(self._path)
 
     def require(self, growth: int) -> None:
-        """For what makes the store larger. It may use up the disk only while the reserve is whole: opening a store on a
-        full disk may have taken it, and then what is left is for what frees space.
+        """Called before the store grows. It may fill the disk only while the reserve is whole: opening a store on a
+        full disk may have used the reserve, and what is left then is for what frees space.
 
         Args:
-            growth: bytes that the catalog grows by, once its log is moved into it. Much must find room at once: the
-                reserve might be too small for it.
+            growth: bytes that the catalog grows by, once its log is moved into it. If they are many, there must be
+                room for them now: the reserve might be too small.
 
         Raises:
             StorageError: there is too little room.
@@ -82,17 +82,17 @@ class Reserve:
         self.fill()
 
     def require_room_to_collect(self) -> None:
-        """For whoever was lent it, and frees no space by itself.
+        """Called by what runs on the reserve, and frees no space by itself.
 
         Raises:
-            StorageError: of what was lent less is left than a collection takes.
+            StorageError: less of the reserve is left than a collection takes.
         """
         if self.size() < _TO_COLLECT and not self._fits(_TO_COLLECT):
             raise StorageError(
                 f"The disk is full: fewer than {_TO_COLLECT:,} bytes are free in {self._path.parent}, which a "
                 "collection needs. Nothing more was dropped. Collect first, with a shorter grace period if there is "
                 "one, or free space."
-            ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # which is tried again: somebody may be collecting
+            ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # so `lend` tries again: somebody may be collecting
 
     def is_short(self) -> bool:
         """Whether transactions that free space must still be small, to fit into what was lent."""
@@ -104,8 +104,8 @@ class Reserve:
         return found.f_bavail * found.f_frsize
 
     def _fits(self, size: int) -> bool:
-        """Whether a file of so many bytes would. What the file system says is free leaves quotas out, and what root may
-        use besides."""
+        """Whether so many bytes can be allocated. What the file system says is free takes no account of quotas, nor of
+        what only root may use."""
         try:
             fd = os.open(self._path.parent, os.O_TMPFILE | os.O_RDWR, 0o600)
         except (OSError, AttributeError):  # not every system, or file system, has files without a name
@@ -134,8 +134,8 @@ class Reserve:
             self._lent.is_mine = before
 
     def while_opening(self, operation: Callable[[], _T]) -> _T:
-        """Runs what opens the catalog; where the disk is full, as `lend` does. Otherwise nothing is made before: the
-        folder may be another program's, or a newer version's."""
+        """Runs what opens the catalog; where the disk is full, as `lend` does. But no reserve is made before that:
+        the folder may be another program's, or a newer version's."""
         try:
             return operation()
         except StorageError as error:

@@ -30,11 +30,11 @@ from docstore.vectors import Codec, Vectors, decode
 COVERED = 0.75
 """Of a segment's rows a view must cover this to use it: passing over the rest costs time."""
 
-_SAMPLE = 16  # documents that are asked for before all are
+_SAMPLE = 16  # documents that are looked up in a segment before all are
 _VIEW_BYTES = 4_000  # Python objects of a view without documents
 _DOCUMENT_BYTES = 40  # and of each document
 _ENTRY_BYTES = 100  # of each document in a dictionary
-_EQUALS = 64  # rows more than asked for, which Python ranks sooner than NumPy begins
+_EQUALS = 64  # rows beyond k that Python ranks faster than NumPy would begin to
 
 Versions = tuple[tuple[int, int], ...]
 """(id, version) of a workspace and of what it includes: all that decides what its searches cover."""
@@ -115,8 +115,8 @@ class Part(NamedTuple):
                 position = self.snapshot.earlier.get(position)
 
     def first_of_equals(self, best: Best, k: int) -> Best:
-        """The k best rows, by what decides between those that score as the k-th. They may be all there are, for each of
-        many queries, and take Python a hundred bytes each."""
+        """The k best rows, where others score as the k-th: document and number decide between these. They may be all
+        rows there are, for each of many queries, and as Python objects take a hundred bytes each."""
         scores, rows = best
         better = int(np.searchsorted(-scores, -scores[k - 1]))
         equals = np.sort(rows[better:])
@@ -139,9 +139,9 @@ class Part(NamedTuple):
 
 
 Ranked = tuple[float, Key, int, int, int, Part]
-"""A row that was found: minus its score, its document and its number there, that is, what it is ranked by; where its
-document is in the segment, the row, and whose it is. Of the best rows of all segments most are not among the best, so
-what else a hit says is looked up later."""
+"""A row that was found. First what it is ranked by: minus its score, its document, and its number there. Then where its
+document is in the segment, the row, and the part that has it. What else a hit says is looked up later: most of the best
+rows of each part are not among the best of all."""
 
 
 class Coverage(NamedTuple):

@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 GROUP_DOCUMENTS = 512  # documents that share transactions, directory syncs and the embedder's batches
 GROUP_BYTES = 64 << 20  # and what they may weigh together, so that memory stays bounded
-_GROUP_SECONDS = 5.0  # that they are waited for: what a crawler brings is not lost with it, and found soon
+_GROUP_SECONDS = 5.0  # to wait for more of them: what a slow generator gave is found soon, and not lost with it
 
 
 class Workspace(Holding, Referring, Searchable, Lending, Bounded):
     """A named set of references to documents. Get one from `DocStore.workspace`. Safe for threads.
 
-    Beside what each method says it raises, all raise WorkspaceNotFound when it was deleted or has expired, StoreClosed
+    Besides what each method says it raises, all raise WorkspaceNotFound when it was deleted or has expired, StoreClosed
     after `close`, and IntegrityError when the catalog is damaged; those that change anything, StoreReadOnly,
     StorageError and StoreLocked.
     """
@@ -109,8 +109,8 @@ class Workspace(Holding, Referring, Searchable, Lending, Bounded):
                 a `NewDocument` for each that has a name or metadata of its own. May be a generator, also a slow one:
                 once five seconds have passed, what it gave is added when it gives the next one.
             metadata: what every one of these references gets that brings none of its own; see `add`.
-            progress: called after every document, and between batches of chunks. One that adds what is not done
-                yet waits for ever.
+            progress: called after every document, and between batches of chunks. It waits for ever if it adds a
+                document that this call has not stored yet.
 
         Raises:
             InvalidArgument: `documents` is one document (an open file too), or `metadata` is not what it must be.
@@ -145,7 +145,7 @@ class Workspace(Holding, Referring, Searchable, Lending, Bounded):
         from docstore.ingest.incoming import Incoming, hashed, label_of
 
         outcomes: list[tuple[str, Incoming | DocStoreError]] = []
-        self._use()  # as in `add`: who gives the documents may take long
+        self._use()  # as in `add`: the caller's generator may take long, and so may hashing
         with self._scratch() as scratch:
             weight = 0
             for given in counter.group(remaining):
@@ -261,7 +261,7 @@ class Workspace(Holding, Referring, Searchable, Lending, Bounded):
         return near_limits
 
     def _note(self, _item: Incoming, chunks: int) -> None:
-        if chunks:  # what is finished was an access itself
+        if chunks:  # to finish a document is an access by itself
             self._use()
 
     def _use(self) -> None:
@@ -344,8 +344,8 @@ def _finished(item: Incoming | DocStoreError) -> docstore.Document | DocStoreErr
 
 
 def _told(item: Incoming | DocStoreError) -> docstore.Document | DocStoreError:
-    """As `_finished`, of one of many. Without tracebacks: their frames would keep all that was added with it in memory,
-    as long as the report."""
+    """As `_finished`, for one document of many. Errors lose their tracebacks, whose frames would keep all that was
+    added together in memory for as long as the report lives."""
     outcome = _finished(item)
     error: BaseException | None = outcome if isinstance(outcome, DocStoreError) else None
     seen = set()

@@ -13,8 +13,8 @@ from docstore.names import check_hash
 from docstore.parts import Parts
 
 _AT_ONCE, _FRUGALLY = 64, 8
-"""References in a commit, and on a full disk, where each may take five pages of the reserve. With more than 64 each
-hardly takes less time, and others wait for longer."""
+"""References dropped in one commit; the smaller number on a full disk, where each may take five pages of the reserve.
+With more than 64 a reference hardly takes less time, and others wait longer."""
 
 
 class Referring:
@@ -37,7 +37,7 @@ class Referring:
         """Drops many references, faster than `remove` for each: `alice.remove_many(alice.documents())`.
 
         Passes over what this workspace does not reference, so running it again finishes what was interrupted. Commits
-        every some dozens.
+        every few dozen.
 
         Args:
             documents: hashes, or a `Document` each.
@@ -52,11 +52,11 @@ class Referring:
         documents = arguments.several(documents, (str, docstore.Document), refusal)
         given = [each.hash if isinstance(each, docstore.Document) else check_hash(each) for each in documents]
         hashes = list(dict.fromkeys(given))
-        # None at all is refused where some are, too.
+        # Once at least: what refuses some documents (a store that is closed, for one) must refuse an empty list too.
         return sum(self._drop(hashes[start : start + _AT_ONCE]) for start in range(0, len(hashes) or 1, _AT_ONCE))
 
     def _drop(self, hashes: Sequence[str]) -> int:
-        dropped: list[int] = []  # also in a try that a full disk cut short
+        dropped: list[int] = []  # by each try, also one that a full disk cut short
         self._parts.free_space(lambda: self._unrefer_many(hashes, dropped))
         return sum(dropped)
 

@@ -37,10 +37,10 @@ from docstore.reap import reap
 from docstore.scratch import Scratch
 from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 
-_POLL_SECONDS = 0.02  # how often a wait for somebody else's claim looks again; embedding one chunk takes as long
+_POLL_SECONDS = 0.02  # between two looks at somebody else's claim: as long as embedding one chunk takes
 _MOST_VAIN = 50  # transactions in which a document could not be published
-_ENOUGH_CHARACTERS = 100_000  # to embed while more is extracted; with less, tiny documents would take many rounds
-_SOME = 32  # documents that are looked at while others must be published before they can go on
+_ENOUGH_CHARACTERS = 100_000  # extracted before these are embedded; with fewer, tiny documents take many rounds
+_SOME = 32  # documents planned in a round while some have to wait until others are published
 _COMMIT_SECONDS = 1.0  # of embedding that a crash may cost, or one batch of it
 
 
@@ -78,10 +78,10 @@ class Addition:
         self._admission = Admission(parts)
         self._incoming: list[Incoming] = []
         self._find = finder(parts, target.donors)
-        self._built: list[Incoming] = []  # embedded, and not published yet: of small documents many at once
+        self._built: list[Incoming] = []  # embedded, not published yet: small ones are, many at once
         self._published = time.monotonic()
-        # While publishing, and for ever after it failed: files may be in place without rows. The claims are then left
-        # behind; their dead owner is what tells the next collection to look for such files.
+        # True while publishing, and for good once that has failed: files may then be in place without rows. So the
+        # claims are left behind: that their owner is dead tells the next collection to look for such files.
         self._unsure = False
 
     def run(self, incoming: list[Incoming]) -> None:
@@ -110,7 +110,7 @@ class Addition:
                 self._settle(preparation.wait(_ENOUGH_CHARACTERS))
                 away = preparation.items.union(self._built)
                 ready = [item for item in incoming if item.outcome is None and item not in away]
-                if self._admission.has_waiting:  # for room, of which there is little: most would only wait again
+                if self._admission.has_waiting:  # little room is left: most would only wait again
                     begun = [item for item in ready if item.held]  # takes room until it is done
                     ready = begun + [item for item in ready if not item.held][:_SOME]
 
@@ -139,7 +139,7 @@ class Addition:
         self._settle(built)
 
     def _settle(self, items: list[Incoming]) -> None:
-        """Lets go of what failed, and tells of what is finished."""
+        """Releases the claims of documents that failed, and reports those that are finished."""
         self._release([item for item in items if isinstance(item.outcome, DocStoreError)])
         for item in items:
             if item.outcome is not None and not item.reported:
@@ -180,12 +180,12 @@ class Addition:
             item.outcome = not_stored(item.hash)
             return Step.DONE
         elif item.blob is None:
-            # Who holds a claim does not wait for another: it may be the one that the other's holder waits for. To
-            # extract a second time is then only slow.
+            # Whoever holds a claim must not wait for another one, whose holder may be waiting for ours. Extracting a
+            # second time only takes time.
             may_prepare = item.held or self._claim(db, item, claims.document_key(item.hash))
             return Step.PREPARE if may_prepare else Step.WAIT
         else:
-            # A lost or condemned one too: extraction gave the text, and publishing replaces what is stored.
+            # Also a lost or condemned one: extraction gave the text, and publishing replaces what is stored.
             text = known.text(item.text_hash)
         vectors = None if text is None else self._vectors(known, text)
         if stored is not None and vectors is not None:
@@ -204,7 +204,7 @@ class Addition:
         return documents + texts + [packed_name(each.hash, suffix) for each in known.texts for suffix in suffixes]
 
     def _next_step_alone(self, db: Database, item: Incoming) -> Step:
-        """As if nobody had the document: what others hold must show neither in the answer nor in its time."""
+        """As if nobody had the document: what others hold must show neither in the answer nor in how long it takes."""
         if item.blob is not None and item.subindex is not None:
             return Step.PUBLISH
         if not self._claim(db, item, claims.document_key(item.hash)):  # only this group can have it: see _claim
@@ -225,8 +225,8 @@ class Addition:
 
     def _claim(self, db: Database, item: Incoming, key: str) -> bool:
         if self._parts.demand_bytes:
-            # Nobody waits for anybody, which would tell that others have the same. The claim only tells a collection
-            # that its owner died.
+            # A key of this operation's own, so nobody waits for anybody: a wait would tell that others add the same.
+            # The claim then only tells a collection when its owner has died.
             key = f"{key}:{self._scratch.token}"
         if key in item.held:
             return True
@@ -268,7 +268,8 @@ class Addition:
                 self._count_vain(item)
 
     def _count_vain(self, item: Incoming) -> None:
-        """Others may change what we looked at, again and again; a catalog that contradicts itself would for ever."""
+        """Gives up in the end. What others change under our hands costs a few rounds; of a catalog that contradicts
+        itself there would be no end."""
         item.vain += 1
         if item.vain == _MOST_VAIN:
             item.outcome = IntegrityError(
@@ -306,7 +307,7 @@ class Addition:
         known.delete(documents)
 
     def _keep_text(self, db: Database, item: Incoming, text: TextRow) -> None:
-        """The document is known with another text than extraction gave now (by another version)."""
+        """The document is stored with another text than extraction gives now: another version of docstore added it."""
         if self._parts.text_is_intact(text):
             item.adopt(text.hash)
             claims.release(db, item.held, self._scratch.token)  # they are on the other text
@@ -320,7 +321,8 @@ class Addition:
     def _publish_text(
         self, db: Database, known: Known, item: Incoming, publication: Publication
     ) -> tuple[TextRow, SubindexRow] | None:
-        """Text and sub-index. None when what was there in the first transaction is gone: the next round has it."""
+        """Publishes what is lacking of text and sub-index. None where something that was stored in the first
+        transaction is gone by now: the next round makes it."""
         text = known.text(item.text_hash)
         if text is not None and text.condemned:
             self._reap(db, known, contents.documents_of_text(db, text))

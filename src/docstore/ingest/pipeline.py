@@ -63,9 +63,11 @@ class _Computed(NamedTuple):
     """Codes of chunks that differ from one another."""
 
     rows: dict[str, int]
-    """Where each chunk's are."""
+    """The row of `codes` that each chunk has."""
     codes: npt.NDArray[np.uint8]
+    """Shape (n, bytes a code)."""
     uncounted: set[str]
+    """Chunks whose vectors no sub-index has taken yet."""
 
     def of(self, chunks: Sequence[str], known: Mapping[str, Codes]) -> npt.NDArray[np.uint8]:
         """Codes of chunks that were computed or known, shape (len(chunks), bytes a code)."""
@@ -74,7 +76,7 @@ class _Computed(NamedTuple):
         return np.stack([known[chunk] if chunk in known else self.codes[self.rows[chunk]] for chunk in chunks])
 
     def taken(self, chunks: Sequence[str]) -> int:
-        """How many of them a sub-index takes that no other took before: each vector counts where it is first."""
+        """How many vectors count as computed for a sub-index of these chunks: each counts where it is taken first."""
         first = self.uncounted.intersection(chunks)
         self.uncounted.difference_update(first)
         return len(first)
@@ -192,7 +194,7 @@ class Pipeline:
             some = chunks[first : first + EMBED_AT_ONCE]
             vectors[first : first + len(some)] = self.embed(some)
             progress(len(some))
-        # Of all at once: for a tiny text FAISS needs longer to begin than to do it.
+        # Of all texts at once: for a tiny one FAISS takes longer to begin than to encode it.
         codes = encode(vectors, self.codec) if chunks else np.empty((0, 0), np.uint8)
         return _Computed({chunk: row for row, chunk in enumerate(chunks)}, codes, set(chunks))
 
@@ -208,10 +210,10 @@ class Pipeline:
         """As `embed`. Warns of a query that the embedder does not read to its end."""
         count, most = getattr(self.embedder, "count_tokens", None), self.max_tokens
         if count is not None and most is not None:
-            # To count takes as long as to search a small workspace: not of what is short enough whatever it has.
+            # Counting takes as long as searching a small workspace, so what is short enough in any case is left out.
             long = [query for query in queries if len(query) > most // _TOKENS_OF_A_CHARACTER]
             tokens = 0
-            with suppress(Exception):  # the caller's code, and only a warning's sake
+            with suppress(Exception):  # the caller's code, and only for a warning
                 tokens = max([int(count(query)) for query in long], default=0)
             if tokens > most:
                 warnings.warn(f"A query has {tokens:,} tokens, of which the embedder reads {most:,}: what is beyond "
@@ -225,7 +227,7 @@ class Pipeline:
             EmbeddingError: it raised, or returned anything but finite, non-zero vectors of its dimension.
         """
         try:
-            # A list of its own: what it takes out of ours, or puts into it, would give a chunk another's vector.
+            # A list of its own: an embedder that changed ours would give chunks the vectors of others.
             vectors = np.asarray(self.embedder.embed(list(texts)), dtype=np.float32)
         except DocStoreError:
             raise

@@ -22,8 +22,8 @@ from docstore.scratch import Scratch
 from docstore.texts import Text
 
 _PORTION_DOCUMENTS = 16  # that a worker process gets at once: for small ones, asking would take longer than reading
-_PORTION_BYTES = 65_536  # and what they may weigh together, since what one worker has no other takes
-_MOST_AHEAD = 1 << 22  # characters that nobody has taken, until more is begun: texts may be far larger than documents
+_PORTION_BYTES = 65_536  # and their bytes together: what one worker was given, no other takes over
+_MOST_AHEAD = 1 << 22  # characters, extracted and not taken yet, until more is begun: texts may outgrow documents
 
 
 @dataclass(slots=True, eq=False)
@@ -49,9 +49,9 @@ class Preparation:
         self._guard = threading.Lock()
         self._queue: deque[_Portion] = deque()
         self._running: dict[Future[None], _Portion] = {}
-        """What was begun and not waited for."""
-        self._at_work = 0  # of these
-        self._ahead = 0  # characters of the others
+        """What was begun, and not given out by `wait` yet."""
+        self._at_work = 0  # of these, how many are not done
+        self._ahead = 0  # characters of those that are
         self._is_ending = False
         self._reading = threading.Lock()
 
@@ -65,7 +65,7 @@ class Preparation:
 
     @property
     def items(self) -> set[Incoming]:
-        """What was started and not waited for. Nobody else may look at these."""
+        """What was started, and not given out by `wait` yet. Nobody else may look at these."""
         with self._guard:
             return {item for portion in (*self._queue, *self._running.values()) for item in portion.items}
 
@@ -102,13 +102,13 @@ class Preparation:
         return finished
 
     def _begin_more(self) -> None:
-        """Begins with what waits, as far as there is room. Whoever has finished something calls it, so that no thread
-        waits for room: an interpreter that ends waits for all threads of pools."""
+        """Begins with what is queued, as far as there is room. Called by whoever has finished something, so that no
+        thread of the pool waits for room: when the interpreter ends, it waits for all such threads."""
         while (once := self._next()) is not None:
             assert self._pool is not None
             try:
                 self._pool.submit(self._work, once)
-            except RuntimeError:  # as many threads as there may be, or the interpreter ends
+            except RuntimeError:  # no thread can be started any more, or the interpreter is ending
                 once()
 
     def _work(self, once: _Once) -> None:
@@ -145,7 +145,7 @@ class Preparation:
             with closing(self._extractor.extract_each(documents)) as found:
                 for item, extraction in zip(copied, found, strict=True):
                     _take(item, extraction, self._scratch)
-        except DocStoreError as error:  # there is no extracting, of any
+        except DocStoreError as error:  # nothing can be extracted at all: no process starts, for example
             for item in copied:
                 if item.extraction is None and item.outcome is None:
                     item.outcome = error
@@ -155,7 +155,7 @@ class Preparation:
         assert item.source is not None
         is_ours = isinstance(item.source.origin, str | bytes)
         try:
-            # Of files that the caller has open several may be parts of one, as those of an archive are.
+            # One at a time: file objects of the caller's may be parts of one file, as the members of an archive are.
             with nullcontext() if is_ours else self._reading:
                 item.blob = stage(item.source, self._scratch)
         except DocStoreError as error:
@@ -165,8 +165,8 @@ class Preparation:
 
 
 class _Once:
-    """A call that is made by whoever begins with it first: a pool that could not start a thread for it may have kept it
-    for those it has, and does not say so."""
+    """A call that is made once, by whoever comes first: a pool that fails to start a thread may have queued the call
+    for the threads it has, and does not say whether it did."""
 
     def __init__(self, act: Callable[[], None]) -> None:
         self.done: Future[None] = Future()

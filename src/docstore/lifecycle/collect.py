@@ -31,10 +31,10 @@ from docstore.vectors import INDEX_SUFFIX, SPANS_SUFFIX
 _BREATH_SECONDS = 0.01  # between batches, for writers of other processes to get their turn
 _BATCH = 64  # documents a transaction dooms or deletes
 _HOLD_SECONDS = 0.01  # and how long it unlinks at most, since writers wait for it
-# What a transaction deletes on a full disk, where logs must fit what is left of the reserve.
+# What one transaction may delete on a full disk, where the log must fit into what is left of the reserve.
 _FRUGAL_BYTES = 128 * 1024  # of packed pieces
 _FRUGAL_PAGES = 48  # of the catalog, of 4 KiB
-_PAGES_TO_DOOM, _PAGES_TO_REAP = 3, 12  # that a document's rows lie on, in a large store; and a chunk's digest on one
+_PAGES_TO_DOOM, _PAGES_TO_REAP = 3, 12  # pages with a document's rows, in a large store; each digest is on one more
 
 
 def collect(
@@ -117,7 +117,7 @@ class _Reaped(NamedTuple):
     documents: list[DocumentRow]
     bytes: int
     were_all: bool
-    """Whether nothing was left to delete before."""
+    """Whether there was nothing left to delete."""
 
 
 def _reap_some(parts: Parts, db: Database, touched: set[Path]) -> _Reaped:
