@@ -126,7 +126,7 @@ def texts_of(db: Database, owners: list[Owner]) -> tuple[dict[tuple[str, str], t
 
 
 def all_rows(db: Database, owners: list[Owner], fingerprint: str) -> tuple[list[CoveredRow], Members]:
-    """Of all documents; and who references which."""
+    """Rows of all documents that are covered; and who references which."""
     members = {}
 
     def read(owner: int) -> dict[str, CoveredRow]:
@@ -138,7 +138,7 @@ def all_rows(db: Database, owners: list[Owner], fingerprint: str) -> tuple[list[
 
 
 def rows_of(db: Database, owners: list[Owner], fingerprint: str, documents: set[str]) -> list[CoveredRow]:
-    """Of those of some documents that are covered."""
+    """Rows of those of some documents, by their hashes, that are covered."""
     # In one pass over all that each references, where that takes less time than looking up each.
     if (len(documents) - _A_STATEMENT) * len(owners) < sum(owner.references for owner in owners):
         return _some(db, owners, fingerprint, "hash", list(documents))
@@ -147,7 +147,7 @@ def rows_of(db: Database, owners: list[Owner], fingerprint: str, documents: set[
 
 
 def rows_with(db: Database, owners: list[Owner], fingerprint: str, ids: Ids) -> list[CoveredRow]:
-    """Of those documents of some ids that are covered."""
+    """Rows of those documents of some ids that are covered."""
     return _some(db, owners, fingerprint, "id", ids.tolist())
 
 
@@ -159,7 +159,7 @@ def metadata_with(db: Database, owners: list[Owner], ids: Ids) -> dict[str, str]
 
 
 def _some(db: Database, owners: list[Owner], fingerprint: str, column: str, values: list[Any]) -> list[CoveredRow]:
-    """Of documents that have one of some values in a column."""
+    """Rows of covered documents that have one of some values in a column."""
     if not values:
         return []
     query = f"SELECT r.workspace_id, {_COLUMNS} {_SOME.format(column)} {JOINED}"
@@ -196,7 +196,7 @@ class Changes(NamedTuple):
     members: Members
     """Of now."""
     are_all: bool
-    """Whether metadata are what they were, but for those of what was touched."""
+    """Whether nothing else changed: all other metadata are what they were."""
 
 
 def changes(
@@ -246,13 +246,13 @@ def _difference(
         query = "SELECT document_id, name FROM refs WHERE workspace_id = ?"
         renamed = set(records(db, ("document_id", "name"), query, owner.id)) - called()
         both = np.union1d(touched, _rising(renamed))
-        # Of what others lend, some may be covered as who comes before calls it: that seems to be renamed always.
+        # What an included workspace lends may be covered under an earlier owner's name, and then always seems renamed.
         return both, now, is_first and len(both) > len(touched)
     return None
 
 
 def _the_one(db: Database, workspace: int, ids: Ids) -> tuple[Ids, Ids] | None:
-    """The same for a document that came or went in one step, without reading the others: the difference of the sums."""
+    """The same where one document came or went in one step: its id is the difference of the sums; no other is read."""
     query = "SELECT count(*), coalesce(sum(document_id), 0) FROM refs WHERE workspace_id = ?"
     ((count, total),) = db.execute(query, (workspace,)).fetchall()
     change = total - int(ids.sum()) if isinstance(total, int) else 0

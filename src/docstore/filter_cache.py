@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from docstore.views import Part
 
 _SELECTION_BYTES = 500  # Python objects of what is kept of a filter
-_KEPT_BYTES, _KEPT_DOCUMENT_BYTES = 2_000, 16  # what a view may keep of filters: even that of every second document
+_KEPT_BYTES, _KEPT_DOCUMENT_BYTES = 2_000, 16  # for answers: even one that takes every second document finds room
 _CHANGES = 100  # that are remembered, and a tenth of the documents: to ask those again takes as long as to ask all
 _SHARE = 10
 

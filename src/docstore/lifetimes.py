@@ -50,11 +50,11 @@ class Lifetime(NamedTuple):
 
 def note(db: Database, accesses: Mapping[int, datetime]) -> None:
     """Writes when workspaces were last used. Of several processes, the latest counts."""
-    moments = [(workspace, spelled(moment)) for workspace, moment in accesses.items()]
+    noted = [(workspace, spelled(moment)) for workspace, moment in accesses.items()]
     db.executemany(
         """UPDATE workspaces SET accessed_at = ?
            WHERE id = ? AND expired_at IS NULL AND coalesce(accessed_at, '') < ?""",
-        [(at, workspace, at) for workspace, at in moments],
+        [(at, workspace, at) for workspace, at in noted],
     )
 
 

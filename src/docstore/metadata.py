@@ -106,7 +106,7 @@ def matcher(where: Mapping[str, Any]) -> Callable[[str], bool]:
 
 
 def _needed(key: str, value: Any) -> str:
-    """What cannot be missing where metadata has this key with this value. Of a number that is the key: 1 is 1.0."""
+    """What stored metadata must contain to have this key with this value. For a number only the key: 1 is 1.0."""
     if value is None or isinstance(value, str | bool):
         return _spelled({key: value})[1:-1]
     return _spelled(key) + ":"

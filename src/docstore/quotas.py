@@ -59,7 +59,7 @@ class WorkspaceQuota:
         return None
 
     def crossed(self, before: WorkspaceQuota, name: str) -> list[str]:
-        """What to warn of, if it was `before`."""
+        """What to warn of, where it was `before` and is this now."""
         warned = []
         for what, used, was, most in (
             ("documents", self.documents, before.documents, self.max_documents),
@@ -118,7 +118,7 @@ class StoreQuota:
         return None
 
     def crossed(self, before: StoreQuota) -> list[str]:
-        """What to warn of, if it was `before`."""
+        """What to warn of, where it was `before` and is this now."""
         if not _crosses(before.physical_bytes, self.physical_bytes, self.max_physical_bytes, self.warn_at):
             return []
         return [f"The store holds {self.physical_bytes:,} of at most {self.max_physical_bytes:,} bytes."]

@@ -41,7 +41,7 @@ from docstore.views import Plan, Ranked, Versions, View
 
 _T = TypeVar("_T")
 
-_MANY_DOCUMENTS, _MANY_CHUNKS = 100, 4000  # for whose view to wait for one's turn: some ten milliseconds of work
+_MANY_DOCUMENTS, _MANY_CHUNKS = 100, 4000  # for more, threads make views in turn: some ten milliseconds of work
 
 
 class Filter(NamedTuple):

@@ -36,7 +36,7 @@ def _with_texts(items: list[Incoming], parts: Parts) -> Iterator[Incoming]:
 def build(
     items: list[Incoming], parts: Parts, scratch: Scratch, progress: Callable[[Incoming, int], None], find: Find
 ) -> None:
-    """Stages sub-indexes. What fails gets its outcome; what has neither then, lost its text meanwhile."""
+    """Stages sub-indexes. What fails gets its outcome; a document that then has neither has lost its text meanwhile."""
     items = [item for item in items if item.outcome is None and item.text is not None]
     if items:
         _build(items, parts, scratch, progress, find)

@@ -63,8 +63,8 @@ def finder(parts: Parts, workspace: int | None) -> Find:
             texts = contents.find_texts(db, {place.text for place in places.values()})
             rows = contents.find_subindexes(db, texts.values(), parts.pipeline.fingerprint)
         by_text: dict[str, dict[str, int]] = defaultdict(dict)
-        for chunk, mark in wanted.items():
-            if (place := places.get(mark)) is not None and place.text in rows:
+        for chunk, digest in wanted.items():
+            if (place := places.get(digest)) is not None and place.text in rows:
                 by_text[place.text][chunk] = place.chunk
         found: dict[str, Codes] = {}
         for text, some in by_text.items():
@@ -79,7 +79,7 @@ def _places(db: Database, fingerprint: str, workspace: int | None, digests: list
         found = records(db, _NAMES, _WITHIN, fingerprint, workspace, json.dumps(digests))
     else:
         found = records(db, _NAMES, _ANYWHERE, json.dumps(digests), fingerprint)
-    return {mark: Place(text, chunk) for mark, text, chunk in found}
+    return {digest: Place(text, chunk) for digest, text, chunk in found}
 
 
 def _copied(parts: Parts, scope: int, text: str, row: SubindexRow, wanted: Mapping[str, int]) -> dict[str, Codes]:

@@ -90,9 +90,9 @@ class Reading:
     first_of_round: int = 0
     """Id of a document."""
     comes_round: bool = False
-    """Whether all others will have been checked since that one was, when it is its turn."""
+    """Whether, when it is that document's turn, all others have been checked since it last was."""
     is_round: bool = False
-    """Whether that was so, or all were read."""
+    """Whether its turn came, and that was so: a round is complete."""
     problems: list[Problem] = field(default_factory=list)
     """Of the catalog, met while looking for files."""
 
