@@ -132,4 +132,4 @@ def _plain(value: Any, depth: int, what: str) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(each, depth + 1, what) for each in value]
     raise InvalidArgument(f"{what} holds {value!r:.60}, a {type(value).__name__}, which JSON cannot hold. Make it "
-                          "text, a number, a list or a dictionary.")  # fmt: skip
+                          "text, a finite number, a list or a dictionary.")  # fmt: skip

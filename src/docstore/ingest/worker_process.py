@@ -117,8 +117,8 @@ class WorkerProcess:
         text = self._received[start:end].decode()
         del self._received[:end]
         if "failed" in answer:
-            return StorageError(f"Extracting a document failed: {answer['failed']}. Nothing was changed. Repair "
-                                "permissions, then try again.")  # fmt: skip
+            return StorageError(f"Extracting a document failed: {answer['failed']}. Nothing was changed. Mend that, "
+                                "then try again.")  # fmt: skip
         if "reason" in answer:
             return Unreadable(answer["reason"], answer["detail"])
         return Extraction(text, answer["media_type"], answer["pages"])

@@ -47,8 +47,8 @@ _GONE: tuple[RepairAction, str] = (
 
 
 _NOT_NOW = (
-    "Nothing else of the catalog was corrected. Mend that (a file that the disk will not give any more: move it out of "
-    "the store), or open the store with larger limits; then repair again."
+    "Nothing else of the catalog was corrected. Remove the cause (move a file that cannot be read any more out of the "
+    "store, or open the store with larger limits), then repair again."
 )
 
 Statement = tuple[str, tuple[object, ...]]
