@@ -170,12 +170,17 @@ def _full_once() -> Callable[[object], None]:
     return fail
 
 
-def test_a_collection_that_is_tried_again_reports_what_both_tries_deleted(store: DocStore, alice: Workspace) -> None:
+def test_a_collection_that_is_tried_again_reports_what_both_tries_deleted(
+    store: DocStore, alice: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     notes = [alice.add(b"Note %d." % number) for number in range(70)]  # more than one group
     for note in notes:
         alice.remove(note.hash)
     preview = store.collect(dry_run=True)
-    report = store.collect(progress=_full_once())
+    deleted: list[object] = []
+    fail = _full_once()
+    monkeypatch.setattr("docstore.lifecycle.collect.time.sleep", lambda _: fail(_) if deleted else None)
+    report = store.collect(progress=deleted.append)
     assert (report.documents, report.bytes) == (preview.documents, preview.bytes) == (70, report.bytes)
     assert store.stats().documents == 0
 

@@ -311,6 +311,6 @@ def _correct_schema(db: Database) -> list[Correction]:
     return [Correction(each, None, name not in remaining) for name, each in problems.items()]
 
 
-def lost_rows(corrections: list[Correction]) -> bytes:
+def dropped_rows(corrections: list[Correction]) -> bytes:
     """The rows that had to go, one JSON object a line."""
     return b"".join(json.dumps(json.loads(each.lost)).encode() + b"\n" for each in corrections if each.lost)

@@ -119,7 +119,7 @@ def _is_stored(parts: Parts, db: Database, table: str, id: int, hash: str) -> bo
 
 def _keep_lost_rows(parts: Parts, corrections: list[Correction]) -> None:
     """What rows that pointed to nothing said is kept for a person to read, before the commit that drops them."""
-    if lines := catalog.lost_rows(corrections):
+    if lines := catalog.dropped_rows(corrections):
         with Scratch(parts.tmp) as scratch, storage_errors("keeping dropped rows"):
             staged = stage(scratch.file(), lines)
             publication = Publication([staged])
