@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from docstore import DocStore
+from docstore import DocStore, StoreClosed
 from docstore.ingest.extractor import Extractor
 from docstore.memory import Memory
 from docstore.segments import Addition, Segment, Snapshot
@@ -109,6 +109,18 @@ def test_memory_counts_what_it_holds() -> None:
             for key in "abcde":
                 memory.drop(key)
             assert (memory._used, len(memory._shares)) == (0, 0), place
+
+
+def test_a_store_whose_closing_is_interrupted_is_closed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    store = DocStore(folder, embedder=HashEmbedder())
+    monkeypatch.setattr(store._parts.extractor, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.close()
+    with pytest.raises(StoreClosed):
+        store.workspaces()
 
 
 def test_a_handler_may_close_the_store_whatever_it_interrupts(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -147,10 +148,10 @@ class DocStore(Maintained, Versioned):
 
     def close(self) -> None:
         """Closes files and stops worker processes. Later use raises StoreClosed. May be called twice."""
-        self._parts.extractor.close()
-        self._parts.accesses.close()
-        self._parts.archive.close()
-        self._parts.database.close()
+        parts = self._parts
+        with ExitStack() as closing:  # the last first, and all of them, though Ctrl-C interrupts one
+            for part in (parts.database, parts.archive, parts.accesses, parts.extractor):
+                closing.callback(part.close)
 
     # -- workspaces -----------------------------------------------------------------------------------------------
 
