@@ -21,8 +21,8 @@ from docstore.errors import (
     IntegrityError,
     StorageError,
     StoreLocked,
-    StoreReadOnly,
     StoreVersionError,
+    read_only,
 )
 from docstore.forking import in_child
 from docstore.ownfiles import protect, release
@@ -188,7 +188,7 @@ class CatalogDatabase:
         timeout = self._timeout if timeout is None else timeout
         deadline = time.monotonic() + timeout  # one, for this process's threads and for the other processes
         if self._readonly:
-            raise StoreReadOnly(f"{self.path.parent} was opened with readonly=True. Open it without to change it.")
+            raise read_only(self.path.parent)
         try:
             if not self._writing.acquire(timeout=timeout):
                 raise StoreLocked(f"A thread of this process has held {self.path} for {timeout:.0f} s. Try again.")

@@ -127,6 +127,11 @@ class StoreReadOnly(DocStoreError):
     """A change was asked of a store that was opened with `readonly=True`."""
 
 
+def read_only(folder: object) -> StoreReadOnly:
+    """What to raise where a change is asked of a store that was opened for reading."""
+    return StoreReadOnly(f"{folder} was opened with readonly=True. Open it without to change it.")
+
+
 class LinkForbidden(DocStoreError):
     """`link`, `link_many` or `workspace_for` on a store that was opened with `demand_bytes=True`. Says nothing of
     whether it holds the document."""

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 
 import docstore
-from docstore.errors import DocStoreError, InvalidArgument, QuotaWarning, StoreReadOnly, not_stored
+from docstore.errors import DocStoreError, InvalidArgument, QuotaWarning, not_stored, read_only
 from docstore.model import AnySource
 from docstore.names import check_hash
 from docstore.parts import Parts
@@ -50,7 +50,7 @@ class Versioned:
 
         check_hash(old)
         if self._parts.readonly:
-            raise StoreReadOnly("The store was opened with readonly=True. Open it without to replace documents.")
+            raise read_only(self._parts.folder)
         done = 0
 
         def report(item: Incoming, chunks: int) -> None:

@@ -15,8 +15,8 @@ from docstore.errors import (
     InvalidArgument,
     LinkForbidden,
     QuotaWarning,
-    StoreReadOnly,
     UnreadableDocument,
+    read_only,
 )
 from docstore.metadata import encode
 from docstore.model import AnySource, NewDocument
@@ -276,7 +276,7 @@ class Workspace(Holding, Referring, Searchable, Lending, Bounded):
 
     def _scratch(self) -> Scratch:
         if self._parts.readonly:
-            raise StoreReadOnly("The store was opened with readonly=True. Open it without to add documents.")
+            raise read_only(self._parts.folder)
         return Scratch(self._parts.tmp)
 
 

@@ -18,7 +18,7 @@ from docstore import texts as text_files
 from docstore.contents import DocumentRow
 from docstore.database import Database
 from docstore.durable import Publication, stage, storage_errors
-from docstore.errors import DocStoreError, IntegrityError, StoreReadOnly
+from docstore.errors import DocStoreError, IntegrityError, read_only
 from docstore.ingest.extraction import SUFFIXES
 from docstore.lifecycle import catalog
 from docstore.lifecycle.catalog import Correction
@@ -50,7 +50,7 @@ def repair(parts: Parts, dry_run: bool, progress: Callable[[Progress], object] |
     """See `DocStore.repair`."""
     arguments.switch("dry_run", dry_run)
     if parts.readonly and not dry_run:
-        raise StoreReadOnly(f"{parts.folder} was opened with readonly=True. Open it without to repair it.")
+        raise read_only(parts.folder)
     repairs, restored = restore_rows(parts, dry_run)
     if restored is None:
         return RepairReport(tuple(repairs))
