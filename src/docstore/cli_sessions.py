@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from docstore.cli_arguments import AsJson, WorkspaceName
 from docstore.cli_output import confirmed, errors_shown, show
 from docstore.cli_store import existing, opened
 from docstore.errors import ConversationNotFound, InvalidArgument
+from docstore.names import check_name
 
 if TYPE_CHECKING:
     from docstore.conversations import Conversation
@@ -96,7 +98,13 @@ def chat(
 
 def _existing(workspace: Workspace, name: str) -> Conversation:
     """The conversation, which `Workspace.conversation` would create."""
-    if name not in [each.name for each in workspace.conversations()]:
-        raise ConversationNotFound(f"The workspace {workspace.name!r} has no conversation {name!r}. `docstore chat "
-                                   f"{workspace.name}` lists those there are.")  # fmt: skip
-    return workspace.conversation(name)
+    from docstore import conversations
+
+    with suppress(InvalidArgument):  # what can be no name is none of a conversation
+        check_name(name, "The conversation's name")
+        with workspace._parts.database.read() as db:
+            is_there = conversations.find(db, workspace._id, name) is not None
+        if is_there:
+            return workspace.conversation(name)
+    raise ConversationNotFound(f"The workspace {workspace.name!r} has no conversation {name!r}. `docstore chat "
+                               f"{workspace.name}` lists those there are.")  # fmt: skip

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from docstore.errors import StoreVersionError, WorkspaceNotFound
+from docstore.errors import InvalidArgument, StoreVersionError, WorkspaceNotFound
+from docstore.names import check_name
 
 if TYPE_CHECKING:  # imported where used: `--help` and usage errors need neither FAISS nor SQLite
     from docstore.ingest.embed import Embedder
@@ -63,6 +65,12 @@ def may_write(context: typer.Context) -> bool:
 
 def existing(store: DocStore, name: str) -> Workspace:
     """The workspace, which `DocStore.workspace` would create."""
-    if name not in store.workspaces():
-        raise WorkspaceNotFound(f"There is no workspace {name!r}. `docstore ls` lists those there are.")
-    return store.workspace(name)
+    from docstore import refcount
+
+    with suppress(InvalidArgument):  # what can be no name is none of a workspace
+        check_name(name, "The workspace's name")
+        with store._parts.database.read() as db:
+            is_there = refcount.workspace_id(db, name) is not None
+        if is_there:
+            return store.workspace(name)
+    raise WorkspaceNotFound(f"There is no workspace {name!r}. `docstore ls` lists those there are.")

@@ -1,0 +1,118 @@
+"""Cost that grows with the work asked for: SQLite takes the same steps for it, however much else there is.
+
+`test_query_plans` sees statements that go through a whole table; here it is how many rows of it a call asks for.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docstore import DocStore
+from docstore.cli_output import ExitCode
+from docstore.testing import HashEmbedder
+from tests.commands import FOX, Run, filled, folder
+
+__all__ = ["filled", "folder"]
+
+MANY = 2000
+EVERY = 10  # steps, to be counted
+
+Steps = Callable[[Callable[[], object]], int]
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
+    """How many steps of SQLite's machine a call takes."""
+    taken = 0
+    real = sqlite3.connect
+
+    def note() -> int:
+        nonlocal taken
+        taken += EVERY
+        return 0
+
+    def connect(*path: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = real(*path, **options)
+        connection.set_progress_handler(note, EVERY)
+        return connection
+
+    def of(call: Callable[[], object]) -> int:
+        before = taken
+        call()
+        return taken - before
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    yield of
+    monkeypatch.undo()
+
+
+def opened(folder: Path) -> DocStore:
+    return DocStore(folder / "data", embedder=HashEmbedder())
+
+
+def make_workspaces(store: DocStore, count: int) -> list[int]:
+    """Many that are empty, and their ids."""
+    with store._parts.database.write() as db:
+        (before,) = db.execute("SELECT max(id) FROM workspaces").fetchone()
+        db.executemany(
+            "INSERT INTO workspaces (name, created_at) VALUES (?, '2026-01-01T00:00:00.000Z')",
+            [(f"one of many {number}",) for number in range(count)],
+        )
+        return [id for (id,) in db.execute("SELECT id FROM workspaces WHERE id > ?", (before,))]
+
+
+# -- the command line -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["search", "bob", "fox"],
+        ["ls", "bob"],
+        ["rm", "bob", "fox.txt"],
+        ["chat", "bob"],
+        ["ttl", "bob", "7d"],
+        ["limit", "bob"],
+        ["pin", "bob", "fox.txt"],
+        ["include", "bob", "alice"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_command_on_one_workspace_does_not_ask_for_all(
+    folder: Path, filled: dict[str, str], steps: Steps, words: list[str]
+) -> None:
+    def run() -> None:
+        with opened(folder) as store:  # as it was, also after a command that changed it
+            store.workspace("bob").add(FOX.encode(), name="fox.txt")
+        assert Run(*words).code == ExitCode.OK
+
+    run()
+    few = steps(run)
+    with opened(folder) as store:
+        make_workspaces(store, MANY)
+    assert steps(run) < few + MANY
+
+
+@pytest.mark.parametrize("words", [["chat", "alice", "one"], ["chat", "alice", "one", "--delete", "--yes"]])
+def test_a_command_on_one_conversation_does_not_ask_for_all(
+    folder: Path, filled: dict[str, str], steps: Steps, words: list[str]
+) -> None:
+    def run() -> None:
+        with opened(folder) as store:
+            store.workspace("alice").conversation("one")
+        assert Run(*words).code == ExitCode.OK
+
+    run()
+    few = steps(run)
+    with opened(folder) as store, store._parts.database.write() as db:
+        db.executemany(
+            """INSERT INTO conversations (workspace_id, name, created_at)
+               SELECT id, ?, created_at FROM workspaces WHERE name = 'alice'""",
+            [(f"one of many {number}",) for number in range(MANY)],
+        )
+    assert steps(run) < few + MANY
