@@ -13,7 +13,7 @@ from docstore import arguments, moments
 from docstore.database import Database, checked, row
 from docstore.errors import InvalidArgument, WorkspaceNotFound
 from docstore.moments import spelled
-from docstore.names import EXPIRED, name_before
+from docstore.names import BEYOND_EXPIRED, EXPIRED, name_before
 
 _SECOND = timedelta(seconds=1)
 _LONGEST = timedelta(days=36_500)
@@ -75,6 +75,13 @@ def gone(db: Database, workspace: int) -> WorkspaceNotFound:
     name, since = name_before(found["name"]), found["expired_at"]
     return WorkspaceNotFound(f"The workspace {name!r} expired at {since}. store.undelete({name!r}) brings it back, "
                              "until a later store.expire() deletes it.")  # fmt: skip
+
+
+def of_living(select: str) -> str:
+    """A query of the workspaces that are not expired, by name, its columns in `select`. From both sides of those that
+    are, whose names all begin alike: they may be many more, and are not gone through."""
+    return f"""{select} WHERE name < '{EXPIRED}' AND expired_at IS NULL UNION ALL
+               {select} WHERE name >= '{BEYOND_EXPIRED}' AND expired_at IS NULL ORDER BY name"""
 
 
 # -- expiring -----------------------------------------------------------------------------------------------------

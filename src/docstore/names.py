@@ -9,6 +9,8 @@ _MAX_NAME = 1000
 
 EXPIRED = "\x1fexpired\x1f"
 """What the name of an expired workspace begins with, before its id, another U+001F, and the name it had."""
+BEYOND_EXPIRED = EXPIRED[:-1] + chr(ord(EXPIRED[-1]) + 1)
+"""What comes next, as text compares, to all that begins so."""
 
 
 def check_hash(hash: object) -> str:

@@ -86,7 +86,7 @@ def delete_workspace(db: Database, workspace: int) -> None:
 
 def workspace_names(db: Database) -> list[str]:
     """All workspaces that are not expired, by name."""
-    return [found["name"] for found in rows(db, "SELECT name FROM workspaces WHERE expired_at IS NULL ORDER BY name")]
+    return [found["name"] for found in rows(db, lifetimes.of_living("SELECT name FROM workspaces"))]
 
 
 def workspace_name(db: Database, workspace: int) -> str:

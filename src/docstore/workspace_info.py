@@ -49,7 +49,7 @@ def info(db: Database, workspace: int) -> WorkspaceInfo:
 
 def living(db: Database) -> list[WorkspaceInfo]:
     """What is known of those that are not expired, by name."""
-    return [_info(each) for each in rows(db, f"{_INFO} WHERE expired_at IS NULL ORDER BY name")]
+    return [_info(each) for each in rows(db, lifetimes.of_living(_INFO))]
 
 
 def expired(db: Database) -> list[WorkspaceInfo]:
