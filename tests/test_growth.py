@@ -15,12 +15,11 @@ import pytest
 from docstore import DocStore
 from docstore.cli_output import ExitCode
 from docstore.testing import HashEmbedder
-from tests.commands import FOX, Run, filled, folder
+from tests.commands import FOX, TAX, Run, filled, folder
 
 __all__ = ["filled", "folder"]
 
 MANY = 2000
-EVERY = 10  # steps, to be counted
 
 Steps = Callable[[Callable[[], object]], int]
 
@@ -33,17 +32,18 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
 
     def note() -> int:
         nonlocal taken
-        taken += EVERY
+        taken += 1
         return 0
 
     def connect(*path: Any, **options: Any) -> sqlite3.Connection:
         connection: sqlite3.Connection = real(*path, **options)
-        connection.set_progress_handler(note, EVERY)
+        connection.set_progress_handler(note, 1)
         return connection
 
     def of(call: Callable[[], object]) -> int:
         before = taken
         call()
+        assert taken > before, "a store that was opened before this fixture was made is not looked at"
         return taken - before
 
     monkeypatch.setattr(sqlite3, "connect", connect)
@@ -60,10 +60,42 @@ def make_workspaces(store: DocStore, count: int) -> list[int]:
     with store._parts.database.write() as db:
         (before,) = db.execute("SELECT max(id) FROM workspaces").fetchone()
         db.executemany(
-            "INSERT INTO workspaces (name, created_at) VALUES (?, '2026-01-01T00:00:00.000Z')",
+            "INSERT INTO workspaces (name, created_at) VALUES (?, '2020-01-01T00:00:00.000Z')",
             [(f"one of many {number}",) for number in range(count)],
         )
         return [id for (id,) in db.execute("SELECT id FROM workspaces WHERE id > ?", (before,))]
+
+
+# -- the library ------------------------------------------------------------------------------------------------------
+
+
+def test_workspaces_are_listed_without_those_that_are_expired(steps: Steps, store: DocStore) -> None:
+    names = ["\x01before", "\x1fexpired", "\x1fexpired ", "alice", "é"]
+    for name in names:
+        store.workspace(name)
+    few = steps(store.workspaces), steps(store.workspace_infos)
+    ids = make_workspaces(store, MANY)
+    with store._parts.database.write() as db:
+        db.executemany("UPDATE workspaces SET ttl = 1, sliding = 0 WHERE id = ?", [(id,) for id in ids])
+    assert len(store.expire().expired) == MANY
+    assert store.workspaces() == [each.name for each in store.workspace_infos()] == sorted(names)
+    assert steps(store.workspaces) < few[0] + MANY
+    assert steps(store.workspace_infos) < few[1] + MANY
+
+
+def test_a_document_of_its_own_is_found_however_many_workspaces_are_included(steps: Steps, store: DocStore) -> None:
+    alice, bob = store.workspace("alice"), store.workspace("bob")
+    own, lent = alice.add(FOX.encode()).hash, bob.add(TAX.encode()).hash
+    others = make_workspaces(store, MANY)
+    alice.include(bob)
+    few = steps(lambda: alice.document(own)), steps(lambda: alice.read(own).close())
+    with store._parts.database.write() as db:
+        db.executemany(
+            "INSERT INTO includes VALUES (?, ?, '2020-01-01T00:00:00.000Z')", [(alice._id, other) for other in others]
+        )
+    assert steps(lambda: alice.document(own)) < few[0] + MANY
+    assert steps(lambda: alice.read(own).close()) < few[1] + MANY
+    assert steps(lambda: alice.document(lent)) < few[0] + MANY, "it is of the first of those that are included"
 
 
 # -- the command line -------------------------------------------------------------------------------------------------

@@ -105,6 +105,22 @@ def owners_of(db: Database, workspace: int) -> list[Owner]:
     return found
 
 
+def owner_of(db: Database, workspace: int, document: str) -> int | None:
+    """Whose reference to a document, by its hash, a search of the workspace goes by: its own, or of those it includes
+    the first. Its own is found however many it includes."""
+    if refcount.has_reference(db, workspace, document):
+        return workspace
+    found = records(
+        db, ("included_id",),
+        """SELECT i.included_id FROM documents d CROSS JOIN includes i ON i.workspace_id = ?
+           CROSS JOIN refs r ON r.workspace_id = i.included_id AND r.document_id = d.id
+           CROSS JOIN workspaces w ON w.id = i.included_id AND w.expired_at IS NULL
+           WHERE d.hash = ? ORDER BY i.included_id LIMIT 1""",
+        workspace, document,
+    )  # fmt: skip
+    return found[0][0] if found else None
+
+
 def first_of(owners: list[Owner], read: Callable[[int], dict[_K, _T]]) -> dict[_K, _T]:
     """What each workspace says, by document; of two, what the first says."""
     found = read(owners[-1].id)

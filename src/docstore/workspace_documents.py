@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import docstore
 from docstore import refcount
-from docstore.covered import owners_of
+from docstore.covered import owner_of
 from docstore.errors import not_referenced
 from docstore.names import check_hash
 from docstore.parts import Parts
@@ -58,8 +58,10 @@ class Holding:
         """The reference, and whose it is."""
         check_hash(hash)
         with self._parts.database.read() as db:
-            for owner in owners_of(db, self._id):
-                found = refcount.reference(db, owner.id, hash, self._parts.pipeline.fingerprint)
+            refcount.require_workspace(db, self._id)
+            owner = owner_of(db, self._id, hash)
+            if owner is not None:
+                found = refcount.reference(db, owner, hash, self._parts.pipeline.fingerprint)
                 if found is not None:
-                    return owner.id, found
+                    return owner, found
         raise not_referenced(self.name, hash)
