@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from docstore import DocStore
+from docstore import DocStore, replacements
 from docstore.cli_output import ExitCode
 from docstore.testing import HashEmbedder
 from tests.commands import FOX, TAX, Run, filled, folder
+from tests.folders import hash_of
 
 __all__ = ["filled", "folder"]
 
@@ -96,6 +98,46 @@ def test_a_document_of_its_own_is_found_however_many_workspaces_are_included(ste
     assert steps(lambda: alice.document(own)) < few[0] + MANY
     assert steps(lambda: alice.read(own).close()) < few[1] + MANY
     assert steps(lambda: alice.document(lent)) < few[0] + MANY, "it is of the first of those that are included"
+
+
+def note_replacements(db: sqlite3.Connection, pairs: Iterable[tuple[str, str]]) -> None:
+    db.executemany(
+        "INSERT INTO replacements (old_hash, new_hash, replaced_at) VALUES (?, ?, '2020-01-01T00:00:00.000Z')", pairs
+    )
+
+
+def test_documents_that_take_turns_do_not_take_the_square_of_their_number(steps: Steps, store: DocStore) -> None:
+    alice = store.workspace("alice")
+    fox, tax = alice.add(FOX.encode()).hash, hash_of(TAX.encode())
+    others = make_workspaces(store, 8)
+
+    def take_turns(times: int) -> int:
+        with store._parts.database.write() as db:
+            note_replacements(db, [(fox, tax), (tax, fox)] * times)
+            db.executemany(
+                """INSERT INTO moved SELECT id, ?, 0, '', '', '', 0 FROM replacements
+                   WHERE id NOT IN (SELECT replacement_id FROM moved WHERE workspace_id = ?)""",
+                [(each, each) for each in (alice._id, *others)],
+            )
+        taken = steps(lambda: store.replace(fox, TAX.encode()))
+        assert store.rollback(tax).moved == ("alice",)
+        return taken
+
+    assert (few := take_turns(50)) < take_turns(150) < 6 * few
+
+
+def test_lineage_is_kept_without_a_look_at_all_that_one_document_replaced(steps: Steps, store: DocStore) -> None:
+    """Of many, each goes by the one that is gone to those that are left, of which the last is stored."""
+    alice = store.workspace("alice")
+    kept = alice.add(FOX.encode()).hash
+    taken = []
+    for count in (10, MANY):
+        one, gone = hash_of(b"%d" % count), [hash_of(b"%d of %d" % (number, count)) for number in range(count)]
+        with store._parts.database.write() as db:
+            note_replacements(db, [(each, one) for each in (*gone, kept)])
+            taken.append(steps(partial(replacements.forget, db, gone[0])))
+            assert len(db.execute("SELECT 1 FROM replacements WHERE new_hash = ?", (one,)).fetchall()) == count + 1
+    assert taken[1] < taken[0] + MANY
 
 
 # -- the command line -------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -93,16 +94,22 @@ _DROP = """
 # since. So rolling back the earlier one must not take away what brings it there now. The plus keeps SQLite from going
 # through every move of these workspaces.
 _OUTDATE = """
+    WITH departures(workspace_id, id) AS MATERIALIZED (
+        SELECT m.workspace_id, max(m.replacement_id) FROM replacements r CROSS JOIN moved m
+        ON m.replacement_id = r.id WHERE r.old_hash = :hash GROUP BY m.workspace_id)
     DELETE FROM moved WHERE replacement_id IN (SELECT id FROM replacements WHERE new_hash = :hash AND id < :id)
     AND +workspace_id IN (SELECT workspace_id FROM moved WHERE replacement_id = :id AND had_new = 0)
-    AND NOT EXISTS (SELECT 1 FROM moved m JOIN replacements r ON r.id = m.replacement_id
-                    WHERE m.workspace_id = moved.workspace_id AND m.replacement_id > moved.replacement_id
-                    AND r.old_hash = :hash)"""
+    AND replacement_id > coalesce((SELECT d.id FROM departures d WHERE d.workspace_id = moved.workspace_id), 0)"""
 
 _LINE = """
     WITH RECURSIVE line(hash) AS (
         VALUES (?) UNION SELECT new_hash FROM line JOIN replacements ON old_hash = line.hash
         UNION SELECT old_hash FROM line JOIN replacements ON new_hash = line.hash)"""
+
+_NEIGHBOURS = tuple(
+    f"SELECT {one}, EXISTS (SELECT 1 FROM documents WHERE hash = {one}) FROM replacements WHERE {other} = ? {order}"
+    for one, other, order in (("new_hash", "old_hash", ""), ("old_hash", "new_hash", "ORDER BY id DESC"))
+)
 
 # Whether a replacement can still be undone: not once the old version was collected, even if its bytes are added again.
 # Rows in `moved` show that it was not collected since. Where there are none, times have to tell, which alone would not
@@ -274,13 +281,26 @@ def _version(
 def forget(db: Database, hash: str) -> None:
     """Drops what is noted for a document that was deleted: the way back to it, and with the last of its line all."""
     db.execute("DELETE FROM moved WHERE replacement_id IN (SELECT id FROM replacements WHERE old_hash = ?)", (hash,))
-    # This look ends at the first document of the line that is stored, mostly a neighbour: of a long line, many may be
-    # deleted one after the other.
-    if (
-        row(db, f"{_LINE} SELECT 1 AS found FROM line CROSS JOIN documents d ON d.hash = line.hash LIMIT 1", hash)
-        is None
-    ):
+    if not _is_any_stored(db, hash):
         db.execute(f"{_LINE} DELETE FROM replacements WHERE old_hash IN (SELECT hash FROM line)", (hash,))
+
+
+def _is_any_stored(db: Database, hash: str) -> bool:
+    """Whether a document of its line is. Ends at the first, mostly a neighbour: of a line that is long, many may go one
+    after the other. Row by row, since of a document that took the place of many each is its neighbour, and the last of
+    them first: what goes, goes in the order in which it came."""
+    line = [hash]
+    known = {hash}
+    for each in line:
+        for query in _NEIGHBOURS:
+            with closing(db.execute(query, (each,))) as found:
+                for neighbour, is_stored in found:
+                    if is_stored:
+                        return True
+                    if neighbour not in known:
+                        known.add(neighbour)
+                        line.append(neighbour)
+    return False
 
 
 def pin(db: Database, workspace: int, hash: str, *, keep: bool) -> bool:
