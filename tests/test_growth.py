@@ -21,7 +21,7 @@ from tests.folders import hash_of
 
 __all__ = ["filled", "folder"]
 
-MANY = 2000
+FEW, MANY = 100, 2000
 
 Steps = Callable[[Callable[[], object]], int]
 
@@ -190,3 +190,32 @@ def test_a_command_on_one_conversation_does_not_ask_for_all(
             [(f"one of many {number}",) for number in range(MANY)],
         )
     assert steps(run) < few + MANY
+
+
+@pytest.mark.parametrize(
+    "words", [["read", "alice"], ["search", "alice", "fox", "--document"], ["pin", "alice"], ["rm", "alice"]]
+)
+def test_a_command_on_a_document_of_this_hash_does_not_ask_for_all(
+    folder: Path, filled: dict[str, str], steps: Steps, words: list[str]
+) -> None:
+    def run() -> None:
+        with opened(folder) as store:
+            store.workspace("alice").add(FOX.encode(), name="fox.txt")
+        assert Run(*words, filled["fox"].upper()).code == ExitCode.OK
+
+    run()
+    few = steps(run)
+    with opened(folder) as store:
+        store.workspace("alice").add_many([b"Note %d." % number for number in range(FEW)])
+    # A search looks at all of its workspace, and in a process that begins at the rows of all.
+    assert steps(run) < few + FEW * (60 if words[0] == "search" else 10)
+
+
+def test_what_another_workspace_lends_is_none_of_its_own(folder: Path, filled: dict[str, str]) -> None:
+    assert Run("include", "bob", "alice").code == ExitCode.OK
+    assert Run("read", "bob", filled["tax"]).out == TAX
+    for words in (["rm", "bob", filled["tax"]], ["pin", "bob", filled["tax"]], ["rm", "bob", "0" * 64, "fox.txt"]):
+        assert Run(*words).code == ExitCode.NOT_FOUND
+    assert [each["name"] for each in Run("rm", "bob", "fox.txt", filled["fox"], "--json").json["removed"]] == [
+        "fox.txt"
+    ]

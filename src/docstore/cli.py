@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,12 +20,12 @@ from docstore.cli_arguments import (
     WorkspaceName,
     files_under,
     metadata,
+    named,
     path,
-    referenced,
 )
 from docstore.cli_layout import count
 from docstore.cli_output import ExitCode, confirmed, errors_shown, progress_bar, show, show_bytes, show_error
-from docstore.cli_store import Settings, existing, opened
+from docstore.cli_store import Settings, covered, existing, opened, own
 from docstore.documents import Document
 from docstore.errors import InvalidArgument, WorkspaceNotFound
 from docstore.reports import AddReport
@@ -181,9 +182,7 @@ def search(
             hits = searched.search(
                 query,
                 k,
-                documents=[each.hash for each in referenced(_covered(store, searched), document, workspace)]
-                if document
-                else None,
+                documents=[each.hash for each in _meant(store, searched, document)] if document else None,
                 where=conditions or None,
                 mmr=mmr,
                 fetch_k=fetch_k,
@@ -233,7 +232,7 @@ def read(
     """Write a document that the workspace may search to standard output, byte for byte as it was added."""
     with errors_shown(as_json=False), opened(context, "read") as store:
         reader = existing(store, workspace)
-        (wanted,) = referenced(_covered(store, reader), [document], workspace)
+        (wanted,) = _meant(store, reader, [document])
         with reader.read(wanted.hash) as original:
             show_bytes(original, wanted.hash)
 
@@ -263,7 +262,8 @@ def rm(
             raise InvalidArgument("Name the documents to drop, or use --all to delete the workspace: one of the two.")
         with opened(context, "change") as store:
             emptied = existing(store, workspace)
-            removed = emptied.documents() if all_ else referenced(emptied.documents(), documents or [], workspace)
+            listed = emptied.documents
+            removed = listed() if all_ else named(documents or [], workspace, partial(own, emptied), listed)
             if not all_:
                 emptied.remove_many(removed)
             elif yes or confirmed(_question(workspace, len(removed)), as_json):
@@ -300,6 +300,11 @@ def link(
                 store.document(each)  # before the first change: one wrong hash must not leave half of it done
             linked = [store.workspace(workspace).link(each, name=name) for each in hashes]
         show(as_json, linked, tables.documents_table(linked))
+
+
+def _meant(store: DocStore, workspace: Workspace, words: list[str]) -> list[Document]:
+    """Of what its searches cover, the documents that words stand for."""
+    return named(words, workspace.name, partial(covered, workspace), partial(_covered, store, workspace))
 
 
 def _covered(store: DocStore, workspace: Workspace) -> list[Document]:

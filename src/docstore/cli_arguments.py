@@ -9,7 +9,7 @@ import re
 import stat
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import islice, takewhile
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from docstore.cas import is_hash
 from docstore.documents import Document
 from docstore.durable import storage_errors
 from docstore.errors import DocumentNotFound, InvalidArgument, UnreadableDocument
@@ -79,6 +80,24 @@ def files_under(paths: Sequence[Path], store: Path) -> tuple[list[Path], list[Fa
             shown = [f"{folder}/{name}" for name in sorted(names) if not name.startswith(".")]
             files += [Path(each) for each in shown if is_file(each)]
     return files, failed
+
+
+def named(
+    wanted: Sequence[str], workspace: str, find: Callable[[str], Document | None], listed: Callable[[], list[Document]]
+) -> list[Document]:
+    """As `referenced`, and where all words are whole hashes without a list of the documents: they may be very many.
+
+    Args:
+        find: gives the document of a hash.
+        listed: gives all.
+    """
+    found: dict[str, Document] = {}
+    for word in wanted:
+        hash = word.lower()
+        if not is_hash(hash) or (document := find(hash)) is None:
+            return referenced(listed(), wanted, workspace)
+        found[hash] = document
+    return list(found.values())
 
 
 def referenced(documents: Sequence[Document], wanted: Sequence[str], workspace: str) -> list[Document]:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from docstore.errors import InvalidArgument, StoreVersionError, WorkspaceNotFound
+from docstore.errors import DocumentNotFound, InvalidArgument, StoreVersionError, WorkspaceNotFound
 from docstore.names import check_name
 
 if TYPE_CHECKING:  # imported where used: `--help` and usage errors need neither FAISS nor SQLite
+    from docstore.documents import Document
     from docstore.ingest.embed import Embedder
     from docstore.store import DocStore
     from docstore.workspace import Workspace
@@ -74,3 +75,21 @@ def existing(store: DocStore, name: str) -> Workspace:
         if is_there:
             return store.workspace(name)
     raise WorkspaceNotFound(f"There is no workspace {name!r}. `docstore ls` lists those there are.")
+
+
+def covered(workspace: Workspace, hash: str) -> Document | None:
+    """A document that its searches cover."""
+    with suppress(DocumentNotFound):
+        return workspace.document(hash)
+    return None
+
+
+def own(workspace: Workspace, hash: str) -> Document | None:
+    """A document that it references itself."""
+    from docstore import refcount
+    from docstore.documents import document_of
+
+    parts = workspace._parts
+    with parts.database.read() as db:
+        found = refcount.reference(db, workspace._id, hash, parts.pipeline.fingerprint)
+    return None if found is None else document_of(found)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from docstore.cli_arguments import AsJson, WorkspaceName, path, referenced
+from docstore.cli_arguments import AsJson, WorkspaceName, named, path
 from docstore.cli_layout import count
 from docstore.cli_output import errors_shown, fields_of, progress_bar, show
-from docstore.cli_store import existing, opened
+from docstore.cli_store import existing, opened, own
 from docstore.cli_tables import versions_table
 
 app = typer.Typer()
@@ -77,7 +78,7 @@ def pin(
     with errors_shown(as_json):
         with opened(context, "change") as store:
             keeper = existing(store, workspace)
-            for each in referenced(keeper.documents(), documents, workspace):
+            for each in named(documents, workspace, partial(own, keeper), keeper.documents):
                 (keeper.unpin if undo else keeper.pin)(each.hash)
             pinned = keeper.pinned()
         told = f"{workspace} has pinned {count(len(pinned), 'document')}."
