@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sqlite3
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -138,6 +139,31 @@ def test_lineage_is_kept_without_a_look_at_all_that_one_document_replaced(steps:
             taken.append(steps(partial(replacements.forget, db, gone[0])))
             assert len(db.execute("SELECT 1 FROM replacements WHERE new_hash = ?", (one,)).fetchall()) == count + 1
     assert taken[1] < taken[0] + MANY
+
+
+def test_what_a_collection_would_delete_is_counted_and_not_listed(store: DocStore) -> None:
+    kept = store.workspace("kept")
+    page = b"<!DOCTYPE html><html><body><!-- %d --><p>Whatever is counted has the same text.</p></body></html>"
+
+    def most(count: int) -> int:
+        doomed = store.workspace("doomed")
+        doomed.add_many([page % number for number in range(count)])
+        store.delete_workspace("doomed")
+        tracemalloc.start()
+        assert store.collect(dry_run=True).documents == count
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak
+
+    most(1)
+    few = most(10)
+    assert most(1000) < few + 100_000
+    alone = store.collect(dry_run=True).bytes
+    kept.link(hash_of(page % 1))
+    shared = store.collect(dry_run=True)
+    assert (shared.documents, alone - shared.bytes > len(page % 1)) == (999, True), "nor the text, which stays"
+    report = store.collect()
+    assert (report.documents, report.bytes) == (shared.documents, shared.bytes)
 
 
 # -- the command line -------------------------------------------------------------------------------------------------

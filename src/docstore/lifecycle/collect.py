@@ -19,7 +19,7 @@ from docstore import arguments, claims, contents, moments, refcount, scratch
 from docstore.callbacks import Callback
 from docstore.cas import ContentStore, is_fingerprint
 from docstore.contents import DocumentRow
-from docstore.database import Database
+from docstore.database import Database, records
 from docstore.durable import prune, prune_below, storage_errors, sync_entries, unlink
 from docstore.lifecycle import catalog
 from docstore.parts import Parts
@@ -35,6 +35,20 @@ _HOLD_SECONDS = 0.01  # and how long it unlinks at most, since writers wait for 
 _FRUGAL_BYTES = 128 * 1024  # of packed pieces
 _FRUGAL_PAGES = 48  # of the catalog, of 4 KiB
 _PAGES_TO_DOOM, _PAGES_TO_REAP = 3, 12  # pages with a document's rows, in a large store; each digest is on one more
+
+# What would go, as `refcount.unreferenced` and `doomed` have it, and the pieces of texts of which all documents would.
+# One statement: there may be as many as there are documents, and nobody asks for more than their number.
+_PREVIEW = """
+    WITH going(id, size, text_id) AS MATERIALIZED (
+        SELECT id, size, text_id FROM documents WHERE doomed = 1 UNION ALL
+        SELECT id, size, text_id FROM documents d WHERE refcount = 0 AND doomed = 0 AND unreferenced_at <= ?
+        AND NOT EXISTS (SELECT 1 FROM refs WHERE document_id = d.id))
+    SELECT count(*) AS documents, coalesce(sum(size), 0) AS size, (
+        SELECT coalesce(sum(file_size + (
+            SELECT coalesce(sum(index_size + spans_size), 0) FROM subindexes WHERE text_id = t.id)), 0)
+        FROM texts t WHERE id IN (SELECT text_id FROM going) AND NOT EXISTS (
+            SELECT 1 FROM documents d WHERE d.text_id = t.id AND d.id NOT IN (SELECT id FROM going))) AS file_size
+    FROM going"""
 
 
 def collect(
@@ -141,15 +155,8 @@ def _reap_some(parts: Parts, db: Database, touched: set[Path]) -> _Reaped:
 
 def _preview(parts: Parts, before: str) -> CollectReport:
     with parts.database.read() as db:
-        going = [*refcount.unreferenced(db, before, -1), *refcount.doomed(db, -1)]
-        freed = sum(document.size for document in going)
-        hashes = {document.hash for document in going}
-        for text in {document.text.id: document.text for document in going}.values():
-            if all(document.hash in hashes for document in contents.documents_of_text(db, text)):
-                freed += text.file_size
-                for _, subindex in contents.subindexes_of_text(db, text):
-                    freed += subindex.index_size + subindex.spans_size
-    return CollectReport(len(going), freed, 0)
+        ((documents, freed, of_texts),) = records(db, ("documents", "size", "file_size"), _PREVIEW, before)
+    return CollectReport(documents, freed + of_texts, 0)
 
 
 def _is_sound(parts: Parts) -> bool:
