@@ -82,6 +82,18 @@ def test_what_a_search_finds_in_an_included_workspace_can_be_read(store: DocStor
         alice.read(hash)
 
 
+def test_an_included_workspace_that_is_expired_gives_nothing(store: DocStore, alice: Workspace, clock: Clock) -> None:
+    team = store.workspace("team", ttl=HOUR, sliding=False)
+    hash = team.add(OTHERS).hash
+    alice.include(team)
+    assert alice.document(hash).hash == hash
+    clock.advance(HOUR)
+    expire_now(store)
+    for use in (alice.document, alice.read):
+        with pytest.raises(DocumentNotFound):
+            use(hash)
+
+
 def test_a_workspace_that_is_gone_gives_nothing(store: DocStore, alice: Workspace, bob: Workspace) -> None:
     hash = alice.add(NOTE).hash
     bob.add(NOTE)

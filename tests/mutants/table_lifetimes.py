@@ -174,10 +174,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a-line-is-followed-to-its-ends",
         "replacements.py",
-        "ON d.hash = line.hash LIMIT 1",
-        "ON d.hash = line.hash",
+        "                for neighbour, is_stored in found:",
+        "                for neighbour, is_stored in found.fetchall():",
         "collecting what one document replaced takes time by the square of their number",
-        ("tests/test_replace.py::test_a_long_line_is_not_followed_for_each_that_goes",),
+        ("tests/test_growth.py::test_lineage_is_kept_without_a_look_at_all_that_one_document_replaced",),
     ),
     Mutant(
         "adding-is-no-use",
