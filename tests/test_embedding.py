@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from docstore import DocStore, Embedder, EmbeddingError, SentenceTransformerEmbedder
+from docstore import DocStore, Embedder, EmbeddingError, PipelineMismatch, SentenceTransformerEmbedder
 from docstore.ingest import embed, minilm
 from docstore.ingest.chunk import Chunker
 from docstore.testing import HashEmbedder
@@ -124,6 +124,32 @@ def test_another_folder_with_the_same_weights_is_known_by_its_weights(default: S
         folder.fingerprint != default.fingerprint
     )  # settings of a folder are part of its name; the default's are fixed
     assert (folder.dimension, folder.max_tokens) == (384, 256)
+
+
+def test_an_upgrade_of_sentence_transformers_leaves_fingerprints_alone() -> None:
+    """As releases 6.0 to 6.2 give it. Where this fails, one describes models otherwise, and would make everybody whose
+    model is not the default embed all again: make its description, in the fingerprint, what it was."""
+    folder = SentenceTransformerEmbedder(str(embed._default_folder()))
+    assert folder.fingerprint == (
+        "sentence-transformers@blake3:9a154b4ca65f8365fbc1aa7a0b7bd98b512fd9c12fdf29146bb367bcb6d965ae"
+    )
+
+
+def test_a_fingerprint_that_changed_can_be_kept(folder: Path) -> None:
+    class Kept(SentenceTransformerEmbedder):
+        @property
+        def fingerprint(self) -> str:
+            return "sentence-transformers@blake3:of before"
+
+    with DocStore(folder, embedder=Kept(str(embed._default_folder()))) as store:
+        store.workspace("alice").add(b"The red fox.", name="fox.txt")
+    with (
+        DocStore(folder, embedder=SentenceTransformerEmbedder(str(embed._default_folder()))) as store,
+        pytest.raises(PipelineMismatch, match=r"the fingerprint '(sentence-transformers@blake3:of before)' instead of"),
+    ):
+        store.workspace("alice").search("fox")
+    with DocStore(folder, embedder=Kept(str(embed._default_folder()))) as store:
+        assert [hit.name for hit in store.workspace("alice").search("fox")] == ["fox.txt"]
 
 
 def test_opening_and_listing_load_no_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

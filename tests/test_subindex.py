@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -198,16 +200,47 @@ class TestPipelines:
                     alice.search("topic", k=9)
             assert store.verify().ok
 
-    @pytest.mark.parametrize("change", [{"chunk_size": 500}, {"chunk_overlap": 100}, {"codec": "float32"}])
-    def test_everything_that_changes_vectors_changes_the_fingerprint(
-        self, folder: Path, change: dict[str, object]
+    @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            ({"chunk_size": 500}, "chunk_size 1000 instead of 500."),
+            ({"chunk_overlap": 100}, "chunk_overlap 200 instead of 100."),
+            ({"codec": "float32"}, "codec 'float16' instead of 'float32'."),
+            (
+                {"embedder": HashEmbedder(32), "codec": "float32"},
+                "the fingerprint 'docstore.testing.HashEmbedder/64' instead of 'docstore.testing.HashEmbedder/32', "
+                "the dimension 64 instead of 32, codec 'float16' instead of 'float32'.",
+            ),
+        ],
+    )
+    def test_what_changes_vectors_changes_the_fingerprint_and_a_search_says_what(
+        self, folder: Path, change: dict[str, Any], told: str
     ) -> None:
-        embedder = HashEmbedder()
-        with DocStore(folder, embedder=embedder) as store:
-            store.workspace("alice").add(TEXT.encode())
+        with DocStore(folder, embedder=HashEmbedder()) as store:
+            store.workspace("alice").add(TEXT.encode(), name="a.txt")
+        settings: dict[str, Any] = {"embedder": HashEmbedder()} | change
+        told = f"this store was opened with. 'a.txt' was embedded with {told} Open it with"
+        with DocStore(folder, **settings) as store, pytest.raises(PipelineMismatch, match=re.escape(told)):
+            store.workspace("alice").search("topic")
+
+    def test_of_several_ways_a_document_was_embedded_a_search_names_the_nearest(self, folder: Path) -> None:
+        for embedder in (HashEmbedder(64), HashEmbedder(32)):
+            with DocStore(folder, embedder=embedder) as store:
+                store.workspace("alice").add(TEXT.encode())
         with (
-            DocStore(folder, embedder=embedder, **change) as store,  # type: ignore[arg-type]
-            pytest.raises(PipelineMismatch),
+            DocStore(folder, embedder=HashEmbedder(32), chunk_size=500) as store,
+            pytest.raises(PipelineMismatch, match=r"with chunk_size 1000 instead of 500\."),
+        ):
+            store.workspace("alice").search("topic")
+
+    @pytest.mark.parametrize("described", ["no JSON", "[]", "[" * 100_000, '{"chunker": 3}'])
+    def test_what_nobody_described_well_is_not_named(self, folder: Path, described: str) -> None:
+        with DocStore(folder, embedder=HashEmbedder()) as store:
+            store.workspace("alice").add(TEXT.encode())
+        execute(folder, "UPDATE pipelines SET description = ?", described)
+        with (
+            DocStore(folder, embedder=HashEmbedder(), chunk_size=500) as store,
+            pytest.raises(PipelineMismatch, match=r"opened with\. Open it with those"),
         ):
             store.workspace("alice").search("topic")
 

@@ -26,7 +26,6 @@ from docstore.errors import (
     DocumentNotFound,
     IntegrityError,
     InvalidArgument,
-    PipelineMismatch,
 )
 from docstore.filter_cache import Chosen, Filtered
 from docstore.hits import hits_of
@@ -263,7 +262,7 @@ def _changed(parts: Parts, db: Database, owners: list[Owner], old: View | None, 
     lacking = set(step.lacking)
     unread = {key: each for each in rows if (key := (each.document, each.text)) in lacking}
     # Of what is in memory too: it may have been collected, and added again under another pipeline.
-    _require_vectors(rows, step.documents)
+    _require_vectors(parts, db, rows, step.documents)
     metadata, changed = _described(db, owners, old.metadata, changes, step.changed, with_metadata)
     return _Moment(_versions(owners), old, step, unread, metadata, changed)
 
@@ -296,7 +295,7 @@ def _anew(
 ) -> _Moment:
     """What a view is made of that has nothing of the old one but documents."""
     plan, rows = _planned(parts, db, workspace, owners, old)
-    _require_vectors(rows, plan.documents)
+    _require_vectors(parts, db, rows, plan.documents)
     unread = {(each.document, each.text): each for each in rows}
     return _Moment(_versions(owners), old, plan, unread, _metadata(db, owners) if with_metadata else None)
 
@@ -317,20 +316,18 @@ def _planned(
     return plan, covered.rows_of(db, owners, fingerprint, unread)
 
 
-def _require_vectors(read: Iterable[CoveredRow], documents: int) -> None:
+def _require_vectors(parts: Parts, db: Database, read: Iterable[CoveredRow], documents: int) -> None:
     lacking = [each for each in read if each.chunks is None]
     if lacking:
-        raise PipelineMismatch(
-            f"{len(lacking)} of {documents} documents of this workspace ({lacking[0].name!r} is one) have no "
-            "vectors under the embedder, codec and chunk sizes this store was opened with. Open it with those they "
-            "were added with; or add each again, or link it, workspace.link(hash), to embed it under these."
-        )
+        from docstore.mismatch import mismatch
+
+        raise mismatch(db, lacking, documents, parts.pipeline)
 
 
 def _require_all_vectors(parts: Parts, workspace: int) -> None:
     with parts.database.read() as db:
         rows, _ = covered.all_rows(db, covered.owners_of(db, workspace), parts.pipeline.fingerprint)
-    _require_vectors(rows, len(rows))
+        _require_vectors(parts, db, rows, len(rows))
 
 
 def _view(parts: Parts, moment: _Moment) -> View:
