@@ -159,19 +159,20 @@ def test_a_search_does_not_fail_for_a_thread(
     wait_for(lambda: written(folder) != [None])
 
 
+@pytest.mark.parametrize("place", [(CatalogDatabase, "write"), (accesses, "islice")])
 def test_the_thread_outlives_a_lack_of_memory(
-    folder: Path, store: DocStore, alice: Workspace, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    folder: Path, alice: Workspace, clock: Clock, monkeypatch: pytest.MonkeyPatch, place: tuple[Any, str]
 ) -> None:
-    write, refused = CatalogDatabase.write, threading.Event()
+    does, refused = getattr(*place), threading.Event()
 
-    def full(database: CatalogDatabase, **options: Any) -> AbstractContextManager[Database]:
+    def full(*args: Any, **options: Any) -> Any:
         if threading.current_thread().name == "docstore accesses" and not refused.is_set():
             refused.set()
             raise MemoryError
-        return write(database, **options)
+        return does(*args, **options)
 
     clock.advance(HOUR)
-    monkeypatch.setattr(CatalogDatabase, "write", full)
+    monkeypatch.setattr(*place, full)
     with closing(sqlite3.connect(folder / "catalog.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         alice.search("key")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from docstore import DocStore, Embedder, EmbeddingError, PipelineMismatch, SentenceTransformerEmbedder
+from docstore import DocStore, Embedder, EmbeddingError, InvalidArgument, PipelineMismatch, SentenceTransformerEmbedder
 from docstore.ingest import embed, minilm
 from docstore.ingest.chunk import Chunker
 from docstore.testing import HashEmbedder
@@ -109,6 +109,12 @@ def test_where_sentence_transformers_cannot_be_imported_the_error_says_why(
     monkeypatch.delitem(sys.modules, "sentence_transformers", raising=False)
     with pytest.raises(EmbeddingError, match=r"cannot be imported \((FileNot|Import).*(No such|libtorch).* TMPDIR"):
         SentenceTransformerEmbedder().embed(["A text."])
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, "32"])
+def test_a_batch_of_no_size_is_refused_at_once(size: Any) -> None:
+    with pytest.raises(InvalidArgument, match=r"batch_size is .* at least 1"):
+        SentenceTransformerEmbedder(batch_size=size)
 
 
 def test_a_model_that_cannot_be_found(folder: Path, tmp_path: Path) -> None:

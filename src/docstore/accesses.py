@@ -94,22 +94,29 @@ class Accesses:
                     self._thread = thread
 
     def _write_late(self) -> None:
-        while True:
+        is_over = False
+        while not is_over:
             time.sleep(_LATE_SECONDS)
-            now = moments.now()
-            with self._guard:
-                # Others may have written some, or deleted the workspace.
-                self._late = {each: until for each, until in self._late.items() if until > now and each in self._noted}
-                if not self._late:
-                    self._thread = None
-                    return
-                noted = {each: self._noted.get(each) for each in islice(self._late, _TOGETHER)}
-            some = {each: moment for each, moment in noted.items() if moment is not None}
-            with self._trying:
-                if self._write(some, timeout=0):
-                    with self._guard:
-                        for each in some:
-                            self._late.pop(each, None)
+            with suppress(MemoryError):  # what was late still is
+                is_over = self._write_some_late()
+
+    def _write_some_late(self) -> bool:
+        """Whether nothing is late any more: then no thread writes it."""
+        now = moments.now()
+        with self._guard:
+            # Others may have written some, or deleted the workspace.
+            self._late = {each: until for each, until in self._late.items() if until > now and each in self._noted}
+            if not self._late:
+                self._thread = None
+                return True
+            noted = {each: self._noted.get(each) for each in islice(self._late, _TOGETHER)}
+        some = {each: moment for each, moment in noted.items() if moment is not None}
+        with self._trying:
+            if self._write(some, timeout=0):
+                with self._guard:
+                    for each in some:
+                        self._late.pop(each, None)
+        return False
 
     def _postpone(self, noted: Iterable[int], now: datetime, delay: timedelta) -> None:
         if len(self._due) > self._most_due:  # what is past says nothing

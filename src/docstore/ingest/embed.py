@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
+from docstore import arguments
 from docstore.errors import EmbeddingError
 from docstore.forking import in_child
 
@@ -69,10 +70,13 @@ class SentenceTransformerEmbedder:
             model: a name on the Hugging Face hub, or a folder.
             device: `cpu`, `cuda`, `mps`; None lets sentence-transformers choose.
             batch_size: texts in one forward pass.
+
+        Raises:
+            InvalidArgument: `batch_size` is no whole number of at least 1.
         """
         self._name = model
         self._device = device
-        self._batch_size = batch_size
+        self._batch_size = arguments.whole("batch_size", batch_size, 1)
         self._leave_parent()
         in_child(self._leave_parent)
         self._model: SentenceTransformer | None = None
