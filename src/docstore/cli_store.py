@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from docstore.errors import DocumentNotFound, InvalidArgument, StoreVersionError, WorkspaceNotFound
-from docstore.names import check_name
+from docstore.errors import DocumentNotFound, StoreVersionError, WorkspaceNotFound
 
 if TYPE_CHECKING:  # imported where used: `--help` and usage errors need neither FAISS nor SQLite
     from docstore.documents import Document
@@ -66,15 +65,9 @@ def may_write(context: typer.Context) -> bool:
 
 def existing(store: DocStore, name: str) -> Workspace:
     """The workspace, which `DocStore.workspace` would create."""
-    from docstore import refcount
-
-    with suppress(InvalidArgument):  # what can be no name is none of a workspace
-        check_name(name, "The workspace's name")
-        with store._parts.database.read() as db:
-            is_there = refcount.workspace_id(db, name) is not None
-        if is_there:
-            return store.workspace(name)
-    raise WorkspaceNotFound(f"There is no workspace {name!r}. `docstore ls` lists those there are.")
+    if name not in store:
+        raise WorkspaceNotFound(f"There is no workspace {name!r}. `docstore ls` lists those there are.")
+    return store.workspace(name)
 
 
 def covered(workspace: Workspace, hash: str) -> Document | None:
@@ -86,10 +79,4 @@ def covered(workspace: Workspace, hash: str) -> Document | None:
 
 def own(workspace: Workspace, hash: str) -> Document | None:
     """A document that it references itself."""
-    from docstore import refcount
-    from docstore.documents import document_of
-
-    parts = workspace._parts
-    with parts.database.read() as db:
-        found = refcount.reference(db, workspace._id, hash, parts.pipeline.fingerprint)
-    return None if found is None else document_of(found)
+    return covered(workspace, hash) if hash in workspace else None

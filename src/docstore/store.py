@@ -205,6 +205,15 @@ class DocStore(Maintained, Versioned):
 
         return workspace_for(self._parts, documents, self.workspace)
 
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a workspace of this name that is not expired; none is created."""
+        try:
+            name = check_name(name, "The workspace's name")
+        except InvalidArgument:
+            return False
+        with self._parts.database.read() as db:
+            return refcount.workspace_id(db, name) is not None
+
     def workspaces(self) -> list[str]:
         """Names of all workspaces, sorted. `expired` lists those that are expired."""
         with self._parts.database.read() as db:

@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 import docstore
 from docstore import refcount
+from docstore.cas import is_hash
 from docstore.covered import owner_of
 from docstore.errors import not_referenced
 from docstore.names import check_hash
@@ -18,6 +19,13 @@ class Holding:
     _parts: Parts
     _id: int
     name: str
+
+    def __contains__(self, document: object) -> bool:
+        """Whether it references a document itself, a hash or a `Document`: `documents()` would list it."""
+        hash = document.hash if isinstance(document, docstore.Document) else document
+        with self._parts.database.read() as db:
+            refcount.require_workspace(db, self._id)
+            return is_hash(hash) and refcount.has_reference(db, self._id, hash)
 
     def documents(self) -> list[docstore.Document]:
         """The documents this workspace references, in the order in which they were added; of one millisecond, in which
