@@ -291,4 +291,28 @@ MUTANTS: tuple[Mutant, ...] = (
         "a document that another workspace's view appends meanwhile is not found",
         (f"{_DIFFERENCES}::test_what_another_view_appends_to_the_base_is_not_lost",),
     ),
+    Mutant(
+        "any-way-it-was-embedded", "mismatch.py",
+        "fewest = min(", "fewest = max(",
+        "an error names settings that need not be changed",
+        ("tests/test_subindex.py::TestPipelines::"
+         "test_of_several_ways_a_document_was_embedded_a_search_names_the_nearest",),
+    ),
+    Mutant(
+        "what-is-included-is-referenced", "workspace_documents.py",
+        "refcount.has_reference(db, self._id, hash)", "owner_of(db, self._id, hash) is not None",
+        "`hash in workspace` is true of what others lend, and `rm` drops nothing for it",
+        ("tests/test_contains.py::test_a_document_is_in_the_workspaces_that_reference_it",),
+    ),
+    Mutant(
+        "an-expired-name-is-asked-for", "store.py",
+        """        except InvalidArgument:
+            return False
+""",
+        """        except InvalidArgument:
+            name = str(name)
+""",
+        "an expired workspace is in the store, under the name that it has in the catalog",
+        ("tests/test_contains.py::test_an_expired_workspace_is_not_in_the_store",),
+    ),
 )  # fmt: skip
