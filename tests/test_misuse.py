@@ -10,10 +10,10 @@ import io
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -211,6 +211,34 @@ def test_numpy_counts_and_iterators_are_welcome(alice: Workspace) -> None:
     assert len(alice.search("note", k=np.int64(3))) == 1  # type: ignore[arg-type]
     assert len(alice.search("note", documents=iter([hash]))) == 1  # type: ignore[arg-type]
     assert hash == hash_of(NOTE)
+
+
+def test_only_what_is_read_by_a_method_is_an_open_file(store: DocStore, alice: Workspace) -> None:
+    class Remote:
+        error: type[Exception] = OSError
+
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"a line"])
+
+        @property
+        def read(self) -> object:
+            raise self.error
+
+    class Batch(NamedTuple):
+        read: bytes
+        unread: bytes
+
+    batch = Batch(NOTE, b"Another.")
+    assert len(alice.add_many(batch).added) == 2
+    assert len(store.workspace_for(batch)) == 2
+    hashes: Any = Batch._make(map(hash_of, batch))
+    assert (alice.link_many(hashes).failed, alice.remove_many(hashes)) == ((), 2)
+    for use in (alice.add_many, alice.link_many, alice.remove_many, store.workspace_for):
+        with pytest.raises(InvalidArgument, match="takes"):
+            use(Remote())  # type: ignore[arg-type]
+    Remote.error = MemoryError
+    with pytest.raises(MemoryError):
+        alice.add_many(Remote())
 
 
 @pytest.mark.parametrize(

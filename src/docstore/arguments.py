@@ -80,9 +80,19 @@ def several(given: Any, one: tuple[type, ...], refusal: str) -> Iterable[Any]:
     Raises:
         InvalidArgument: it is one, or cannot be gone through.
     """
-    if isinstance(given, one) or hasattr(given, "read") or not isinstance(given, Iterable):
+    if isinstance(given, one) or _is_file(given) or not isinstance(given, Iterable):
         raise InvalidArgument(refusal)
     return given
+
+
+def _is_file(given: Any) -> bool:
+    """Whether it is read from by a method: a named tuple may have a field that is called `read`."""
+    try:
+        return callable(getattr(given, "read", None))
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001  (a file object may have to ask a server)
+        return True
 
 
 def _is_real(value: Any) -> bool:
