@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from docstore import DocStore, InvalidArgument, Progress, Workspace, durable
+from docstore import DocStore, IntegrityError, InvalidArgument, Progress, Workspace, durable
 from docstore.lifecycle import collect as collect_module
 from docstore.testing import HashEmbedder
 from tests.folders import apparent_bytes, execute, files, problems, query
@@ -39,6 +39,25 @@ def test_only_the_last_reference_frees(store: DocStore, alice: Workspace, bob: W
         "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM texts), (SELECT count(*) FROM subindexes), "
     )
     assert query(folder, counts + "(SELECT count(*) FROM claims)") == [(0, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("damage", ["DELETE FROM texts", "UPDATE documents SET media_type = 'no/such'"])
+def test_what_a_collection_would_refuse_its_preview_refuses(
+    store: DocStore, alice: Workspace, folder: Path, damage: str
+) -> None:
+    alice.remove(alice.add(NOTE).hash)
+    execute(folder, damage)
+    for dry_run in (True, False):
+        with pytest.raises(IntegrityError, match="The catalog says that document"):
+            store.collect(dry_run=dry_run)
+
+
+def test_what_a_collection_would_not_find_its_preview_does_not_count(
+    store: DocStore, alice: Workspace, folder: Path
+) -> None:
+    alice.remove(alice.add(NOTE).hash)
+    execute(folder, "DELETE FROM pipelines")
+    assert store.collect(dry_run=True).bytes == store.collect().bytes
 
 
 def test_the_grace_period(store: DocStore, alice: Workspace) -> None:

@@ -21,6 +21,7 @@ from docstore.cas import ContentStore, is_fingerprint
 from docstore.contents import DocumentRow
 from docstore.database import Database, records
 from docstore.durable import prune, prune_below, storage_errors, sync_entries, unlink
+from docstore.ingest.extraction import SUFFIXES
 from docstore.lifecycle import catalog
 from docstore.parts import Parts
 from docstore.reap import reap
@@ -37,17 +38,22 @@ _FRUGAL_PAGES = 48  # of the catalog, of 4 KiB
 _PAGES_TO_DOOM, _PAGES_TO_REAP = 3, 12  # pages with a document's rows, in a large store; each digest is on one more
 
 # What would go, as `refcount.unreferenced` and `doomed` have it, and the pieces of texts of which all documents would.
-# One statement: there may be as many as there are documents, and nobody asks for more than their number.
-_PREVIEW = """
-    WITH going(id, size, text_id) AS MATERIALIZED (
-        SELECT id, size, text_id FROM documents WHERE doomed = 1 UNION ALL
-        SELECT id, size, text_id FROM documents d WHERE refcount = 0 AND doomed = 0 AND unreferenced_at <= ?
+# One statement: there may be as many as there are documents, and nobody asks for more than their number. The last of it
+# is how many of them a collection could read: in a damaged catalog it would refuse the others.
+_PREVIEW = f"""
+    WITH going(id, size, text_id, media_type) AS MATERIALIZED (
+        SELECT id, size, text_id, media_type FROM documents WHERE doomed = 1 UNION ALL
+        SELECT id, size, text_id, media_type FROM documents d
+        WHERE refcount = 0 AND doomed = 0 AND unreferenced_at <= ?
         AND NOT EXISTS (SELECT 1 FROM refs WHERE document_id = d.id))
     SELECT count(*) AS documents, coalesce(sum(size), 0) AS size, (
         SELECT coalesce(sum(file_size + (
-            SELECT coalesce(sum(index_size + spans_size), 0) FROM subindexes WHERE text_id = t.id)), 0)
+            SELECT coalesce(sum(index_size + spans_size), 0)
+            FROM subindexes s JOIN pipelines p ON p.id = s.pipeline_id WHERE s.text_id = t.id)), 0)
         FROM texts t WHERE id IN (SELECT text_id FROM going) AND NOT EXISTS (
-            SELECT 1 FROM documents d WHERE d.text_id = t.id AND d.id NOT IN (SELECT id FROM going))) AS file_size
+            SELECT 1 FROM documents d WHERE d.text_id = t.id AND d.id NOT IN (SELECT id FROM going))) AS file_size, (
+        SELECT count(*) FROM going g CROSS JOIN texts t ON t.id = g.text_id
+        WHERE g.media_type IN ({", ".join(f"'{each}'" for each in SUFFIXES)})) AS documents
     FROM going"""
 
 
@@ -155,7 +161,11 @@ def _reap_some(parts: Parts, db: Database, touched: set[Path]) -> _Reaped:
 
 def _preview(parts: Parts, before: str) -> CollectReport:
     with parts.database.read() as db:
-        ((documents, freed, of_texts),) = records(db, ("documents", "size", "file_size"), _PREVIEW, before)
+        names = "documents", "size", "file_size", "documents"
+        ((documents, freed, of_texts, readable),) = records(db, names, _PREVIEW, before)
+        if readable < documents:  # to read them says what is wrong, as it would to a collection
+            list(refcount.unreferenced(db, before, -1))
+            list(refcount.doomed(db, -1))
     return CollectReport(documents, freed + of_texts, 0)
 
 
