@@ -82,6 +82,10 @@ def several(given: Any, one: tuple[type, ...], refusal: str) -> Iterable[Any]:
     """
     if isinstance(given, one) or _is_file(given) or not isinstance(given, Iterable):
         raise InvalidArgument(refusal)
+    try:
+        iter(given)
+    except TypeError:  # an array of no dimension says that it can be gone through
+        raise InvalidArgument(refusal) from None
     return given
 
 
