@@ -24,8 +24,10 @@ from docstore import (
     EmbeddingError,
     InvalidArgument,
     Limits,
+    StoreClosed,
     UnreadableDocument,
     Workspace,
+    WorkspaceNotFound,
 )
 from docstore.testing import HashEmbedder
 from tests.folders import hash_of
@@ -410,6 +412,21 @@ def test_after_close_nothing_starts(folder: Path) -> None:
     with pytest.raises(DocStoreError, match="closed"):
         alice.add_many([NOTE])
     assert store._parts.extractor._idle == []
+
+
+def test_none_are_refused_where_some_would_be(store: DocStore, alice: Workspace, bob: Workspace) -> None:
+    asked = []
+    store.delete_workspace("alice")
+    for use in (alice.add_many, alice.link_many, alice.remove_many):
+        with pytest.raises(WorkspaceNotFound):
+            use([])
+    with pytest.raises(WorkspaceNotFound):
+        alice.add_many(asked.append(each) or each for each in [b""])  # type: ignore[func-returns-value]
+    assert asked == []
+    store.close()
+    for use in (bob.add_many, bob.link_many, bob.remove_many):
+        with pytest.raises(StoreClosed):
+            use([])
 
 
 def test_a_path_that_is_too_long_is_refused_before_anything_is_made(tmp_path: Path) -> None:

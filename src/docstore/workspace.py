@@ -120,6 +120,7 @@ class Workspace(Holding, Referring, Searchable, Lending, Bounded):
         refusal = "add_many takes many documents: pass a list, or one to add"
         documents = arguments.several(documents, (str, bytes, os.PathLike), refusal)
         encoded = encode(metadata)
+        self._require()
         total = len(documents) if isinstance(documents, Sized) else None
         counter = _Counter(total, progress, self._use)
         outcomes: list[tuple[str, docstore.Document | DocStoreError]] = []
@@ -211,6 +212,7 @@ class Workspace(Holding, Referring, Searchable, Lending, Bounded):
         documents = arguments.several(documents, (str, docstore.Document), refusal)
         named = [(each.hash, each.name) if isinstance(each, docstore.Document) else (each, None) for each in documents]
         self._require_linking(hash for hash, _ in named)
+        self._require()
         items = [Incoming(hash, None, name or hash, hash) for hash, name in named]
         with self._scratch() as scratch:
             near_limits = self._run_all(items, scratch, self._note)
@@ -267,6 +269,11 @@ class Workspace(Holding, Referring, Searchable, Lending, Bounded):
     def _use(self) -> None:
         """It must not expire while something is done with it."""
         self._parts.accesses.note(self._id)
+
+    def _require(self) -> None:
+        """What refuses to add some documents (a store that is closed, for one) must refuse to add none too."""
+        with self._parts.database.read() as db:
+            refcount.require_workspace(db, self._id)
 
     def _require_linking(self, hashes: Iterable[str]) -> None:
         for hash in hashes:
