@@ -10,10 +10,10 @@ import io
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,10 +24,8 @@ from docstore import (
     EmbeddingError,
     InvalidArgument,
     Limits,
-    StoreClosed,
     UnreadableDocument,
     Workspace,
-    WorkspaceNotFound,
 )
 from docstore.testing import HashEmbedder
 from tests.folders import hash_of
@@ -219,34 +217,6 @@ def test_numpy_counts_and_iterators_are_welcome(alice: Workspace) -> None:
     assert hash == hash_of(NOTE)
 
 
-def test_only_what_is_read_by_a_method_is_an_open_file(store: DocStore, alice: Workspace) -> None:
-    class Remote:
-        error: type[Exception] = OSError
-
-        def __iter__(self) -> Iterator[bytes]:
-            return iter([b"a line"])
-
-        @property
-        def read(self) -> object:
-            raise self.error
-
-    class Batch(NamedTuple):
-        read: bytes
-        unread: bytes
-
-    batch = Batch(NOTE, b"Another.")
-    assert len(alice.add_many(batch).added) == 2
-    assert len(store.workspace_for(batch)) == 2
-    hashes: Any = Batch._make(map(hash_of, batch))
-    assert (alice.link_many(hashes).failed, alice.remove_many(hashes)) == ((), 2)
-    for use in (alice.add_many, alice.link_many, alice.remove_many, store.workspace_for):
-        with pytest.raises(InvalidArgument, match="takes"):
-            use(Remote())  # type: ignore[arg-type]
-    Remote.error = MemoryError
-    with pytest.raises(MemoryError):
-        alice.add_many(Remote())
-
-
 @pytest.mark.parametrize(
     "attributes",
     [
@@ -412,21 +382,6 @@ def test_after_close_nothing_starts(folder: Path) -> None:
     with pytest.raises(DocStoreError, match="closed"):
         alice.add_many([NOTE])
     assert store._parts.extractor._idle == []
-
-
-def test_none_are_refused_where_some_would_be(store: DocStore, alice: Workspace, bob: Workspace) -> None:
-    asked = []
-    store.delete_workspace("alice")
-    for use in (alice.add_many, alice.link_many, alice.remove_many):
-        with pytest.raises(WorkspaceNotFound):
-            use([])
-    with pytest.raises(WorkspaceNotFound):
-        alice.add_many(asked.append(each) or each for each in [b""])  # type: ignore[func-returns-value]
-    assert asked == []
-    store.close()
-    for use in (bob.add_many, bob.link_many, bob.remove_many):
-        with pytest.raises(StoreClosed):
-            use([])
 
 
 def test_a_path_that_is_too_long_is_refused_before_anything_is_made(tmp_path: Path) -> None:
