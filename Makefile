@@ -26,7 +26,7 @@ test: $(STAMP)
 
 # The examples of all frameworks: some 300 MB more in the environment.
 applications: $(VENV)/applications
-	$(BIN)/python -m pytest tests/test_applications.py
+	$(BIN)/python -m pytest tests/test_applications.py tests/test_moving.py
 
 $(VENV)/applications: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[applications]"
