@@ -33,6 +33,7 @@ MOUNTS = r"""
         ("/home/localhost", "nfs4"),
         ("/mnt/with space/store", "fuse.sshfs"),
         ("/srv/store", "cifs"),
+        ("//home/me/store", "nfs4"),
     ],
 )
 def test_type_of(folder: str, kind: str) -> None:

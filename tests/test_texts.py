@@ -7,7 +7,6 @@ import tracemalloc
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,17 +118,6 @@ def test_a_hit_from_a_damaged_text_is_an_integrity_error(alice: Workspace, folde
         alice.search("words")
 
 
-@given(st.text(st.sampled_from("a é€\U0001f600"), max_size=40), st.lists(st.integers(0, 40)), st.integers(1, 9))
-def test_byte_offsets_are_counted_in_parts(content: str, characters: list[int], at_once: int) -> None:
-    wanted = [min(each, len(content)) for each in characters]
-    before, texts._AT_ONCE = texts._AT_ONCE, at_once
-    try:
-        found = texts.byte_offsets(content, np.array(wanted, np.int64)).tolist()
-    finally:
-        texts._AT_ONCE = before
-    assert found == [len(content[:each].encode()) for each in wanted]
-
-
 def test_no_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
     text = Text.of("some words that are stored " * 40)
     file = compress(text)
@@ -150,13 +138,6 @@ def test_no_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
         compress(text)
     with pytest.raises(MemoryError):
         decompress(file, text.hash, len(text.content))
-
-
-def test_page_numbers_and_byte_offsets() -> None:
-    content = "ä\f\f€b\f𝄞"
-    starts = np.array([0, 1, 3, 5, 6])
-    assert texts.page_numbers(content, starts).tolist() == [1, 3, 3, 4, 4]
-    assert texts.byte_offsets(content, np.arange(8)).tolist() == [0, 2, 3, 4, 7, 8, 9, 13]
 
 
 def test_blocks_in_memory_count_what_they_take(store: DocStore, alice: Workspace) -> None:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import numbers
 import operator
+import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
-
-import numpy as np
 
 from docstore.errors import InvalidArgument
 
@@ -64,7 +63,8 @@ def switch(name: str, value: Any) -> bool:
     Raises:
         InvalidArgument: it is something else.
     """
-    if not isinstance(value, bool | np.bool_):
+    numpy = sys.modules.get("numpy")  # which the process that extracts does not need, and would import for this alone
+    if not isinstance(value, bool) and not (numpy and isinstance(value, numpy.bool_)):
         _refuse(name, value, "True or False")
     return bool(value)
 

@@ -58,15 +58,16 @@ def type_of(folder: Path, mounts: Iterable[str]) -> str:
     Args:
         mounts: lines of /proc/self/mountinfo (proc(5)): mount point in the fifth field, type after a lone hyphen.
     """
-    path = Path(os.path.realpath(folder))
-    best, kind = -1, ""
+    path = Path("/" + os.path.realpath(folder).lstrip("/"))  # POSIX keeps two slashes at the beginning
+    above = {str(path), *map(str, path.parents)}
+    best, kind = "", ""
     for line in mounts:
         left, _, right = line.partition(" - ")
-        fields = left.split(" ")
+        fields = left.split(" ", 5)
         if len(fields) < 5 or not right:
             continue
-        point = Path(_ESCAPED.sub(lambda match: chr(int(match[1], 8)), fields[4]))
+        point = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), fields[4])
         # Of equally long ones the last: it is mounted over the others.
-        if (point == path or point in path.parents) and len(point.parts) >= best:
-            best, kind = len(point.parts), right.split(" ")[0]
+        if point in above and len(point) >= len(best):
+            best, kind = point, right.split(" ", 1)[0]
     return kind

@@ -24,7 +24,9 @@ import numpy.typing as npt
 from blake3 import blake3
 
 from docstore.errors import InvalidArgument
-from docstore.texts import LONGEST_CHUNK, PAGE_BREAK, byte_offsets, page_numbers
+from docstore.ingest.extraction import PAGE_BREAK
+from docstore.ingest.offsets import byte_offsets, page_numbers
+from docstore.texts import LONGEST_CHUNK
 from docstore.vectors import SPAN
 
 if TYPE_CHECKING:

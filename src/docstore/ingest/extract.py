@@ -18,9 +18,8 @@ from typing import Any, BinaryIO
 
 from docstore.ingest import markup
 from docstore.ingest.encodings import decode
-from docstore.ingest.extraction import Extraction, Unreadable
+from docstore.ingest.extraction import PAGE_BREAK, Extraction, Unreadable
 from docstore.ingest.limits import Limits
-from docstore.texts import PAGE_BREAK
 
 _HEAD = 2048
 # The tags that the WHATWG MIME sniffing standard takes for HTML, after white space and comments.

@@ -15,6 +15,9 @@ REVISION = 1
 READY = b"\0docstore extracts\n"
 """What a worker process writes before its first answer; and before that, whatever a `sitecustomize` prints."""
 
+PAGE_BREAK = "\f"
+"""What parts the pages of a text."""
+
 SUFFIXES = {
     "application/pdf": ".pdf",
     "text/html": ".html",

@@ -19,8 +19,8 @@ class Limits:
     seconds: float = 300.0
     """Wall-clock time."""
     memory: int = 2 << 30
-    """Bytes of address space of the process that extracts, of which Python and its libraries take some 200 to 250 MB:
-    with less than 512 MB sound documents may be refused."""
+    """Bytes of address space of the process that extracts, of which Python and its libraries take some 160 MB: with
+    less than 512 MB sound documents may be refused."""
     characters: int = 50_000_000
     """Characters of extracted text."""
 
