@@ -52,7 +52,7 @@ def assert_covered(content: str, chunker: Chunker, size: int) -> None:
 def test_every_character_is_read_whole_by_the_model(content: str) -> None:
     chunker = Chunker(1000, 200, MINILM.max_tokens, MINILM.count_tokens)
     assert_covered(content, chunker, 1000)
-    model = MINILM._load()
+    model = MINILM._as_library()
     for span in chunker.spans(content):
         chunk = content[span["start"] : span["end"]]
         # What the model itself makes of the chunk, truncation included, is all there is of it.

@@ -8,16 +8,28 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
-from docstore import DocStore, Embedder, EmbeddingError, InvalidArgument, PipelineMismatch, SentenceTransformerEmbedder
+from docstore import (
+    DocStore,
+    Embedder,
+    EmbeddingError,
+    InvalidArgument,
+    PipelineMismatch,
+    SentenceTransformerEmbedder,
+    ingest,
+)
 from docstore.ingest import embed, minilm
 from docstore.ingest.chunk import Chunker
 from docstore.testing import HashEmbedder
 from tests.samples import pdf
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,7 +48,16 @@ def unrounded() -> SentenceTransformerEmbedder:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(minilm, "multiplies_bfloat16", lambda: False)
         embedder.embed([""])
+    assert embedder._own is not None and embedder._own.dtype == torch.float32
     return embedder
+
+
+@pytest.fixture(scope="module")
+def library() -> SentenceTransformer:
+    """The default as sentence-transformers runs it."""
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(embed._default_folder()), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +72,11 @@ def chunks(default: SentenceTransformerEmbedder) -> list[str]:
     return odd + [text[span["start"] : span["end"]] for text in texts for span in cut.spans(text)]
 
 
-def test_what_it_says_before_loading_is_what_it_loads(default: SentenceTransformerEmbedder) -> None:
-    model = default._load()
-    assert default.dimension == model.get_embedding_dimension() == 384
-    assert default.max_tokens == model.max_seq_length == 256
+def test_what_it_says_before_loading_is_what_it_loads(
+    default: SentenceTransformerEmbedder, library: SentenceTransformer
+) -> None:
+    assert default.dimension == library.get_embedding_dimension() == 384
+    assert default.max_tokens == library.max_seq_length == minilm.MAX_TOKENS == 256
     assert embed.DEFAULT_MODEL_SHA256 in default.fingerprint
     with (embed._default_folder() / "model.safetensors").open("rb") as file:
         assert hashlib.file_digest(file, "sha256").hexdigest() == embed.DEFAULT_MODEL_SHA256
@@ -62,6 +84,7 @@ def test_what_it_says_before_loading_is_what_it_loads(default: SentenceTransform
 
 def test_loading_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     SentenceTransformerEmbedder().embed(["one"])
+    SentenceTransformerEmbedder(str(embed._default_folder())).embed(["one"])
     assert capfd.readouterr() == ("", "")
 
 
@@ -91,24 +114,49 @@ def test_weights_that_are_not_the_models_are_refused(tmp_path: Path, monkeypatch
         SentenceTransformerEmbedder().embed(["text"])
 
 
-def test_without_sentence_transformers_the_error_names_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with (
-        DocStore(folder) as store,
-        pytest.raises(EmbeddingError, match=r"pip install 'docstore\[sentence-transformers\]'"),
-    ):
-        store.workspace("alice").add(b"text")
+def test_the_default_needs_nothing_but_torch_and_its_tokenizer() -> None:
+    code = """
+import sys
+from docstore import SentenceTransformerEmbedder
+embedder = SentenceTransformerEmbedder()
+assert embedder.count_tokens("one") == 3 and "torch" not in sys.modules
+assert embedder.embed(["one"]).shape == (1, 384)
+assert not {"transformers", "sentence_transformers"} & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ, timeout=180)
 
 
+@pytest.mark.parametrize("missing", [("sentence_transformers",), ("sentence_transformers", "torch", "tokenizers")])
+def test_without_sentence_transformers_the_error_names_the_extra(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...]
+) -> None:
+    model = embed.DEFAULT_MODEL if len(missing) > 1 else "BAAI/bge-small-en-v1.5"
+    for each in missing:
+        monkeypatch.setitem(sys.modules, each, None)
+    monkeypatch.delitem(sys.modules, "docstore.ingest.minilm")
+    monkeypatch.delattr(ingest, "minilm")
+    embedder = SentenceTransformerEmbedder(model)
+    for call in (lambda: embedder.embed(["text"]), lambda: embedder.count_tokens("text")):
+        with pytest.raises(EmbeddingError, match=rf"{model} needs .* 'docstore\[sentence-transformers\]'"):
+            call()
+
+
+@pytest.mark.parametrize("model", [embed.DEFAULT_MODEL, "another"])
 @pytest.mark.parametrize("error", ["FileNotFoundError(2, 'No such file')", "ImportError('libtorch.so is missing')"])
 def test_where_sentence_transformers_cannot_be_imported_the_error_says_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, model: str
 ) -> None:
-    (tmp_path / "sentence_transformers.py").write_text(f"raise {error}")
+    for name in ("sentence_transformers", "safetensors", "tokenizers"):
+        (tmp_path / f"{name}.py").write_text(f"raise {error}")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "sentence_transformers", raising=False)
-    with pytest.raises(EmbeddingError, match=r"cannot be imported \((FileNot|Import).*(No such|libtorch).* TMPDIR"):
-        SentenceTransformerEmbedder().embed(["A text."])
+    for name in list(sys.modules):
+        if name.startswith(("sentence_transformers", "safetensors", "tokenizers", "docstore.ingest.minilm")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(ingest, "minilm")
+    embedder = SentenceTransformerEmbedder(model)
+    for call in (lambda: embedder.embed(["A text."]), lambda: embedder.count_tokens("A text.")):
+        with pytest.raises(EmbeddingError, match=r"cannot be imported \((FileNot|Import).*(No such|libtorch).* TMPDIR"):
+            call()
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.5, "32"])
@@ -162,7 +210,8 @@ def test_opening_and_listing_load_no_model(folder: Path, monkeypatch: pytest.Mon
     def forbidden(_: Any) -> Any:
         raise AssertionError("loaded")
 
-    monkeypatch.setattr(SentenceTransformerEmbedder, "_open", forbidden)
+    for each in ("_load", "_as_library"):
+        monkeypatch.setattr(SentenceTransformerEmbedder, each, forbidden)
     with DocStore(folder) as store:
         alice = store.workspace("alice")
         assert alice.documents() == []
@@ -192,7 +241,40 @@ def test_the_whole_path_on_the_real_model(folder: Path, default: SentenceTransfo
         assert hit.score == pytest.approx(float(query @ chunk), abs=1e-3)
 
 
-# -- in bfloat16 ------------------------------------------------------------------------------------------------------
+# -- run by ourselves ------------------------------------------------------------------------------------------------
+
+
+def test_vectors_are_those_of_sentence_transformers(
+    unrounded: SentenceTransformerEmbedder, library: SentenceTransformer, chunks: list[str]
+) -> None:
+    expected = library.encode(chunks, normalize_embeddings=True, show_progress_bar=False)
+    np.testing.assert_allclose(unrounded.embed(chunks), expected, atol=2e-6)
+    assert unrounded.fingerprint == SentenceTransformerEmbedder().fingerprint
+    whole = library.tokenizer(chunks, truncation=False, verbose=False)["input_ids"]
+    assert [unrounded.count_tokens(chunk) for chunk in chunks] == [len(ids) for ids in whole]
+
+
+def test_where_they_would_not_be_sentence_transformers_is_asked(
+    monkeypatch: pytest.MonkeyPatch, library: SentenceTransformer
+) -> None:
+    exact = minilm._attention
+
+    def renamed(*_: object) -> None:
+        raise KeyError("as another version calls it")
+
+    for mistake in (lambda attended, *shape: exact(attended * 1.01, *shape), renamed):
+        monkeypatch.setattr(minilm, "_attention", mistake)
+        embedder = SentenceTransformerEmbedder(device="cpu")
+        found = embedder.embed(["one", "two"])
+        assert embedder._own is None
+        assert (found == library.encode(["one", "two"], normalize_embeddings=True, show_progress_bar=False)).all()
+
+
+def test_what_is_faster_than_the_processor_is_left_to_sentence_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert minilm.is_chosen("cpu") and not minilm.is_chosen("cuda")
+    for found in (True, False):
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda found=found: found)
+        assert minilm.is_chosen(None) is not found
 
 
 @rounds
@@ -200,8 +282,7 @@ def test_vectors_in_bfloat16_are_those_of_float32(
     default: SentenceTransformerEmbedder, unrounded: SentenceTransformerEmbedder, chunks: list[str]
 ) -> None:
     ours, exact = default.embed(chunks), unrounded.embed(chunks)
-    assert default._rounded is not None
-    assert unrounded._rounded is None
+    assert default._own is not None and default._own.dtype == torch.bfloat16
     assert float((ours * exact).sum(axis=1).min()) >= minilm.AGREEMENT
     np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-6)
     scores = exact @ exact.T
@@ -209,10 +290,7 @@ def test_vectors_in_bfloat16_are_those_of_float32(
         assert row[np.argsort(-near)[:10]].min() >= np.sort(row)[-10] - 0.005
 
 
-@rounds
-def test_in_bfloat16_it_hardly_matters_what_stands_beside_a_text(
-    default: SentenceTransformerEmbedder, chunks: list[str]
-) -> None:
+def test_it_hardly_matters_what_stands_beside_a_text(default: SentenceTransformerEmbedder, chunks: list[str]) -> None:
     together = default.embed(chunks)
     assert float((default.embed(chunks[::-1])[::-1] * together).sum(axis=1).min()) > 0.99995
     for row in range(0, len(chunks), 7):
@@ -220,25 +298,17 @@ def test_in_bfloat16_it_hardly_matters_what_stands_beside_a_text(
     assert default.embed([]).shape == (0, 384)
 
 
-def test_elsewhere_the_model_itself_is_asked(unrounded: SentenceTransformerEmbedder) -> None:
-    expected = unrounded._load().encode(["one", "two"], normalize_embeddings=True, show_progress_bar=False)
-    assert (unrounded.embed(["one", "two"]) == expected).all()
-    assert unrounded.fingerprint == SentenceTransformerEmbedder().fingerprint
-
-
-@rounds
-def test_bfloat16_that_is_further_off_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = minilm._attention
-    monkeypatch.setattr(minilm, "_attention", lambda attended, *shape: exact(attended * 1.1, *shape))
+@pytest.mark.parametrize("agreement", [1.1, 0.9999])
+def test_bfloat16_that_is_further_off_is_not_used(monkeypatch: pytest.MonkeyPatch, agreement: float) -> None:
+    monkeypatch.setattr(minilm, "multiplies_bfloat16", lambda: True)  # slowly, where it does not
+    monkeypatch.setattr(minilm, "AGREEMENT", agreement)
     embedder = SentenceTransformerEmbedder()
     embedder.embed([""])
-    assert embedder._rounded is None
+    assert embedder._own is not None
+    assert embedder._own.dtype == (torch.float32 if agreement > 1 else torch.bfloat16)
 
 
-@rounds
 def test_many_threads_get_their_own_vectors(default: SentenceTransformerEmbedder, chunks: list[str]) -> None:
-    import torch
-
     expected, found = default.embed(chunks[-8:]), {}
     before = torch.get_num_threads()
 

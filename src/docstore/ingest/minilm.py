@@ -1,9 +1,11 @@
-"""The default model's forward pass in bfloat16, for processors that multiply it: more than twice as fast as float32.
+"""The default model, run by ourselves where it runs on the processor. Nothing but PyTorch is imported for it, which
+with transformers and sentence-transformers takes four times as long; and texts lie one after the other instead of being
+padded to the longest.
 
-Only the products with weights round to bfloat16, and not those of the first layer's attention, on which most depends;
-attention, what passes from layer to layer, and what normalises and pools it, is float32. So the vectors are those of
-float32 up to a cosine of 0.9999, which every process that loads the model tries out. Texts lie one after the other
-instead of being padded to the longest.
+Processors that multiply bfloat16 are more than twice as fast with it. Only the products with weights are rounded then,
+and not those of the first layer's attention, on which most depends; attention, what passes from layer to layer, and
+what normalises and pools it, is float32. So the vectors are those of float32 up to a cosine of 0.9999. Every process
+that loads the model tries it: that float32 gives what sentence-transformers gives, and bfloat16 what float32 does.
 """
 
 from __future__ import annotations
@@ -12,23 +14,30 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, groupby
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
 from docstore.forking import in_child
 
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
+MAX_TOKENS = 256
 AGREEMENT = 0.9999
 """Cosine to their float32 vectors that the vectors of the probes must have."""
 
 _PROBES = ("", "What is attention?", "Vectors of one fingerprint mix; so these must be the model's own. " * 40)
+_EXPECTED = np.array([
+    [-0.118838, 0.048299, -0.002548, -0.011011, 0.051951, 0.010292, 0.115433, 0.000701],
+    [0.064768, 0.019973, -0.072213, 0.032637, 0.069767, 0.046594, 0.117960, 0.021460],
+    [-0.068980, -0.047896, 0.015368, -0.077028, 0.064009, 0.039537, 0.014291, -0.058865],
+], np.float32)  # fmt: skip
+"""The first numbers of their vectors, as sentence-transformers 6.2 gives them in float32."""
+_TOLERANCE = 1e-4  # of one of them; between processors they differ by less than 1e-6
 _LAYERS, _HEADS, _EPSILON = 6, 12, 1e-12  # which the weights do not say
 _PASSES = 16  # of a thread in one call, so that none waits long for the last
 
@@ -41,17 +50,30 @@ def multiplies_bfloat16() -> bool:
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
-def rounded(model: SentenceTransformer) -> MiniLM | None:
-    """The default model in bfloat16 if this machine is faster with it and its vectors agree with the model's."""
-    if model.device.type != "cpu" or not multiplies_bfloat16():
+def is_chosen(device: str | None) -> bool:
+    """Whether the model runs on the processor: it is asked for, or there is nothing that is faster."""
+    if device is not None:
+        return device == "cpu"
+    return hasattr(torch, "accelerator") and not torch.accelerator.is_available()
+
+
+def load(folder: Path) -> MiniLM | None:
+    """The model in what this processor is faster with; None if its vectors are not what they must be, by some version
+    of a library: then sentence-transformers computes them.
+
+    Args:
+        folder: the model's files, whose weights were checked.
+    """
+    weights = load_file(folder / "model.safetensors")
+    exact = MiniLM(weights, folder, torch.float32)
+    vectors = exact.embed(_PROBES, len(_PROBES))
+    if float(np.abs(vectors[:, : _EXPECTED.shape[1]] - _EXPECTED).max()) > _TOLERANCE:
         return None
-    exact = model.encode(list(_PROBES), normalize_embeddings=True, show_progress_bar=False)
-    try:
-        fast = MiniLM(model)
-        cosines = np.sum(exact * fast.embed(_PROBES, len(_PROBES)), axis=1)
-    except (KeyError, AttributeError, RuntimeError):  # by another version the weights are named or laid out otherwise
-        return None
-    return fast if float(cosines.min()) >= AGREEMENT else None
+    if multiplies_bfloat16():
+        fast = MiniLM(weights, folder, torch.bfloat16)
+        if float(np.sum(vectors * fast.embed(_PROBES, len(_PROBES)), axis=1).min()) >= AGREEMENT:
+            return fast
+    return exact
 
 
 def _workers() -> ThreadPoolExecutor:
@@ -80,11 +102,16 @@ def _workers() -> ThreadPoolExecutor:
 
 
 class MiniLM:
-    """all-MiniLM-L6-v2, with weights taken from the loaded model."""
+    """all-MiniLM-L6-v2."""
 
-    def __init__(self, model: SentenceTransformer) -> None:
-        bert: Any = model[0].auto_model
-        weights = bert.state_dict()
+    def __init__(self, weights: dict[str, Tensor], folder: Path, dtype: torch.dtype) -> None:
+        """
+        Args:
+            weights: as its file names them.
+            folder: where the tokenizer is.
+            dtype: what is multiplied.
+        """
+        self.dtype = dtype
         self._words = weights["embeddings.word_embeddings.weight"]
         # All tokens are of the first type: a text is one segment.
         self._places = (
@@ -93,12 +120,11 @@ class MiniLM:
         self._norm = _Norm(weights, "embeddings.LayerNorm")
         # In the first layer float32 decides who attends to whom: equal tokens are rounded equally there, and in a text
         # that repeats few, as a table of contents does, errors would add up instead of cancelling out.
-        types = [torch.float32] + (_LAYERS - 1) * [torch.bfloat16]
-        self._layers = [_Layer(weights, f"encoder.layer.{number}.", each) for number, each in enumerate(types)]
-        backend = model.tokenizer.backend_tokenizer
-        self._tokenizer = type(backend).from_str(backend.to_str())
+        types = [(torch.float32, dtype)] + (_LAYERS - 1) * [(dtype, dtype)]
+        self._layers = [_Layer(weights, f"encoder.layer.{number}.", *each) for number, each in enumerate(types)]
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(model.max_seq_length)
+        self._tokenizer.enable_truncation(MAX_TOKENS)
         self._leave_parent()
         in_child(self._leave_parent)
 
@@ -136,13 +162,13 @@ class MiniLM:
 
 
 class _Layer:
-    def __init__(self, weights: dict[str, Tensor], prefix: str, attention: torch.dtype) -> None:
+    def __init__(self, weights: dict[str, Tensor], prefix: str, attention: torch.dtype, dtype: torch.dtype) -> None:
         parts = [f"{prefix}attention.self.{name}" for name in ("query", "key", "value")]
         self._attended = _Linear(weights, *parts, dtype=attention)
         self._out = _Linear(weights, f"{prefix}attention.output.dense", dtype=attention)
         self._middle_norm = _Norm(weights, f"{prefix}attention.output.LayerNorm")
-        self._up = _Linear(weights, f"{prefix}intermediate.dense")
-        self._down = _Linear(weights, f"{prefix}output.dense")
+        self._up = _Linear(weights, f"{prefix}intermediate.dense", dtype=dtype)
+        self._down = _Linear(weights, f"{prefix}output.dense", dtype=dtype)
         self._end_norm = _Norm(weights, f"{prefix}output.LayerNorm")
 
     def __call__(self, hidden: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
@@ -163,7 +189,7 @@ class _Norm:
 class _Linear:
     """One or more linear layers over the same input."""
 
-    def __init__(self, weights: dict[str, Tensor], *names: str, dtype: torch.dtype = torch.bfloat16) -> None:
+    def __init__(self, weights: dict[str, Tensor], *names: str, dtype: torch.dtype) -> None:
         self._weight = torch.cat([weights[f"{name}.weight"] for name in names]).to(dtype)
         self._bias = torch.cat([weights[f"{name}.bias"] for name in names]).to(dtype)
 
