@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from docstore import (
     SentenceTransformerEmbedder,
     ingest,
 )
-from docstore.ingest import embed, minilm
+from docstore.ingest import embed, minilm, minilm_few
 from docstore.ingest.chunk import Chunker
 from docstore.testing import HashEmbedder
 from tests.samples import pdf
@@ -38,7 +39,9 @@ rounds = pytest.mark.skipif(not minilm.multiplies_bfloat16(), reason="this proce
 
 @pytest.fixture(scope="module")
 def default() -> SentenceTransformerEmbedder:
-    return SentenceTransformerEmbedder()
+    embedder = SentenceTransformerEmbedder()
+    embedder._load()
+    return embedder
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,7 @@ def unrounded() -> SentenceTransformerEmbedder:
     embedder = SentenceTransformerEmbedder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(minilm, "multiplies_bfloat16", lambda: False)
-        embedder.embed([""])
+        embedder._load()
     assert embedder._own is not None and embedder._own.dtype == torch.float32
     return embedder
 
@@ -76,14 +79,15 @@ def test_what_it_says_before_loading_is_what_it_loads(
     default: SentenceTransformerEmbedder, library: SentenceTransformer
 ) -> None:
     assert default.dimension == library.get_embedding_dimension() == 384
-    assert default.max_tokens == library.max_seq_length == minilm.MAX_TOKENS == 256
+    assert default.max_tokens == library.max_seq_length == minilm_few.MAX_TOKENS == 256
     assert embed.DEFAULT_MODEL_SHA256 in default.fingerprint
     with (embed._default_folder() / "model.safetensors").open("rb") as file:
         assert hashlib.file_digest(file, "sha256").hexdigest() == embed.DEFAULT_MODEL_SHA256
 
 
 def test_loading_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    SentenceTransformerEmbedder().embed(["one"])
+    for text in ("one", "one " * 1000):
+        SentenceTransformerEmbedder().embed([text])
     SentenceTransformerEmbedder(str(embed._default_folder())).embed(["one"])
     assert capfd.readouterr() == ("", "")
 
@@ -120,21 +124,28 @@ import sys
 from docstore import SentenceTransformerEmbedder
 embedder = SentenceTransformerEmbedder()
 assert embedder.count_tokens("one") == 3 and "torch" not in sys.modules
-assert embedder.embed(["one"]).shape == (1, 384)
+question = embedder.embed(["What is attention?"])
+assert question.shape == (1, 384) and "torch" not in sys.modules
+assert embedder.embed(["one " * 1000]).shape == (1, 384)
 assert not {"transformers", "sentence_transformers"} & sys.modules.keys()
+assert embedder._few is None  # nobody keeps the weights twice
+assert question[0] @ embedder.embed(["What is attention?"])[0] > 0.9999
 """
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ, timeout=180)
 
 
-@pytest.mark.parametrize("missing", [("sentence_transformers",), ("sentence_transformers", "torch", "tokenizers")])
+@pytest.mark.parametrize(
+    "missing", [("sentence_transformers",), ("sentence_transformers", "safetensors", "tokenizers")]
+)
 def test_without_sentence_transformers_the_error_names_the_extra(
     folder: Path, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...]
 ) -> None:
     model = embed.DEFAULT_MODEL if len(missing) > 1 else "BAAI/bge-small-en-v1.5"
     for each in missing:
         monkeypatch.setitem(sys.modules, each, None)
-    monkeypatch.delitem(sys.modules, "docstore.ingest.minilm")
-    monkeypatch.delattr(ingest, "minilm")
+    for each in ("minilm", "minilm_few"):
+        monkeypatch.delitem(sys.modules, f"docstore.ingest.{each}")
+        monkeypatch.delattr(ingest, each)
     embedder = SentenceTransformerEmbedder(model)
     for call in (lambda: embedder.embed(["text"]), lambda: embedder.count_tokens("text")):
         with pytest.raises(EmbeddingError, match=rf"{model} needs .* 'docstore\[sentence-transformers\]'"):
@@ -152,7 +163,8 @@ def test_where_sentence_transformers_cannot_be_imported_the_error_says_why(
     for name in list(sys.modules):
         if name.startswith(("sentence_transformers", "safetensors", "tokenizers", "docstore.ingest.minilm")):
             monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr(ingest, "minilm")
+    for each in ("minilm", "minilm_few"):
+        monkeypatch.delattr(ingest, each)
     embedder = SentenceTransformerEmbedder(model)
     for call in (lambda: embedder.embed(["A text."]), lambda: embedder.count_tokens("A text.")):
         with pytest.raises(EmbeddingError, match=r"cannot be imported \((FileNot|Import).*(No such|libtorch).* TMPDIR"):
@@ -210,7 +222,7 @@ def test_opening_and_listing_load_no_model(folder: Path, monkeypatch: pytest.Mon
     def forbidden(_: Any) -> Any:
         raise AssertionError("loaded")
 
-    for each in ("_load", "_as_library"):
+    for each in ("_load", "_as_library", "_open_few"):
         monkeypatch.setattr(SentenceTransformerEmbedder, each, forbidden)
     with DocStore(folder) as store:
         alice = store.workspace("alice")
@@ -249,25 +261,37 @@ def test_vectors_are_those_of_sentence_transformers(
 ) -> None:
     expected = library.encode(chunks, normalize_embeddings=True, show_progress_bar=False)
     np.testing.assert_allclose(unrounded.embed(chunks), expected, atol=2e-6)
+    few = minilm_few.load(embed._default_folder())
+    assert few is not None
+    np.testing.assert_allclose(few.embed(chunks), expected, atol=2e-6)
+    assert few.embed([]).shape == (0, 384)
     assert unrounded.fingerprint == SentenceTransformerEmbedder().fingerprint
     whole = library.tokenizer(chunks, truncation=False, verbose=False)["input_ids"]
     assert [unrounded.count_tokens(chunk) for chunk in chunks] == [len(ids) for ids in whole]
 
 
-def test_where_they_would_not_be_sentence_transformers_is_asked(
-    monkeypatch: pytest.MonkeyPatch, library: SentenceTransformer
-) -> None:
-    exact = minilm._attention
+def _off(exact: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda first, *rest: exact(first * 1.01, *rest)
 
-    def renamed(*_: object) -> None:
+
+def _renamed(_: Callable[..., Any]) -> Callable[..., Any]:
+    def fail(*_: object) -> None:
         raise KeyError("as another version calls it")
 
-    for mistake in (lambda attended, *shape: exact(attended * 1.01, *shape), renamed):
-        monkeypatch.setattr(minilm, "_attention", mistake)
-        embedder = SentenceTransformerEmbedder(device="cpu")
-        found = embedder.embed(["one", "two"])
-        assert embedder._own is None
-        assert (found == library.encode(["one", "two"], normalize_embeddings=True, show_progress_bar=False)).all()
+    return fail
+
+
+@pytest.mark.parametrize("mistake", [_off, _renamed])
+@pytest.mark.parametrize("texts", [["one", "two"], ["words " * 200]])
+def test_where_they_would_not_be_sentence_transformers_is_asked(
+    monkeypatch: pytest.MonkeyPatch, library: SentenceTransformer, mistake: Any, texts: list[str]
+) -> None:
+    for module in (minilm, minilm_few):
+        monkeypatch.setattr(module, "_attention", mistake(module._attention))
+    embedder = SentenceTransformerEmbedder(device="cpu")
+    found = embedder.embed(texts)
+    assert embedder._own is None and embedder._few is None
+    assert (found == library.encode(texts, normalize_embeddings=True, show_progress_bar=False)).all()
 
 
 def test_what_is_faster_than_the_processor_is_left_to_sentence_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,6 +299,7 @@ def test_what_is_faster_than_the_processor_is_left_to_sentence_transformers(monk
     for found in (True, False):
         monkeypatch.setattr(torch.accelerator, "is_available", lambda found=found: found)
         assert minilm.is_chosen(None) is not found
+    assert SentenceTransformerEmbedder(device="cuda")._for_few(["one"]) is None
 
 
 @rounds
@@ -303,7 +328,7 @@ def test_bfloat16_that_is_further_off_is_not_used(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(minilm, "multiplies_bfloat16", lambda: True)  # slowly, where it does not
     monkeypatch.setattr(minilm, "AGREEMENT", agreement)
     embedder = SentenceTransformerEmbedder()
-    embedder.embed([""])
+    embedder._load()
     assert embedder._own is not None
     assert embedder._own.dtype == (torch.float32 if agreement > 1 else torch.bfloat16)
 
@@ -324,8 +349,8 @@ def test_many_threads_get_their_own_vectors(default: SentenceTransformerEmbedder
     assert all(found[row] @ expected[row] > 0.99995 for row in range(8))
 
 
-@pytest.mark.parametrize("rounding", [True, False])
-def test_a_forked_child_embeds_what_its_parent_did(rounding: bool) -> None:
+@pytest.mark.parametrize(("rounding", "words"), [(True, 50), (False, 50), (False, 1)])
+def test_a_forked_child_embeds_what_its_parent_did(rounding: bool, words: int) -> None:
     code = f"""
 import os, signal
 from docstore import SentenceTransformerEmbedder
@@ -333,7 +358,7 @@ from docstore.ingest import minilm
 if not {rounding}:
     minilm.multiplies_bfloat16 = lambda: False
 embedder = SentenceTransformerEmbedder()
-texts = ["some words " * 50] * 8
+texts = ["some words " * {words}] * 8
 before = embedder.embed(texts)
 child = os.fork()
 if child == 0:

@@ -20,8 +20,9 @@ def test_it_measures_both_and_every_stage(tmp_path: Path) -> None:
     assert all(0 < seconds < 2 * run.seconds for seconds in run.stages.values())
     row, lowest = rates(run.texts, embedder)
     assert lowest >= 0.9999
-    start, peaks = starts(rounds=1)
-    assert start.ours[0] < start.theirs[0]
-    found = report(row, lowest, start, peaks, run, embedding_alone(run.texts, embedder))
+    started = starts(rounds=1)
+    assert len(started) == 4
+    assert all(row.ours[0] < row.theirs[0] for row in started)
+    found = report(row, lowest, started, run, embedding_alone(run.texts, embedder))
     assert "3 PDFs, 3 chunks" in found
     assert f"{lowest:.6f}" in found

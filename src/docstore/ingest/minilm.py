@@ -20,25 +20,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
 from docstore.forking import in_child
+from docstore.ingest.minilm_few import EPSILON, HEADS, LAYERS, PROBES, are_expected, tokenizer_in
 
-MAX_TOKENS = 256
 AGREEMENT = 0.9999
 """Cosine to their float32 vectors that the vectors of the probes must have."""
 
-_PROBES = ("", "What is attention?", "Vectors of one fingerprint mix; so these must be the model's own. " * 40)
-_EXPECTED = np.array([
-    [-0.118838, 0.048299, -0.002548, -0.011011, 0.051951, 0.010292, 0.115433, 0.000701],
-    [0.064768, 0.019973, -0.072213, 0.032637, 0.069767, 0.046594, 0.117960, 0.021460],
-    [-0.068980, -0.047896, 0.015368, -0.077028, 0.064009, 0.039537, 0.014291, -0.058865],
-], np.float32)  # fmt: skip
-"""The first numbers of their vectors, as sentence-transformers 6.2 gives them in float32."""
-_TOLERANCE = 1e-4  # of one of them; between processors they differ by less than 1e-6
-_LAYERS, _HEADS, _EPSILON = 6, 12, 1e-12  # which the weights do not say
 _PASSES = 16  # of a thread in one call, so that none waits long for the last
 
 
@@ -66,12 +56,12 @@ def load(folder: Path) -> MiniLM | None:
     """
     weights = load_file(folder / "model.safetensors")
     exact = MiniLM(weights, folder, torch.float32)
-    vectors = exact.embed(_PROBES, len(_PROBES))
-    if float(np.abs(vectors[:, : _EXPECTED.shape[1]] - _EXPECTED).max()) > _TOLERANCE:
+    vectors = exact.embed(PROBES, len(PROBES))
+    if not are_expected(vectors):
         return None
     if multiplies_bfloat16():
         fast = MiniLM(weights, folder, torch.bfloat16)
-        if float(np.sum(vectors * fast.embed(_PROBES, len(_PROBES)), axis=1).min()) >= AGREEMENT:
+        if float(np.sum(vectors * fast.embed(PROBES, len(PROBES)), axis=1).min()) >= AGREEMENT:
             return fast
     return exact
 
@@ -120,11 +110,9 @@ class MiniLM:
         self._norm = _Norm(weights, "embeddings.LayerNorm")
         # In the first layer float32 decides who attends to whom: equal tokens are rounded equally there, and in a text
         # that repeats few, as a table of contents does, errors would add up instead of cancelling out.
-        types = [(torch.float32, dtype)] + (_LAYERS - 1) * [(dtype, dtype)]
+        types = [(torch.float32, dtype)] + (LAYERS - 1) * [(dtype, dtype)]
         self._layers = [_Layer(weights, f"encoder.layer.{number}.", *each) for number, each in enumerate(types)]
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(MAX_TOKENS)
+        self._tokenizer = tokenizer_in(folder)
         self._leave_parent()
         in_child(self._leave_parent)
 
@@ -183,7 +171,7 @@ class _Norm:
         self._weight, self._bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
 
     def __call__(self, hidden: Tensor) -> Tensor:
-        return functional.layer_norm(hidden, self._weight.shape, self._weight, self._bias, _EPSILON)
+        return functional.layer_norm(hidden, self._weight.shape, self._weight, self._bias, EPSILON)
 
 
 class _Linear:
@@ -198,7 +186,7 @@ class _Linear:
 
 
 def _attention(attended: Tensor, texts: int, length: int) -> Tensor:
-    query, key, value = attended.float().view(texts, length, 3, _HEADS, -1).permute(2, 0, 3, 1, 4)
+    query, key, value = attended.float().view(texts, length, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
     return functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(texts * length, -1)
 
 
