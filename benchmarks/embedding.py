@@ -29,7 +29,7 @@ from sentence_transformers import SentenceTransformer
 if not __package__:  # run as a file: its neighbours are found from the repository's root
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.comparison import Row, table
+from benchmarks.comparison import Row, milliseconds, table
 from benchmarks.reports import RESULTS, Results, provenance
 from docstore import DocStore, SentenceTransformerEmbedder
 from docstore.ingest import add, pipeline, prepare, source
@@ -170,6 +170,30 @@ def _start(program: str, text: str) -> tuple[float, float]:
     return time.perf_counter() - began, int(done.stdout) / 1000
 
 
+def questions(chunks: list[str], embedder: SentenceTransformerEmbedder, rounds: int) -> Row:
+    """How long a question takes while another thread embeds chunks, of both."""
+    plain = SentenceTransformer(str(_default_folder()), device="cpu")
+    ours = _beside(lambda: embedder.embed(chunks), lambda: embedder.embed([_STARTED["a question"]]), rounds)
+    theirs = _beside(
+        lambda: plain.encode(chunks, show_progress_bar=False),
+        lambda: plain.encode([_STARTED["a question"]], show_progress_bar=False),
+        rounds,
+    )
+    return Row("a question, while another thread embeds", "ms", ours, theirs, "SentenceTransformer.encode")
+
+
+def _beside(work: Callable[[], object], ask: Callable[[], object], rounds: int) -> list[float]:
+    times = []
+    for _ in range(rounds):
+        worker = threading.Thread(target=work)
+        worker.start()
+        time.sleep(0.05)  # until it embeds
+        while worker.is_alive():
+            times.append(milliseconds(ask))
+        worker.join()
+    return times
+
+
 def report(row: Row, lowest: float, started: list[Row], run: Adding, alone: float) -> str:
     """The run, as Markdown."""
     lines = "\n".join(
@@ -183,7 +207,7 @@ Medians, with quartiles in brackets, in turns in one run; higher is better. PyTo
 
 {table([row])}
 
-Imports and weights included; lower is better:
+Of new processes, imports and weights included, and of one that embeds {_ENCODED} chunks at once; lower is better:
 
 {table(started)}
 
@@ -215,7 +239,8 @@ def measure(
     run = adding(paths, folder / "store", embedder)
     alone = embedding_alone(run.texts, embedder)
     row, lowest = rates(random.Random(0).sample(run.texts, min(_ENCODED, len(run.texts))), embedder)
-    found = report(row, lowest, starts(_ROUNDS), run, alone)
+    asked = questions(run.texts[:_ENCODED], embedder, 1)
+    found = report(row, lowest, [*starts(_ROUNDS), asked], run, alone)
     print(found)
     (results / "embedding.md").write_text(found)
 

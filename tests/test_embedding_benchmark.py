@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.embedding import adding, embedding_alone, rates, report, starts
+from benchmarks.embedding import adding, embedding_alone, questions, rates, report, starts
 from docstore import SentenceTransformerEmbedder
 from tests.samples import pdf
 
@@ -23,6 +23,7 @@ def test_it_measures_both_and_every_stage(tmp_path: Path) -> None:
     started = starts(rounds=1)
     assert len(started) == 4
     assert all(row.ours[0] < row.theirs[0] for row in started)
-    found = report(row, lowest, started, run, embedding_alone(run.texts, embedder))
+    asked = questions(run.texts * 20, embedder, 1)
+    found = report(row, lowest, [*started, asked], run, embedding_alone(run.texts, embedder))
     assert "3 PDFs, 3 chunks" in found
     assert f"{lowest:.6f}" in found

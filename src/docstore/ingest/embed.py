@@ -37,6 +37,7 @@ DEFAULT_MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fa
 _DEFAULT_DIMENSION = 384
 _DEFAULT_MAX_TOKENS = 256
 _FEW = 500  # characters of all texts in a call: a question, or several
+_UNTRIED: Any = object()
 
 
 class Embedder(Protocol):
@@ -83,14 +84,14 @@ class SentenceTransformerEmbedder:
         self._batch_size = arguments.whole("batch_size", batch_size, 1)
         self._leave_parent()
         in_child(self._leave_parent)
-        self._few: FewMiniLM | None = None
+        self._few: FewMiniLM | None = _UNTRIED
         self._own: MiniLM | None = None
         self._library: SentenceTransformer | None = None
         self._count: Callable[[str], int] | None = None
         self._folder: Path | None = None
 
     def _leave_parent(self) -> None:
-        self._lock = threading.Lock()
+        self._lock, self._few_lock = threading.Lock(), threading.Lock()
         # PyTorch's helper threads belong to the thread that calls it. A fork leaves them behind, and a child that
         # called it from the same thread would wait for them for ever. So it is called from a thread of ours.
         from concurrent.futures import ThreadPoolExecutor
@@ -163,7 +164,8 @@ class SentenceTransformerEmbedder:
         Raises:
             EmbeddingError: the model could not be loaded.
         """
-        if (few := self._for_few(texts)) is not None:
+        # Not under the lock: whoever asks a question must not wait until another thread's chunks are embedded.
+        if self._are_few(texts) and (few := self._for_few()) is not None:
             return few.embed(texts)
         self._load()
         with self._lock:  # torch uses all cores for one call; two at once only take turns, with worse caches
@@ -176,12 +178,13 @@ class SentenceTransformerEmbedder:
             vectors = self._thread.submit(encode, list(texts)).result()
         return np.ascontiguousarray(vectors, dtype=np.float32)
 
-    def _for_few(self, texts: Sequence[str]) -> FewMiniLM | None:
-        """What embeds a few words, until what embeds more is there."""
-        if not self._is_default or self._device not in (None, "cpu") or sum(map(len, texts)) > _FEW:
-            return None
-        with self._lock:
-            if self._own is None and self._library is None and self._few is None:
+    def _are_few(self, texts: Sequence[str]) -> bool:
+        return self._is_default and self._device in (None, "cpu") and sum(map(len, texts)) <= _FEW
+
+    def _for_few(self) -> FewMiniLM | None:
+        """What embeds a few words of the default model; None where that cannot be trusted."""
+        with self._few_lock:
+            if self._few is _UNTRIED:
                 self._few = self._open_few()
             return self._few
 
@@ -201,7 +204,6 @@ class SentenceTransformerEmbedder:
                 self._own = self._open_own()
                 if self._own is None:
                     self._library = self._open()
-                self._few = None  # the memory of a second copy
 
     def _as_library(self) -> SentenceTransformer:
         with self._lock:
@@ -216,11 +218,9 @@ class SentenceTransformerEmbedder:
             from docstore.ingest import minilm
         except Exception:  # noqa: BLE001  (as above)
             return None
-        if not minilm.is_chosen(self._device):
-            return None
-        folder = self._found()
-        with suppress(Exception):  # as above
-            return minilm.load(folder)
+        if minilm.is_chosen(self._device) and (few := self._for_few()) is not None:
+            with suppress(Exception):  # as above
+                return minilm.load(few)
         return None
 
     def _open(self) -> SentenceTransformer:

@@ -14,17 +14,15 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, groupby
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
 from docstore.forking import in_child
-from docstore.ingest.minilm_few import EPSILON, HEADS, LAYERS, PROBES, are_expected, tokenizer_in
+from docstore.ingest.minilm_few import EPSILON, HEADS, LAYERS, PROBES, FewMiniLM, are_expected
 
 AGREEMENT = 0.9999
 """Cosine to their float32 vectors that the vectors of the probes must have."""
@@ -47,20 +45,20 @@ def is_chosen(device: str | None) -> bool:
     return hasattr(torch, "accelerator") and not torch.accelerator.is_available()
 
 
-def load(folder: Path) -> MiniLM | None:
+def load(few: FewMiniLM) -> MiniLM | None:
     """The model in what this processor is faster with; None if its vectors are not what they must be, by some version
     of a library: then sentence-transformers computes them.
 
     Args:
-        folder: the model's files, whose weights were checked.
+        few: the same for a few words, which keeps its weights: here they are not read again, nor copied where they are
+            multiplied as they are.
     """
-    weights = load_file(folder / "model.safetensors")
-    exact = MiniLM(weights, folder, torch.float32)
+    exact = MiniLM(few, torch.float32)
     vectors = exact.embed(PROBES, len(PROBES))
     if not are_expected(vectors):
         return None
     if multiplies_bfloat16():
-        fast = MiniLM(weights, folder, torch.bfloat16)
+        fast = MiniLM(few, torch.bfloat16)
         if float(np.sum(vectors * fast.embed(PROBES, len(PROBES)), axis=1).min()) >= AGREEMENT:
             return fast
     return exact
@@ -94,14 +92,14 @@ def _workers() -> ThreadPoolExecutor:
 class MiniLM:
     """all-MiniLM-L6-v2."""
 
-    def __init__(self, weights: dict[str, Tensor], folder: Path, dtype: torch.dtype) -> None:
+    def __init__(self, few: FewMiniLM, dtype: torch.dtype) -> None:
         """
         Args:
-            weights: as its file names them.
-            folder: where the tokenizer is.
+            few: whose weights and tokenizer these are too.
             dtype: what is multiplied.
         """
         self.dtype = dtype
+        weights = {name: torch.from_numpy(each) for name, each in few.weights.items()}
         self._words = weights["embeddings.word_embeddings.weight"]
         # All tokens are of the first type: a text is one segment.
         self._places = (
@@ -112,7 +110,7 @@ class MiniLM:
         # that repeats few, as a table of contents does, errors would add up instead of cancelling out.
         types = [(torch.float32, dtype)] + (LAYERS - 1) * [(dtype, dtype)]
         self._layers = [_Layer(weights, f"encoder.layer.{number}.", *each) for number, each in enumerate(types)]
-        self._tokenizer = tokenizer_in(folder)
+        self._tokenizer = few.tokenizer
         self._leave_parent()
         in_child(self._leave_parent)
 
@@ -178,11 +176,15 @@ class _Linear:
     """One or more linear layers over the same input."""
 
     def __init__(self, weights: dict[str, Tensor], *names: str, dtype: torch.dtype) -> None:
-        self._weight = torch.cat([weights[f"{name}.weight"] for name in names]).to(dtype)
-        self._bias = torch.cat([weights[f"{name}.bias"] for name in names]).to(dtype)
+        self._weight = _joined([weights[f"{name}.weight"] for name in names]).to(dtype)
+        self._bias = _joined([weights[f"{name}.bias"] for name in names]).to(dtype)
 
     def __call__(self, hidden: Tensor) -> Tensor:
         return functional.linear(hidden.to(self._weight.dtype), self._weight, self._bias)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
 def _attention(attended: Tensor, texts: int, length: int) -> Tensor:

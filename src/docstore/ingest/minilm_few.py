@@ -37,14 +37,6 @@ def are_expected(vectors: Floats) -> bool:
     return float(np.abs(vectors[:, : expected.shape[1]] - expected).max()) <= _TOLERANCE
 
 
-def tokenizer_in(folder: Path) -> Tokenizer:
-    """The model's tokenizer, which reads as much of a text as the model does, and pads nothing."""
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(MAX_TOKENS)
-    return tokenizer
-
-
 def load(folder: Path) -> FewMiniLM | None:
     """The model; None if its vectors are not what they must be, by some version of a library.
 
@@ -64,6 +56,7 @@ class FewMiniLM:
             weights: as their file names them.
             folder: where the tokenizer is.
         """
+        self.weights = weights
         self._words = weights["embeddings.word_embeddings.weight"]
         # All tokens are of the first type: a text is one segment.
         self._places = (
@@ -71,12 +64,14 @@ class FewMiniLM:
         )
         self._norm = _Norm(weights, "embeddings.LayerNorm")
         self._layers = [_Layer(weights, f"encoder.layer.{number}.") for number in range(LAYERS)]
-        self._tokenizer = tokenizer_in(folder)
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(MAX_TOKENS)
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """Normalised vectors, shape (len(texts), dimension)."""
         vectors = np.empty((len(texts), self._words.shape[1]), np.float32)
-        for row, encoding in enumerate(self._tokenizer.encode_batch(list(texts))):
+        for row, encoding in enumerate(self.tokenizer.encode_batch(list(texts))):
             hidden = self._norm(self._words[encoding.ids] + self._places[: len(encoding.ids)])
             for layer in self._layers:
                 hidden = layer(hidden)
