@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -301,13 +302,44 @@ def test_what_is_faster_than_the_processor_is_left_to_sentence_transformers(monk
     assert not SentenceTransformerEmbedder(device="cuda")._are_few(["one"])
 
 
+def waiting(embedder: SentenceTransformerEmbedder) -> int:
+    return embedder._thread._work_queue.qsize()
+
+
 def test_a_question_waits_for_nobodys_chunks(default: SentenceTransformerEmbedder) -> None:
+    going_on = threading.Event()
+    default._thread.submit(going_on.wait, 60)  # as another thread's chunks
+    try:
+        assert default.embed(["What is attention?"]).shape == (1, 384)
+        assert waiting(default) == 0
+    finally:
+        going_on.set()
+
+
+def test_with_another_model_it_waits_for_no_more_than_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder, began, asked, order = SentenceTransformerEmbedder("any"), threading.Event(), threading.Event(), []
+
+    class Library:
+        def encode(self, texts: list[str], **_: object) -> object:
+            order.append(texts[0])
+            began.set()
+            assert asked.wait(60)
+            return np.ones((len(texts), 4), np.float32)
+
+    monkeypatch.setattr(SentenceTransformerEmbedder, "_open", lambda _: Library())
     found: list[Any] = []
-    thread = threading.Thread(target=lambda: found.append(default.embed(["What is attention?"])), daemon=True)
-    with default._lock:  # as while another thread's chunks are embedded
-        thread.start()
-        thread.join(60)
-        assert found
+    chunks = threading.Thread(target=lambda: found.append(embedder.embed([f"chunk {number}" for number in range(200)])))
+    question = threading.Thread(target=lambda: embedder.embed(["question"]))
+    chunks.start()
+    assert began.wait(60)
+    question.start()
+    while not waiting(embedder):
+        time.sleep(0.001)
+    asked.set()
+    chunks.join()
+    question.join()
+    assert order == ["chunk 0", "question", "chunk 64", "chunk 128", "chunk 192"]
+    assert found[0].shape == (200, 4)
 
 
 @rounds

@@ -13,7 +13,6 @@ import importlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -37,6 +36,7 @@ DEFAULT_MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fa
 _DEFAULT_DIMENSION = 384
 _DEFAULT_MAX_TOKENS = 256
 _FEW = 500  # characters of all texts in a call: a question, or several
+_TURN = 64  # texts, or one forward pass: PyTorch uses all cores for one, and two at once only take turns
 _UNTRIED: Any = object()
 
 
@@ -164,18 +164,22 @@ class SentenceTransformerEmbedder:
         Raises:
             EmbeddingError: the model could not be loaded.
         """
-        # Not under the lock: whoever asks a question must not wait until another thread's chunks are embedded.
+        texts = list(texts)
         if self._are_few(texts) and (few := self._for_few()) is not None:
             return few.embed(texts)
         self._load()
-        with self._lock:  # torch uses all cores for one call; two at once only take turns, with worse caches
-            if self._own is not None:
-                return self._own.embed(texts, self._batch_size)
-            assert self._library is not None
-            encode = partial(
-                self._library.encode, batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
-            )
-            vectors = self._thread.submit(encode, list(texts)).result()
+        # Each turn waits in line: what another thread asks for meanwhile comes after the next, not after all of them.
+        turn = max(_TURN, self._batch_size)
+        turns = (texts[first : first + turn] for first in range(0, max(1, len(texts)), turn))
+        return np.concatenate([self._thread.submit(self._embed_turn, some).result() for some in turns])
+
+    def _embed_turn(self, texts: list[str]) -> npt.NDArray[np.float32]:
+        if self._own is not None:
+            return self._own.embed(texts, self._batch_size)
+        assert self._library is not None
+        vectors = self._library.encode(
+            texts, batch_size=self._batch_size, normalize_embeddings=True, show_progress_bar=False
+        )
         return np.ascontiguousarray(vectors, dtype=np.float32)
 
     def _are_few(self, texts: Sequence[str]) -> bool:
