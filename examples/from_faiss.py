@@ -10,6 +10,7 @@ already is not embedded again.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,37 +30,66 @@ def chunks(chat: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for _, name in sorted(index.index_to_docstore_id.items()):
         document = index.docstore.search(name)
-        found.setdefault(str(document.metadata.get("source", "unnamed")), []).append(document.page_content)
+        found.setdefault(str(document.metadata.get("source") or "unnamed"), []).append(document.page_content)
     return found
 
 
 def joined(pieces: list[str]) -> str:
     """One text of its pieces, with what two neighbours share, as splitters make them, once."""
-    text = ""
+    longest = max(map(len, pieces), default=0)
+    parts: list[str] = []
+    end = ""  # of the text, as much as a piece can share: of the whole, thousands of pieces would take the square
     for piece in pieces:
-        lengths = range(min(len(text), len(piece)), SHORTEST_OVERLAP - 1, -1)
-        shared = next((length for length in lengths if text.endswith(piece[:length])), None)
-        text += piece[shared:] if shared else f"\n{piece}" if text else piece
-    return text
+        shared = _shared(end, piece)
+        parts.append(piece[shared:] if shared or not end else f"\n{piece}")
+        end = (end + parts[-1])[-longest:]
+    return "".join(parts)
+
+
+def _shared(end: str, piece: str) -> int:
+    """How many characters, as many as there are, that the piece begins with are what the text ends in."""
+    if len(piece) < SHORTEST_OVERLAP:
+        return 0
+    start = end.find(piece[:SHORTEST_OVERLAP])
+    while start >= 0 and not piece.startswith(end[start:]):
+        start = end.find(piece[:SHORTEST_OVERLAP], start + 1)
+    return len(end) - start if start >= 0 else 0
 
 
 def documents(chat: Path) -> Iterator[NewDocument]:
     """What a chat has: the file where there is one, or a text of its chunks under its name."""
-    for source, pieces in chunks(chat).items():
+    found = chunks(chat)
+    names = Counter(Path(source).name for source in found)
+    for source, pieces in found.items():
         name = Path(source).name
-        original = next((path for path in (Path(source), chat / name) if path.is_file()), None)
+        # Beside the index a file of this name can be of one source only.
+        places = [Path(source), chat / name] if names[name] == 1 else [Path(source)]
+        original = next(filter(_is_file, places), None)
         yield NewDocument(original or joined(pieces).encode(), name=name)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # an address on the web, which may be too long for a name
+        return False
 
 
 def move(chats: Path, store: DocStore) -> int:
     """Gives each chat a workspace of its name.
 
     Returns:
-        How many files could not be moved; why is printed.
+        How many files, and whole chats, could not be moved; why is printed.
     """
     failed = 0
     for chat in sorted(path.parent for path in chats.glob("*/index.faiss")):
-        report = store.workspace(chat.name).add_many(documents(chat))
+        try:
+            workspace, found = store.workspace(chat.name), list(documents(chat))
+        except Exception as error:  # noqa: BLE001  (a damaged pickle raises anything; the other chats are moved)
+            print(f"{chat.name}: not moved: {type(error).__name__}: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        report = workspace.add_many(found)
         print(f"{chat.name}: {len(report.added)} new, {len(report.reused)} that others have")
         for failure in report.failed:
             print(f"{chat.name}: {failure.error}", file=sys.stderr)

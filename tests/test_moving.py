@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,47 @@ def test_what_cannot_be_moved_is_told_and_the_rest_is_moved(chats: Path, folder:
         assert move(chats, store) == 1
         assert "bob-1: handbook.pdf: the PDF is damaged" in capsys.readouterr().err
         assert sorted(contents(store)["alice-1"]) == ["handbook.pdf", "manual.txt"]
+
+
+def test_sources_of_one_name_and_those_that_are_no_paths_lose_nothing(tmp_path: Path) -> None:
+    from examples.from_faiss import documents
+
+    address = f"https://example.com/page?{'q' * 300}"
+    write(tmp_path, [("a/x.txt", "The first."), ("b/x.txt", "The second."), (address, "A page."), ("", "Of nothing.")])
+    (tmp_path / "x.txt").write_text("The first, or the second?")
+    assert {(each.source, each.name) for each in documents(tmp_path)} == {
+        (b"The first.", "x.txt"),
+        (b"The second.", "x.txt"),
+        (b"A page.", Path(address).name),
+        (b"Of nothing.", "unnamed"),
+    }
+
+
+@pytest.mark.parametrize("damaged", ["index.faiss", "index.pkl"])
+def test_a_chat_whose_index_is_damaged_is_told_and_the_others_are_moved(
+    chats: Path, folder: Path, capsys: Any, damaged: str
+) -> None:
+    from examples.from_faiss import move
+
+    (chats / "alice-1" / damaged).write_bytes(b"damaged")
+    with DocStore(folder, embedder=HashEmbedder()) as store:
+        assert move(chats, store) == 1
+        assert "alice-1: not moved: " in capsys.readouterr().err
+        assert [contents(store).get(chat, {}).keys() for chat in ("bob-1", "bob-2")] == [
+            {"handbook.pdf"},
+            {"the manual.txt"},
+        ]
+
+
+@pytest.mark.parametrize(("count", "length"), [(20_000, 1_000), (2, 2_000_000)])
+def test_many_and_long_pieces_are_joined_at_once(count: int, length: int) -> None:
+    from examples.from_faiss import joined
+
+    step, text = length * 4 // 5, "".join(f"{number:08x}" for number in range(count * length // 10 + length // 8))
+    pieces = [text[first : first + length] for first in range(0, count * step, step)]
+    began = time.process_time()
+    assert joined(pieces) == text[: (count - 1) * step + length]
+    assert time.process_time() - began < 5  # some 0.1 s
 
 
 def test_pieces_are_joined_without_what_they_share() -> None:
