@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +173,30 @@ def test_where_sentence_transformers_cannot_be_imported_the_error_says_why(
             call()
 
 
+@pytest.mark.parametrize("given", ["", "embedder.count_tokens('one')", "import sentence_transformers"])
+def test_where_the_current_folder_is_gone_the_error_says_so(tmp_path: Path, given: str) -> None:
+    code = f"""
+import os, sys
+from docstore import EmbeddingError, SentenceTransformerEmbedder
+embedder = SentenceTransformerEmbedder()
+{given}
+os.mkdir(sys.argv[1])
+os.chdir(sys.argv[1])
+os.rmdir(sys.argv[1])
+assert embedder.embed(["a question"]).shape == (1, 384)
+for _ in range(2):
+    try:
+        embedder.embed(["one " * 1000])
+    except EmbeddingError as error:
+        assert "the current folder is gone" in str(error) and "Run this from a folder that exists" in str(error)
+    else:
+        raise AssertionError("embedded")
+os.chdir("/")
+assert embedder.embed(["one " * 1000]).shape == (1, 384)
+"""
+    subprocess.run([sys.executable, "-c", code, tmp_path / "gone"], check=True, env=os.environ, timeout=180)
+
+
 @pytest.mark.parametrize("size", [0, -1, 2.5, "32"])
 def test_a_batch_of_no_size_is_refused_at_once(size: Any) -> None:
     with pytest.raises(InvalidArgument, match=r"batch_size is .* at least 1"):
@@ -292,6 +318,70 @@ def test_where_they_would_not_be_sentence_transformers_is_asked(
     found = embedder.embed(texts)
     assert embedder._own is None and embedder._few is None
     assert (found == library.encode(texts, normalize_embeddings=True, show_progress_bar=False)).all()
+
+
+def test_vectors_of_nothing_but_nan_are_not_taken_for_the_models() -> None:
+    assert not minilm_few.are_expected(np.full((3, 384), np.nan, np.float32))
+
+
+def test_without_its_tokenizers_file_texts_are_counted_as_they_are_embedded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, default: SentenceTransformerEmbedder
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(embed._default_folder(), folder)
+    (folder / "tokenizer.json").unlink()
+    monkeypatch.setattr(embed, "_default_folder", lambda: folder)
+    embedder = SentenceTransformerEmbedder()
+    assert embedder.count_tokens("What is attention?") == default.count_tokens("What is attention?")
+    assert float((embedder.embed(["one"]) @ default.embed(["one"]).T).min()) > minilm.AGREEMENT
+
+
+@pytest.mark.parametrize("available", [0, 2])
+def test_without_enough_threads_the_error_says_so_and_leaves_nothing_changed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], available: int
+) -> None:
+    left, start, before = [None] * available, threading.Thread.start, torch.get_num_threads()
+
+    def limited(thread: threading.Thread) -> None:
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()
+        start(thread)
+
+    torch.set_num_threads(3)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", limited)
+            embedder = SentenceTransformerEmbedder(device="cpu")
+            with pytest.raises(EmbeddingError, match=r"needs 3 threads, which cannot be started \(can't start.*ulimit"):
+                embedder.embed(["one " * 1000])
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
+        assert embedder.embed(["one " * 1000]).shape == (1, 384) and embedder._own is not None
+    finally:
+        torch.set_num_threads(before)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("word", ["one", "one " * 1000])
+def test_texts_can_be_whatever_gives_them(default: SentenceTransformerEmbedder, word: str) -> None:
+    expected = default.embed([word, "two"])
+    for given in ((word, "two"), np.array([word, "two"]), iter([word, "two"])):
+        assert (default.embed(given) == expected).all()  # type: ignore[arg-type]
+
+
+def test_what_numpy_raises_for_others_it_does_not_raise_for_us(default: SentenceTransformerEmbedder) -> None:
+    embedder = SentenceTransformerEmbedder()
+    with np.errstate(all="raise"):
+        found = embedder.embed(["What is attention?"])
+    assert embedder._few is not None
+    assert (found == default.embed(["What is attention?"])).all()
+
+
+def test_many_texts_are_not_a_few_words_however_short(default: SentenceTransformerEmbedder) -> None:
+    assert default._are_few(["What is attention?"] * 10)
+    for text in ("", "a"):
+        assert not default._are_few([text] * 11)
 
 
 def test_what_is_faster_than_the_processor_is_left_to_sentence_transformers(monkeypatch: pytest.MonkeyPatch) -> None:

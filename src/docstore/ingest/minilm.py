@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import chain, groupby
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from docstore.errors import EmbeddingError
 from docstore.forking import in_child
 from docstore.ingest.minilm_few import EPSILON, HEADS, LAYERS, PROBES, FewMiniLM, are_expected
 
@@ -52,6 +54,9 @@ def load(few: FewMiniLM) -> MiniLM | None:
     Args:
         few: the same for a few words, which keeps its weights: here they are not read again, nor copied where they are
             multiplied as they are.
+
+    Raises:
+        EmbeddingError: no thread can be started, which sentence-transformers needs too.
     """
     exact = MiniLM(few, torch.float32)
     vectors = exact.embed(PROBES, len(PROBES))
@@ -69,23 +74,32 @@ def _workers() -> ThreadPoolExecutor:
 
     So they need not meet after each, which on a busy machine costs more than the product; and a forked child can have
     others, where PyTorch's own would make it wait for ever.
+
+    Raises:
+        EmbeddingError: so many cannot be started.
     """
     count = torch.get_num_threads()
     started = threading.Barrier(count + 1)
 
     def alone() -> None:
         torch.set_num_threads(1)
-        started.wait()
+        with suppress(threading.BrokenBarrierError):  # which would be printed
+            started.wait()
 
     pool = ThreadPoolExecutor(count, "docstore-embed", initializer=alone)
     try:
         for _ in range(count):
             pool.submit(int)
-    except RuntimeError:  # there are as many as there may be: those that were started must not wait for the others
-        started.abort()
-        raise
-    started.wait()
-    torch.set_num_threads(count)  # of this thread, and of those to come, which the last call decides
+        started.wait()
+    except RuntimeError as error:  # there are as many as there may be
+        started.abort()  # those that were started must not wait for the others
+        pool.shutdown()
+        raise EmbeddingError(
+            f"The default model needs {count} threads, which cannot be started ({error}). Allow this user or container "
+            "more (`ulimit -u`, `pids.max`), or have it need fewer: torch.set_num_threads(1)."
+        ) from error
+    finally:
+        torch.set_num_threads(count)  # of this thread, and of those to come, which the last call decides
     return pool
 
 

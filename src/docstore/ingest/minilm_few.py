@@ -68,6 +68,7 @@ class FewMiniLM:
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(MAX_TOKENS)
 
+    @np.errstate(all="ignore")  # weights near 0 underflow, as they should, whatever the caller would have raised
     def embed(self, texts: Sequence[str]) -> Floats:
         """Normalised vectors, shape (len(texts), dimension)."""
         vectors = np.empty((len(texts), self._words.shape[1]), np.float32)
