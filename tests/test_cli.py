@@ -270,7 +270,8 @@ def test_what_embeds_nothing_loads_no_model(filled: dict[str, str], monkeypatch:
         raise AssertionError("the model was loaded")
 
     monkeypatch.setattr(cli_store, "embedder_of", REAL_EMBEDDER)
-    monkeypatch.setattr(SentenceTransformerEmbedder, "_load", refuse)
+    for each in ("_load", "_for_few", "_as_library"):
+        monkeypatch.setattr(SentenceTransformerEmbedder, each, refuse)
     for words in (
         ["ls"],
         ["ls", "alice"],
