@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from docstore import Conversation, DocStore, Workspace
+from docstore import Conversation, DocStore, SentenceTransformerEmbedder, Workspace
 from docstore.testing import HashEmbedder
 from tests.clock import Clock
 from tests.packing import notes, open_store
@@ -66,3 +66,11 @@ def filled(folder: Path) -> Path:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def default() -> SentenceTransformerEmbedder:
+    """The default embedder with its real weights, PyTorch's copy too."""
+    embedder = SentenceTransformerEmbedder()
+    embedder._load()
+    return embedder

