@@ -178,7 +178,9 @@ def test_what_is_faster_than_the_processor_is_left_to_sentence_transformers(monk
     for found in (True, False):
         monkeypatch.setattr(torch.accelerator, "is_available", lambda found=found: found)
         assert minilm.is_chosen(None) is not found
-    assert not SentenceTransformerEmbedder(device="cuda")._are_few(["one"])
+    for device in ("cuda", torch.device("cuda")):
+        assert not SentenceTransformerEmbedder(device=device)._are_few(["one"])  # type: ignore[arg-type]
+    assert SentenceTransformerEmbedder(device=torch.device("cpu"))._are_few(["one"])  # type: ignore[arg-type]
 
 
 def waiting(embedder: SentenceTransformerEmbedder) -> int:

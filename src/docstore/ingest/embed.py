@@ -81,7 +81,7 @@ class SentenceTransformerEmbedder:
             InvalidArgument: `batch_size` is no whole number of at least 1.
         """
         self._name = model
-        self._device = device
+        self._device = None if device is None else str(device)  # or a torch.device
         self._batch_size = arguments.whole("batch_size", batch_size, 1)
         self._leave_parent()
         in_child(self._leave_parent)
@@ -229,16 +229,16 @@ class SentenceTransformerEmbedder:
         try:
             from sentence_transformers import SentenceTransformer
         except Exception as error:
-            if isinstance(error, ModuleNotFoundError):  # or what that needs
+            if isinstance(error, ModuleNotFoundError) and error.name:  # or what that needs
                 raise EmbeddingError(
                     f"The model {self._name} needs sentence-transformers, and {error.name} is not installed. Run "
                     "`pip install 'docstore[sentence-transformers]'`, or pass DocStore an embedder of your own."
                 ) from error
-            # What it imports looks for the current folder, and for one for temporary files.
+            # What it imports looks for the current folder, and for one for temporary files; and takes much memory.
             raise EmbeddingError(
                 f"sentence-transformers cannot be imported ({type(error).__name__}: {error}). Run this from a folder "
-                "that exists, with TMPDIR set to one that can be written to; or see what `python -c 'import "
-                "sentence_transformers'` prints there."
+                "that exists, with TMPDIR set to one that can be written to, and where memory is limited with 2 GB of "
+                "it; or see what `python -c 'import sentence_transformers'` prints there."
             ) from error
         source = str(self._found()) if self._is_default else self._name
         with self._told(), _no_bars():

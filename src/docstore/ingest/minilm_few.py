@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file
 from tokenizers import Tokenizer
+
+from docstore.ingest import weights
 
 Floats = npt.NDArray[np.float32]
 
@@ -43,7 +44,7 @@ def load(folder: Path) -> FewMiniLM | None:
     Args:
         folder: the model's files, whose weights were checked.
     """
-    model = FewMiniLM(load_file(folder / "model.safetensors"), folder)
+    model = FewMiniLM(weights.load(folder / "model.safetensors"), folder)
     return model if are_expected(model.embed(PROBES[:2])) else None  # the last takes as long as ten questions
 
 
