@@ -9,6 +9,7 @@ the document again heals it.
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -131,9 +132,9 @@ def _keep_lost_rows(parts: Parts, corrections: list[Correction]) -> None:
 
 
 def _by_text(findings: list[Finding]) -> Iterable[list[Finding]]:
-    groups: dict[str, list[Finding]] = {}
+    groups: dict[str, list[Finding]] = defaultdict(list)
     for each in findings:
-        groups.setdefault(each.document.text.hash, []).append(each)
+        groups[each.document.text.hash].append(each)
     return groups.values()
 
 
