@@ -70,11 +70,11 @@ def switch(name: str, value: Any) -> bool:
 
 
 def several(given: Any, one: tuple[type, ...], refusal: str) -> Iterable[Any]:
-    """What holds documents, and is no document itself. Python goes through text, bytes and open files too: each line of
+    """What holds several, and is none of them itself. Python goes through text, bytes and open files too: each line of
     a file that somebody forgot to put into a list would become a document.
 
     Args:
-        one: types of a single document.
+        one: types of a single one.
         refusal: what to tell a caller who passed one, or what cannot be gone through.
 
     Raises:

@@ -121,9 +121,7 @@ class Conversation:
         role = check_name(role, "role")
         content = _checked(content)
         encoded = encode(metadata) or "{}"
-        if isinstance(hits, str) or not isinstance(hits, Iterable):
-            raise InvalidArgument("hits takes a list of what searches give")
-        hits = list(hits)
+        hits = list(arguments.several(hits, (str, bytes, Hit), "hits takes a list of what searches give"))
         sources = _sources(hits)
         if sources:
             sources = _located(self._parts, self._workspace, sources)
