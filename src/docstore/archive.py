@@ -314,11 +314,11 @@ class Archive:
 
     def commit(self) -> None:
         """After this returns, every change survives a power cut. The rows may be committed."""
+        if self._writer is None and not self._waiting:
+            return
         with self._errors():
             self._put_waiting()
-            writer = self._writer
-            if writer is None:
-                return
+            writer = self._begun()
             # A commit waits for all readers, for one that was stopped as long as it may: so not where there is nothing
             # to commit, as when what was to be deleted is a file.
             is_changed = self._is_new or writer.total_changes != self._changes

@@ -126,7 +126,7 @@ class Conversation:
         if sources:
             sources = _located(self._parts, self._workspace, sources)
         stored = messages.encode_sources(sources)
-        with self._parts.accesses.change(self._workspace) as db:
+        with self._parts.write(by=self._workspace) as db:
             self._require(db)
             number = messages.last_number(db, self._id) + 1
             now = spelled(moments.now())
@@ -159,7 +159,7 @@ class Conversation:
             InvalidArgument: the workspace has another of that name, or `name` is not what it must be.
         """
         name = check_name(name, "The conversation's name")
-        with self._parts.accesses.change(self._workspace) as db:
+        with self._parts.write(by=self._workspace) as db:
             self._require(db)
             other = find(db, self._workspace, name)
             if other not in (None, self._id):
@@ -177,7 +177,7 @@ class Conversation:
         self._parts.free_space(self._delete)
 
     def _delete(self) -> None:
-        with self._parts.accesses.change(self._workspace) as db:
+        with self._parts.write(by=self._workspace) as db:
             self._require(db)
             db.execute("DELETE FROM conversations WHERE id = ?", (self._id,))
 
@@ -253,7 +253,7 @@ def open_conversation(parts: Parts, workspace: int, name: str) -> Conversation:
         raise ConversationNotFound(f"There is no conversation {name!r}, and a read-only store cannot create one. Open "
                                    "it without readonly=True to do so.")  # fmt: skip
     if id is None:
-        with parts.accesses.change(workspace) as db:
+        with parts.write(by=workspace) as db:
             refcount.require_workspace(db, workspace)
             id = find(db, workspace, name)
             if id is None:  # not ON CONFLICT: SQLite gives ids out to rows that a conflict keeps out, too

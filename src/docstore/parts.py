@@ -67,9 +67,15 @@ class Parts:
         return {CATALOG, *beside, ARCHIVE, JOURNAL, RESERVE, "documents", "texts", "embeddings", "tmp", QUARANTINE}
 
     @contextmanager
-    def write(self) -> Iterator[Database]:
-        """The catalog's write lock, to change pieces too: the archive's changes are durable before the rows' are."""
-        with self.database.write() as db, self.archive.writing():
+    def write(self, by: int = 0) -> Iterator[Database]:
+        """A transaction under the catalog's write lock. All changes of an open store are made in one, of rows and of
+        pieces: the archive's changes are durable before the rows' are.
+
+        Args:
+            by: the workspace whose users change it, which is an access of theirs, noted in the same commit where that
+                is due; 0: nobody's.
+        """
+        with self.accesses.change(by) as db, self.archive.writing():
             yield db
 
     def free_space(self, operation: Callable[[], _T]) -> _T:

@@ -135,7 +135,7 @@ def _add(parts: Parts, id: int, sources: list[Source], scratch: Scratch) -> None
 def _pinned(parts: Parts, id: int, members: Collection[str]) -> bool:
     """Keeps new versions out of the set, which is made of these documents. False when it lacks one by now, as one does
     that was deleted meanwhile, and may have been made again."""
-    with parts.accesses.change(id) as db:  # whoever asks for a set is about to use it
+    with parts.write(by=id) as db:  # whoever asks for a set is about to use it
         if refcount.workspace_state(db, id) is None:
             return False
         replacements.pin_all(db, id, members)  # those that were there: somebody may have let go of them
@@ -144,7 +144,7 @@ def _pinned(parts: Parts, id: int, members: Collection[str]) -> bool:
 
 def _leave(parts: Parts, name: str, members: dict[str, Source]) -> None:
     """Deletes the workspace that could not be filled, unless somebody has filled it, or uses it for something else."""
-    with parts.database.write() as db:
+    with parts.write() as db:
         id = refcount.workspace_id(db, name)
         if id is None:
             return

@@ -178,7 +178,7 @@ class DocStore(Maintained, Versioned):
             raise WorkspaceNotFound(f"There is no workspace {name!r}, and a read-only store cannot create one. Open it "
                                     "without readonly=True to do so.")  # fmt: skip
         if id is None:
-            with self._parts.database.write() as db:
+            with self._parts.write() as db:
                 id = refcount.create_workspace(db, name, lifetime)
             self._parts.accesses.created(id, began)
         return Workspace(self._parts, id, name)
@@ -239,7 +239,7 @@ class DocStore(Maintained, Versioned):
         self._parts.forget(self._parts.free_space(lambda: self._delete_workspace(name)))
 
     def _delete_workspace(self, name: str) -> int:
-        with self._parts.database.write() as db:
+        with self._parts.write() as db:
             id = refcount.workspace_id(db, name)
             if id is None:
                 raise WorkspaceNotFound(f"There is no workspace {name!r}. store.workspaces() lists those there are.")

@@ -128,7 +128,7 @@ class Maintained:
         documents = quotas.amount("workspace_documents", workspace_documents)
         size = quotas.amount("workspace_logical_bytes", workspace_logical_bytes)
         share = quotas.thousandths("warn_at", warn_at, 1, 1000)
-        with self._parts.database.write() as db:
+        with self._parts.write() as db:
             quotas.limit_store(db, most, kept, documents, size, share)
 
     def quota(self) -> docstore.StoreQuota:

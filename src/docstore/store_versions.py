@@ -107,5 +107,5 @@ class Versioned:
         from docstore import replacements
 
         check_hash(new)
-        with self._parts.database.write() as db:
+        with self._parts.write() as db:
             return replacements.move_back(db, new)

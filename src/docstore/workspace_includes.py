@@ -32,7 +32,7 @@ class Lending:
         included = self._other(other)
         if included == self._id:
             raise InvalidArgument(f"The workspace {self.name!r} cannot include itself: its searches cover it already")
-        with self._parts.accesses.change(self._id) as db:
+        with self._parts.write(by=self._id) as db:
             includes.grant(db, self._id, included)
 
     def exclude(self, other: Lending) -> None:
@@ -43,7 +43,7 @@ class Lending:
             StoreClosed: its store was closed.
         """
         included = self._other(other)
-        with self._parts.accesses.change(self._id) as db:
+        with self._parts.write(by=self._id) as db:
             if not includes.revoke(db, self._id, included):
                 raise WorkspaceNotFound(f"The workspace {self.name!r} does not include {other.name!r}. "
                                         "workspace.includes() lists what it does.")  # fmt: skip

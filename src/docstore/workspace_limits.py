@@ -29,7 +29,7 @@ class Bounded:
             InvalidArgument: `ttl` or `sliding` is not what it must be.
         """
         lifetime = Lifetime.of(ttl, sliding)
-        with self._parts.database.write() as db:
+        with self._parts.write() as db:
             refcount.require_workspace(db, self._id)
             lifetimes.begin(db, self._id, lifetime)
 
@@ -50,7 +50,7 @@ class Bounded:
 
         most = quotas.amount("documents", documents), quotas.amount("logical_bytes", logical_bytes)
         share = quotas.thousandths("warn_at", warn_at, 1, 1000)
-        with self._parts.accesses.change(self._id) as db:
+        with self._parts.write(by=self._id) as db:
             refcount.require_workspace(db, self._id)
             quotas.limit_workspace(db, self._id, *most, share)
 

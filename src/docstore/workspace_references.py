@@ -74,7 +74,7 @@ class Referring:
 
     @contextmanager
     def _dropping(self) -> Iterator[Database]:
-        with self._parts.accesses.change(self._id) as db:
+        with self._parts.write(by=self._id) as db:
             refcount.require_workspace(db, self._id)
             self._parts.leave_room_to_collect(db)
             yield db
@@ -99,7 +99,7 @@ class Referring:
         from docstore import replacements
 
         check_hash(hash)
-        with self._parts.accesses.change(self._id) as db:
+        with self._parts.write(by=self._id) as db:
             refcount.require_workspace(db, self._id)
             if not replacements.pin(db, self._id, hash, keep=keep):
                 raise not_referenced(self.name, hash)

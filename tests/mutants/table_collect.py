@@ -116,7 +116,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "settled-before-synced", "lifecycle/collect.py",
         "        sync_entries(touched, parts.folder)\n",
-        "        with parts.database.write() as db:\n"
+        "        with parts.write() as db:\n"
         "            claims.sweep_done(db, wanted + requested)\n"
         "        sync_entries(touched, parts.folder)\n",
         "a power cut in between brings files back that nobody looks for",

@@ -201,8 +201,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "beginning-to-talk-is-no-use",
         "conversations.py",
-        "        with parts.accesses.change(workspace) as db:",
-        "        with parts.database.write() as db:",
+        "        with parts.write(by=workspace) as db:",
+        "        with parts.write() as db:",
         "a workspace expires although somebody has just begun a conversation in it",
         (f"{_EXPIRY}::test_every_other_change_is_a_use_too",),
     ),

@@ -150,7 +150,7 @@ class Addition:
     # -- first transaction: what is there, what is claimed --------------------------------------------------------
 
     def _plan(self, pending: list[Incoming]) -> list[Step]:
-        with self._parts.accesses.change(self._target.workspace) as db, self._parts.archive.reading():
+        with self._parts.write(by=self._target.workspace) as db, self._parts.archive.reading():
             self._target.require(db)
             self._admission.look(db, self._target.workspace, self._incoming)
             self._admission.has_waiting = False
@@ -383,5 +383,5 @@ class Addition:
     def _release(self, items: list[Incoming]) -> None:
         held = {key for item in items for key in item.held}
         if held:
-            with self._parts.database.write() as db:
+            with self._parts.write() as db:
                 claims.release(db, held, self._scratch.token)

@@ -81,7 +81,7 @@ class _Gone:
 
 def _collect(parts: Parts, before: str, gone: _Gone, progress: Callable[[Progress], object]) -> None:
     with storage_errors("collecting"):
-        with parts.database.write() as db:
+        with parts.write() as db:
             claims.discard_dead(db, parts.owner_is_alive)
             wanted, met = claims.sweeps(db)
         _doom(parts, before)
@@ -101,7 +101,7 @@ def _collect(parts: Parts, before: str, gone: _Gone, progress: Callable[[Progres
 
 def _doom(parts: Parts, before: str) -> None:
     while True:
-        with parts.database.write() as db:
+        with parts.write() as db:
             batch = _FRUGAL_PAGES // _PAGES_TO_DOOM if parts.must_save else _BATCH
             documents = refcount.unreferenced(db, before, batch)
             for document in documents:
@@ -195,7 +195,7 @@ def _sweep(parts: Parts, gone: _Gone) -> None:
                 # Whoever died between making a directory and placing its first file left it empty.
                 prune_below(files.root / shard, parts.folder)
             gone.leftovers += swept
-    with parts.database.write():
+    with parts.write():
         for root in (*(files.root for files in content_stores(parts)), parts.folder / "embeddings"):
             prune(root, parts.folder)
     # Directories where nothing was found too: a collection or an add that died may have unlinked there, unsynced.

@@ -44,7 +44,7 @@ def expire(parts: Parts, grace: timedelta, dry_run: bool) -> ExpireReport:
 
 def _take_away(parts: Parts, names: list[str]) -> None:
     while True:
-        with parts.database.write() as db:
+        with parts.write() as db:
             expired = lifetimes.expire(db, MERCY, _BATCH)
         if not expired:
             return
@@ -57,7 +57,7 @@ def _take_away(parts: Parts, names: list[str]) -> None:
 def _delete(parts: Parts, before: str, names: list[str]) -> None:
     while True:
         gone: list[str] = []
-        with parts.database.write() as db:
+        with parts.write() as db:
             end = time.monotonic() + _HOLD_SECONDS
             going = lifetimes.overdue(db, before, _BATCH)
             for id, name in going:
@@ -83,7 +83,7 @@ def _preview(parts: Parts, grace: timedelta) -> ExpireReport:
 
 def undelete(parts: Parts, name: str, wanted: str) -> int:
     """See `DocStore.undelete`. Returns the workspace's id."""
-    with parts.database.write() as db:
+    with parts.write() as db:
         id = lifetimes.last_expired(db, name)
         if id is None:
             raise WorkspaceNotFound(

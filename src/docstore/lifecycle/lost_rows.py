@@ -92,7 +92,7 @@ def _pipeline(parts: Parts, dry_run: bool) -> Iterator[tuple[Repair, Statement |
     insert = f"INSERT INTO pipelines (id, fingerprint, description, created_at) VALUES (?, ?, ?, {NOW})"
     statement = insert, (found[0], own.fingerprint, own.description)
     if not dry_run:
-        with parts.database.write() as db:
+        with parts.write() as db:
             db.execute(*statement)
     detail = f"pipeline {found[0]} was lost. It is the one that this store is opened with, as its files show."
     yield Repair("restored", "pipelines", detail, ()), statement

@@ -39,7 +39,7 @@ def salvage(parts: Parts, dry_run: bool) -> list[Repair]:
     if dry_run:
         return [Repair("restored", ARCHIVE, f"{detail}. It would be made anew of what can be read.", (), ())]
     with (
-        parts.database.write() as db,
+        parts.write() as db,
         Scratch(parts.tmp) as scratch,
         storage_errors("making the archive anew"),
     ):

@@ -125,7 +125,7 @@ def verify(
     # In a damaged catalog a sound document may seem to be one.
     if leftovers and is_sound and not parts.readonly and not dry_run:
         # A full disk or a busy store must not cost the report.
-        with contextlib.suppress(StorageError, StoreLocked), parts.database.write() as db:
+        with contextlib.suppress(StorageError, StoreLocked), parts.write() as db:
             claims.request_sweep(db)
     return VerifyReport(tuple(problems), reading.files, reading.bytes, leftovers, remaining)
 
@@ -196,7 +196,7 @@ def _forget_future(parts: Parts) -> None:
         with parts.database.read() as db:
             found = row(db, f"SELECT 1 FROM checks WHERE checked_at > {NOW} LIMIT 1")
         if found is not None:
-            with parts.database.write() as db:
+            with parts.write() as db:
                 db.execute(f"UPDATE checks SET checked_at = '' WHERE checked_at > {NOW}")
 
 
@@ -378,7 +378,7 @@ def _leftovers(parts: Parts, files: ContentStore, shard: str) -> int:
         if found:
             # What somebody publishes has no row for a moment. Who holds the write lock meets nobody in the middle; a
             # store that is opened to be read has no such means, and looks again.
-            lock = parts.database.read if parts.readonly else parts.database.write
+            lock = parts.database.read if parts.readonly else parts.write
             with contextlib.suppress(StorageError, StoreLocked), lock() as db:
                 found &= look(db)
         return len(found)
