@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from docstore import DocStore, replacements
+from docstore import DocStore, versions
 from docstore.cli_output import ExitCode
 from docstore.testing import HashEmbedder
 from tests.commands import FOX, TAX, Run, filled, folder
@@ -136,7 +136,7 @@ def test_lineage_is_kept_without_a_look_at_all_that_one_document_replaced(steps:
         one, gone = hash_of(b"%d" % count), [hash_of(b"%d of %d" % (number, count)) for number in range(count)]
         with store._parts.database.write() as db:
             note_replacements(db, [(each, one) for each in (*gone, kept)])
-            taken.append(steps(partial(replacements.forget, db, gone[0])))
+            taken.append(steps(partial(versions.forget, db, gone[0])))
             assert len(db.execute("SELECT 1 FROM replacements WHERE new_hash = ?", (one,)).fetchall()) == count + 1
     assert taken[1] < taken[0] + MANY
 

@@ -21,7 +21,7 @@ from docstore import (
     Workspace,
     WorkspaceNotFound,
     durable,
-    replacements,
+    versions,
 )
 from docstore.database import CatalogDatabase
 from docstore.testing import HashEmbedder
@@ -413,7 +413,7 @@ def test_a_long_line_is_not_followed_for_each_that_goes(store: DocStore, alice: 
             return 0
 
         connection.set_progress_handler(note, 10)
-        replacements.forget(connection, others[-1])
+        versions.forget(connection, others[-1])
         steps.append(taken)
         connection.rollback()
         connection.close()

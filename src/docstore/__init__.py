@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from docstore.quotas import WorkspaceQuota as WorkspaceQuota
     from docstore.replacements import Replacement as Replacement
     from docstore.replacements import Rollback as Rollback
-    from docstore.replacements import Version as Version
     from docstore.reports import AddReport as AddReport
     from docstore.reports import CollectReport as CollectReport
     from docstore.reports import ExpireReport as ExpireReport
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from docstore.reports import StorageStats as StorageStats
     from docstore.reports import VerifyReport as VerifyReport
     from docstore.store import DocStore as DocStore
+    from docstore.versions import Version as Version
     from docstore.workspace import Workspace as Workspace
     from docstore.workspace_info import WorkspaceInfo as WorkspaceInfo
 
@@ -69,12 +69,13 @@ _HOMES = {
     "docstore.ingest.limits": ("Limits",),
     "docstore.model": ("Hit", "NewDocument"),
     "docstore.quotas": ("StoreQuota", "WorkspaceQuota"),
-    "docstore.replacements": ("Replacement", "Rollback", "Version"),
+    "docstore.replacements": ("Replacement", "Rollback"),
     "docstore.reports": (
         "AddReport", "CollectReport", "ExpireReport", "Failure", "Problem", "Progress", "Repair", "RepairReport",
         "StorageStats", "VerifyReport",
     ),
     "docstore.store": ("DocStore",),
+    "docstore.versions": ("Version",),
     "docstore.workspace": ("Workspace",),
     "docstore.workspace_info": ("WorkspaceInfo",),
 }  # fmt: skip

@@ -26,7 +26,7 @@ from docstore.reports import (
 
 if TYPE_CHECKING:
     from docstore.conversations import Conversation, ConversationInfo
-    from docstore.replacements import Version
+    from docstore.versions import Version
     from docstore.workspace_info import WorkspaceInfo
 
 

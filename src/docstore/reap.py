@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from docstore import contents, replacements
+from docstore import contents, versions
 from docstore.cas import ContentStore
 from docstore.contents import DocumentRow, TextRow
 from docstore.database import Database
@@ -29,7 +29,7 @@ def reap(parts: Parts, db: Database, documents: Iterable[DocumentRow], touched: 
         last = contents.is_last_of_text(db, document)
         freed += _unlink_text(parts, db, document.text, touched) if last else 0
         contents.delete_document(db, document)
-        replacements.forget(db, document.hash)
+        versions.forget(db, document.hash)
         if last:
             contents.delete_text(db, document.text)
     return freed

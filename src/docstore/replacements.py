@@ -6,17 +6,14 @@ it; all of a replacement move in the transaction that publishes the new document
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from docstore import quotas
-from docstore.contents import DocumentRow, find_document, find_documents
+from docstore.contents import DocumentRow, find_document
 from docstore.database import Database, row, rows
 from docstore.errors import DocumentNotFound, InvalidArgument, not_stored
-from docstore.moments import NOW, parsed
+from docstore.moments import NOW
 from docstore.names import shown
 
 
@@ -59,23 +56,6 @@ class Rollback:
     dropped it and then referenced it anew is not named: the replacement no longer concerns it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One document in a line of versions."""
-
-    hash: str
-    replaces: str | None
-    """Hash of the version before; None: the first that is known."""
-    replaced_at: datetime | None
-    """When it took that one's place; None for the first."""
-    rolled_back_at: datetime | None
-    """When that was undone; None: it was not."""
-    stored: bool
-    """Whether the store still holds it."""
-    references: int
-    """Workspaces that reference it now."""
-
-
 # A reference moves with all that its workspace gave it. Whether its vectors were stored when it was made stays as it
 # was: where bytes are demanded, a move must not begin to tell what others hold.
 _CARRY = """
@@ -100,16 +80,6 @@ _OUTDATE = """
     DELETE FROM moved WHERE replacement_id IN (SELECT id FROM replacements WHERE new_hash = :hash AND id < :id)
     AND +workspace_id IN (SELECT workspace_id FROM moved WHERE replacement_id = :id AND had_new = 0)
     AND replacement_id > coalesce((SELECT d.id FROM departures d WHERE d.workspace_id = moved.workspace_id), 0)"""
-
-_LINE = """
-    WITH RECURSIVE line(hash) AS (
-        VALUES (?) UNION SELECT new_hash FROM line JOIN replacements ON old_hash = line.hash
-        UNION SELECT old_hash FROM line JOIN replacements ON new_hash = line.hash)"""
-
-_NEIGHBOURS = tuple(
-    f"SELECT {one}, EXISTS (SELECT 1 FROM documents WHERE hash = {one}) FROM replacements WHERE {other} = ? {order}"
-    for one, other, order in (("new_hash", "old_hash", ""), ("old_hash", "new_hash", "ORDER BY id DESC"))
-)
 
 # Whether a replacement can still be undone: not once the old version was collected, even if its bytes are added again.
 # Rows in `moved` show that it was not collected since. Where there are none, times have to tell, which alone would not
@@ -238,104 +208,6 @@ def _undo(db: Database, id: int, old: DocumentRow, new: DocumentRow) -> dict[int
     db.execute("DELETE FROM moved WHERE replacement_id = ?", (id,))
     db.execute(f"UPDATE replacements SET rolled_back_at = {NOW} WHERE id = ?", (id,))
     return moved
-
-
-def history(db: Database, hash: str) -> list[Version]:
-    """What a document came from and what came of it. Empty: nothing is known of it."""
-    found = rows(
-        db,
-        """WITH RECURSIVE
-           up(hash) AS (VALUES (?) UNION SELECT old_hash FROM up JOIN replacements ON new_hash = up.hash),
-           down(hash) AS (VALUES (?) UNION SELECT new_hash FROM down JOIN replacements ON old_hash = down.hash)
-           SELECT id, old_hash, new_hash, replaced_at, rolled_back_at FROM replacements
-           WHERE new_hash IN (SELECT hash FROM up) OR old_hash IN (SELECT hash FROM down) ORDER BY id""",
-        hash,
-        hash,
-    )
-    stored = find_documents(db, {hash, *(each[end] for each in found for end in ("old_hash", "new_hash"))})
-    versions: list[Version] = []
-    told: set[str] = set()
-    in_force: set[tuple[str, str]] = set()
-    for each in found:
-        old, new, undone = each["old_hash"], each["new_hash"], each["rolled_back_at"]
-        if old not in told:
-            versions.append(_version(stored, old))
-        if undone or (old, new) not in in_force:  # again, for those who had pinned the old one
-            times = parsed(each["replaced_at"]), parsed(undone) if undone else None
-            versions.append(_version(stored, new, old, *times))
-        told.update((old, new))
-        if not undone:
-            in_force.add((old, new))
-    return versions or ([_version(stored, hash)] if hash in stored and not stored[hash].doomed else [])
-
-
-def _version(
-    stored: Mapping[str, DocumentRow], hash: str, replaces: str | None = None, at: datetime | None = None,
-    undone: datetime | None = None,
-) -> Version:  # fmt: skip
-    document = stored.get(hash)
-    is_stored = document is not None and not document.doomed
-    return Version(hash, replaces, at, undone, is_stored, document.refcount if document is not None else 0)
-
-
-def forget(db: Database, hash: str) -> None:
-    """Drops what is noted for a document that was deleted: the way back to it, and with the last of its line all."""
-    db.execute("DELETE FROM moved WHERE replacement_id IN (SELECT id FROM replacements WHERE old_hash = ?)", (hash,))
-    if not _is_any_stored(db, hash):
-        db.execute(f"{_LINE} DELETE FROM replacements WHERE old_hash IN (SELECT hash FROM line)", (hash,))
-
-
-def _is_any_stored(db: Database, hash: str) -> bool:
-    """Whether a document of its line is. Ends at the first, mostly a neighbour: of a line that is long, many may go one
-    after the other. Row by row, since of a document that took the place of many each is its neighbour, and the last of
-    them first: what goes, goes in the order in which it came."""
-    line = [hash]
-    known = {hash}
-    for each in line:
-        for query in _NEIGHBOURS:
-            with closing(db.execute(query, (each,))) as found:
-                for neighbour, is_stored in found:
-                    if is_stored:
-                        return True
-                    if neighbour not in known:
-                        known.add(neighbour)
-                        line.append(neighbour)
-    return False
-
-
-def pin(db: Database, workspace: int, hash: str, *, keep: bool) -> bool:
-    """Pins a reference of a workspace, or lets go of it. False: there is no such reference."""
-    reference = "FROM refs r JOIN documents d ON d.id = r.document_id WHERE r.workspace_id = ? AND d.hash = ?"
-    if not rows(db, f"SELECT 1 {reference}", workspace, hash):
-        return False
-    if keep:
-        db.execute(
-            f"INSERT INTO pins SELECT r.workspace_id, r.document_id {reference} ON CONFLICT DO NOTHING",
-            (workspace, hash),
-        )
-    else:
-        db.execute(
-            "DELETE FROM pins WHERE workspace_id = ? AND document_id = (SELECT id FROM documents WHERE hash = ?)",
-            (workspace, hash),
-        )
-    return True
-
-
-def pin_all(db: Database, workspace: int, hashes: Iterable[str]) -> None:
-    """Pins those of some documents that a workspace references."""
-    db.execute(
-        """INSERT INTO pins SELECT r.workspace_id, r.document_id FROM refs r JOIN documents d ON d.id = r.document_id
-           WHERE r.workspace_id = ? AND d.hash IN (SELECT value FROM json_each(?)) ON CONFLICT DO NOTHING""",
-        (workspace, json.dumps(list(hashes))),
-    )
-
-
-def pinned(db: Database, workspace: int) -> list[str]:
-    """Hashes of what a workspace has pinned."""
-    query = (
-        "SELECT d.hash FROM pins p JOIN documents d ON d.id = p.document_id WHERE p.workspace_id = ? ORDER BY d.hash"
-    )
-    return [each["hash"] for each in rows(db, query, workspace)]
 
 
 def _workspaces(db: Database, query: str, id: int) -> dict[int, str]:

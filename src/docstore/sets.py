@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from docstore import arguments, refcount, replacements
+from docstore import arguments, pins, refcount
 from docstore.database import Database, row
 from docstore.errors import (
     DocStoreError,
@@ -138,7 +138,7 @@ def _pinned(parts: Parts, id: int, members: Collection[str]) -> bool:
     with parts.write(by=id) as db:  # whoever asks for a set is about to use it
         if refcount.workspace_state(db, id) is None:
             return False
-        replacements.pin_all(db, id, members)  # those that were there: somebody may have let go of them
+        pins.pin_all(db, id, members)  # those that were there: somebody may have let go of them
         return {document for document, _ in refcount.referenced_texts(db, id)}.issuperset(members)
 
 

@@ -83,10 +83,10 @@ class Versioned:
         Raises:
             DocumentNotFound: the store does not hold it, nor any other version of it.
         """
-        from docstore import replacements
+        from docstore import versions
 
         with self._parts.database.read() as db:
-            found = replacements.history(db, check_hash(hash))
+            found = versions.history(db, check_hash(hash))
         if not found:
             raise not_stored(hash)
         return found

@@ -96,18 +96,18 @@ class Referring:
         self._pin(hash, keep=False)
 
     def _pin(self, hash: str, *, keep: bool) -> None:
-        from docstore import replacements
+        from docstore import pins
 
         check_hash(hash)
         with self._parts.write(by=self._id) as db:
             refcount.require_workspace(db, self._id)
-            if not replacements.pin(db, self._id, hash, keep=keep):
+            if not pins.pin(db, self._id, hash, keep=keep):
                 raise not_referenced(self.name, hash)
 
     def pinned(self) -> list[str]:
         """Hashes of the documents that it has pinned, sorted."""
-        from docstore import replacements
+        from docstore import pins
 
         with self._parts.database.read() as db:
             refcount.require_workspace(db, self._id)
-            return replacements.pinned(db, self._id)
+            return pins.pinned(db, self._id)

@@ -173,7 +173,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "a-line-is-followed-to-its-ends",
-        "replacements.py",
+        "versions.py",
         "                for neighbour, is_stored in found:",
         "                for neighbour, is_stored in found.fetchall():",
         "collecting what one document replaced takes time by the square of their number",

@@ -32,7 +32,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "sets-are-pinned-when-they-are-full", "ingest/target.py",
-        "        replacements.pin(db, self.workspace, document.hash, keep=True)\n", "",
+        "        pins.pin(db, self.workspace, document.hash, keep=True)\n", "",
         "all who asked for a set find a document that is none of it",
         (f"{_SETS}::test_no_new_version_comes_into_a_set_that_is_being_filled",),
     ),

@@ -45,7 +45,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "lineage-of-what-is-gone", "reap.py",
-        "        replacements.forget(db, document.hash)\n",
+        "        versions.forget(db, document.hash)\n",
         "",
         "lineage of what nobody stores stays for ever",
         (f"{_REPLACE}::test_collected_versions_stay_in_the_history_of_what_is_stored",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
-from docstore import refcount, replacements
+from docstore import pins, refcount, replacements
 from docstore.contents import DocumentRow, SubindexRow, find_document
 from docstore.database import Database
 from docstore.documents import Document, document_of, stored_document
@@ -74,7 +74,7 @@ class ForSet(ForWorkspace):
         """The reference, pinned in the same transaction: a moment later a new version might have its place, and a
         document that is none of the set's would be found by all who asked for it."""
         reference = super().refer(db, item, document, vectors)
-        replacements.pin(db, self.workspace, document.hash, keep=True)
+        pins.pin(db, self.workspace, document.hash, keep=True)
         return reference
 
 
