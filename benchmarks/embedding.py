@@ -32,7 +32,7 @@ if not __package__:  # run as a file: its neighbours are found from the reposito
 from benchmarks.comparison import Row, milliseconds, table
 from benchmarks.reports import RESULTS, Results, provenance
 from docstore import DocStore, SentenceTransformerEmbedder
-from docstore.ingest import add, pipeline, prepare, source
+from docstore.ingest import pipeline, prepare, publish, source
 from docstore.ingest.embed import _default_folder
 
 _ROUNDS = 5
@@ -56,7 +56,7 @@ _STAGES: dict[str, tuple[Any, str]] = {
     "extracting, in worker processes, and staging texts": (prepare.Preparation, "_prepare"),
     "chunking, which counts tokens": (pipeline.Pipeline, "_cut"),
     "embedding": (pipeline.Pipeline, "embed"),
-    "syncing, and publishing under the lock": (add.Addition, "_publish"),
+    "syncing, and publishing under the lock": (publish.Publisher, "publish"),
 }
 """What is timed, and where. Copying is a part of what is timed after it."""
 

@@ -30,7 +30,8 @@ from docstore import (
 )
 from docstore.cas import ContentStore
 from docstore.ingest import build as build_module
-from docstore.ingest.add import Addition
+from docstore.ingest.plan import Planner
+from docstore.ingest.publish import Publisher
 from docstore.lifecycle import collect as collect_module
 from docstore.testing import HashEmbedder
 from tests.folders import execute, files, hash_of, problems, query
@@ -179,17 +180,17 @@ def test_a_condemned_text_takes_the_sub_indexes_of_all_pipelines_with_it(folder:
 
 
 def test_linking_under_a_second_pipeline_uses_the_stored_text(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Addition._plan
+    real = Planner.plan
     rounds: list[int] = []
 
-    def plan(self: Addition, pending: Any) -> Any:
+    def plan(self: Planner, pending: Any, group: Any) -> Any:
         rounds.append(len(pending))
         assert len(rounds) < 10, "for ever"
-        return real(self, pending)
+        return real(self, pending, group)
 
     with DocStore(folder, embedder=HashEmbedder()) as store:
         hash = store.workspace("alice").add(NOTE).hash
-    monkeypatch.setattr(Addition, "_plan", plan)
+    monkeypatch.setattr(Planner, "plan", plan)
     with DocStore(folder, embedder=HashEmbedder(32)) as second:
         assert second.workspace("alice").link(hash).hash == hash
     assert len(rounds) == 1
@@ -205,16 +206,16 @@ def test_a_text_collected_after_the_look_is_published_afresh(
         alice.remove(hash)
         assert store.collect().documents == 1
 
-    done = first(monkeypatch, Addition, "_publish", lambda: None)  # the first round publishes nothing
-    real = Addition._publish
+    done = first(monkeypatch, Publisher, "publish", lambda: None)  # the first round publishes nothing
+    real = Publisher.publish
 
-    def publish(self: Addition, items: Any) -> None:
+    def publish(self: Publisher, items: Any, group: Any) -> None:
         if items and len(done) == 1:
             done.append("collected")
             collect()
-        real(self, items)
+        real(self, items, group)
 
-    monkeypatch.setattr(Addition, "_publish", publish)
+    monkeypatch.setattr(Publisher, "publish", publish)
     assert bob.add(TWIN).hash == hash_of(TWIN)
     assert done[1:] == ["collected"]
     assert problems(folder) == []

@@ -1,7 +1,7 @@
 """Claims: who is computing what is not stored yet, so that everybody else waits instead of doing it again.
 
 A claim is a row; its owner is alive while it holds the lock of its scratch folder. Deadlock is impossible because of
-two rules that `ingest.add` keeps for each document: whoever holds an embedding claim waits for nothing until it is
+two rules that `ingest.plan` keeps for each document: whoever holds an embedding claim waits for nothing until it is
 released, and a document claim is waited for only by those who hold no claim. So a wait leads to the holder of a
 document claim at most once, from there to the holder of an embedding claim, and ends.
 """

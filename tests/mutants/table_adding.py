@@ -58,29 +58,29 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_extraction.py::test_a_page_whose_stream_is_damaged_is_not_stored_without_its_text",),
     ),
     Mutant(
-        "published-without-sync", "ingest/add.py",
+        "published-without-sync", "ingest/publish.py",
         "                    publication.sync()\n",
         "",
         "rows are committed whose files may be lost",
         (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
     ),
     Mutant(
-        "synced-after-the-commit", "ingest/add.py",
+        "synced-after-the-commit", "ingest/publish.py",
         "                    publication.sync()\n",
         "",
         "between commit and sync a power cut loses what was acknowledged",
         (f"{_DURABILITY}::test_every_file_and_directory_is_durable_before_its_row_commits",),
         (
             (
-                "        self._unsure = False\n        self._admission",
-                "        publication.sync()\n        self._unsure = False\n        self._admission",
+                "        self.is_unsure = False\n        self._admission",
+                "        publication.sync()\n        self.is_unsure = False\n        self._admission",
             ),
         ),
     ),
     Mutant(
-        "blobs-placed-before-the-lock", "ingest/add.py",
-        "        self._unsure = True\n",
-        "        self._unsure = True\n"
+        "blobs-placed-before-the-lock", "ingest/publish.py",
+        "        self.is_unsure = True\n",
+        "        self.is_unsure = True\n"
         "        for item in items:\n"
         "            if item.blob is not None and item.extraction is not None:\n"
         "                self._parts.documents.place(\n"
@@ -97,7 +97,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
-        "published-in-a-second-transaction", "ingest/add.py",
+        "published-in-a-second-transaction", "ingest/publish.py",
         "        published = self._publish_text(db, known, item, publication)\n",
         '        db.execute("COMMIT")\n'
         '        db.execute("BEGIN IMMEDIATE")\n'
@@ -106,7 +106,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_DURABILITY}::test_checks_share_a_transaction_with_what_rests_on_them",),
     ),
     Mutant(
-        "rows-and-reference-in-two-transactions", "ingest/add.py",
+        "rows-and-reference-in-two-transactions", "ingest/publish.py",
         "            known.add_document(document)\n",
         "            known.add_document(document)\n"
         '        db.execute("COMMIT")\n'
@@ -124,14 +124,14 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
-        "replacing-what-is-gone", "ingest/add.py",
+        "replacing-what-is-gone", "ingest/plan.py",
         ", self._parts.archive.reading():\n            self._target.require(db)\n            self._admission",
         ", self._parts.archive.reading():\n            self._admission",
         "a document is extracted and embedded in the place of one that is not there",
         ("tests/test_replace.py::test_refusals_change_nothing",),
     ),
     Mutant(
-        "doomed-rows-are-reused", "ingest/add.py",
+        "doomed-rows-are-reused", "ingest/publish.py",
         "        if document is not None and document.doomed:\n"
         "            self._reap(db, known, [document])\n"
         "            document = None\n",
@@ -140,14 +140,14 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_COLLECT}::test_a_doomed_document_whose_text_lives_on_is_a_miss",),
     ),
     Mutant(
-        "reaped-rows-still-known", "ingest/add.py",
+        "reaped-rows-still-known", "ingest/publish.py",
         "        reap(self._parts, db, documents, set())\n        known.delete(documents)\n",
         "        reap(self._parts, db, documents, set())\n",
         "a document is published with a text that was just deleted",
         (f"{_COLLECT}::test_doomed_documents_of_one_text_come_back_together",),
     ),
     Mutant(
-        "condemned-texts-are-reused", "ingest/add.py",
+        "condemned-texts-are-reused", "ingest/publish.py",
         "            self._reap(db, known, contents.documents_of_text(db, text))\n"
         "            text = None\n",
         "            pass\n",
@@ -155,35 +155,35 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_FORCED_RACES}::test_a_condemned_text_takes_the_sub_indexes_of_all_pipelines_with_it",),
     ),
     Mutant(
-        "links-publish-what-is-gone", "ingest/add.py",
+        "links-publish-what-is-gone", "ingest/publish.py",
         "        if item.blob is None and (document is None or document.doomed):",
         "        if False:",
         "a link fails with an assertion",
         (f"{_FORCED_RACES}::test_a_document_collected_while_its_text_lives_on_cannot_be_linked",),
     ),
     Mutant(
-        "another-text-of-the-same-bytes-ignored", "ingest/add.py",
+        "another-text-of-the-same-bytes-ignored", "ingest/publish.py",
         "        if document is not None and document.text.hash != item.text_hash:",
         "        if False:",
         "vectors and rows of a text that no document has",
         (f"{_ANOTHER_TEXT}::test_the_text_it_has_stays",),
     ),
     Mutant(
-        "claims-on-another-text-forgotten", "ingest/add.py",
-        "            claims.release(db, item.held, self._scratch.token)  # they are on the other text\n",
+        "claims-on-another-text-forgotten", "ingest/publish.py",
+        "            self._holding.give_up(db, item)  # they are on the other text\n",
         "",
         "claims that nobody releases: every such add looks like a crash",
         (f"{_ANOTHER_TEXT}::test_the_text_it_has_stays",),
     ),
     Mutant(
-        "live-row-overlooked-when-publishing", "ingest/add.py",
+        "live-row-overlooked-when-publishing", "ingest/publish.py",
         "        document = known.document(item.hash)\n        if item.blob is None and",
         "        document = None\n        if item.blob is None and",
         "the second of two adds fails",
         (f"{_DEMAND_BYTES}::test_adding_what_another_has_looks_like_adding_what_nobody_has",),
     ),
     Mutant(
-        "stored-text-overlooked-when-publishing", "ingest/add.py",
+        "stored-text-overlooked-when-publishing", "ingest/publish.py",
         "        text = known.text(item.text_hash)\n        if text is not None and text.condemned:",
         "        text = None\n        if text is not None and text.condemned:",
         "an add without its own text loops for ever, or embeds twice",
@@ -193,29 +193,29 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
-        "lost-vectors-not-looked-for-when-publishing", "ingest/add.py",
-        "        vectors = None if text is None else self._vectors(known, text)\n        text_is_intact",
+        "lost-vectors-not-looked-for-when-publishing", "ingest/publish.py",
+        "        vectors = None if text is None else known.intact_subindex(text)\n        text_is_intact",
         "        vectors = None if text is None else known.subindex(text)\n"
         "        text_is_intact",
         "a lost index is deduplicated onto",
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
     ),
     Mutant(
-        "lost-vectors-not-looked-for-when-planning", "ingest/add.py",
+        "lost-vectors-not-looked-for-when-planning", "ingest/known.py",
         "row if row is not None and self._parts.subindex_is_intact(text, self._fingerprint, row) else None",
         "row",
         "a lost index is deduplicated onto",
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
     ),
     Mutant(
-        "lost-text-not-looked-for-when-publishing", "ingest/add.py",
+        "lost-text-not-looked-for-when-publishing", "ingest/publish.py",
         "        text_is_intact = text is not None and self._parts.text_is_intact(text)\n",
         "        text_is_intact = text is not None\n",
         "a lost text is deduplicated onto",
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
     ),
     Mutant(
-        "vanished-parts-are-published", "ingest/add.py",
+        "vanished-parts-are-published", "ingest/publish.py",
         "        if not (vectors or item.subindex) or not (text_is_intact or item.text_file):\n"
         "            return None\n",
         "",
@@ -223,7 +223,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_FORCED_RACES}::test_a_text_collected_after_the_look_is_published_afresh",),
     ),
     Mutant(
-        "lost-blob-not-looked-for-when-publishing", "ingest/add.py",
+        "lost-blob-not-looked-for-when-publishing", "ingest/publish.py",
         "        if document is None or not self._parts.documents.intact(document.hash, document.suffix, "
         "document.size):",
         "        if document is None:",
@@ -231,56 +231,56 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
     ),
     Mutant(
-        "not-undone", "ingest/add.py",
+        "not-undone", "ingest/publish.py",
         "                publication.undo()\n                raise",
         "                raise",
         "a failed publication leaves files",
         (f"{_CLAIMS}::test_a_failed_publication_leaves_no_file",),
     ),
     Mutant(
-        "never-unsure", "ingest/add.py",
-        "        self._unsure = True\n",
-        "        self._unsure = False\n",
+        "never-unsure", "ingest/publish.py",
+        "        self.is_unsure = True\n",
+        "        self.is_unsure = False\n",
         "files of a publication that could not be undone stay for ever",
         (f"{_FORCED_RACES}::test_a_publication_that_cannot_be_undone_is_swept",),
     ),
     Mutant(
-        "for-ever-unsure", "ingest/add.py",
-        "        self._unsure = False\n        self._admission",
+        "for-ever-unsure", "ingest/publish.py",
+        "        self.is_unsure = False\n        self._admission",
         "        self._admission",
         "every failed add looks like a crash",
         (f"{_CLAIMS}::test_a_failure_after_a_publication_asks_for_no_sweep",),
     ),
     Mutant(
         "claims-kept-after-a-failure", "ingest/add.py",
-        "                with contextlib.suppress(DocStoreError):\n                    self._release(incoming)",
+        "                with contextlib.suppress(DocStoreError):\n                    self._holding.release(incoming)",
         "                pass",
         "every failed add looks like a crash",
         (f"{_CLAIMS}::test_a_failed_add_asks_for_no_sweep",),
     ),
     Mutant(
         "claims-of-failed-documents-kept", "ingest/add.py",
-        "        self._release([item for item in items if isinstance(item.outcome, DocStoreError)])\n",
+        "        self._holding.release([item for item in items if isinstance(item.outcome, DocStoreError)])\n",
         "",
         "others wait for what has failed already",
         (f"{_CLAIMS}::test_when_the_first_fails_the_second_tries",),
     ),
     Mutant(
-        "reaping-asks-for-no-sweep", "ingest/add.py",
+        "reaping-asks-for-no-sweep", "ingest/publish.py",
         "        claims.request_sweep(db)\n        reap(",
         "        reap(",
         "after a power cut, files of what an add reaped stay for ever",
         (f"{_FORCED_RACES}::test_what_an_add_reaps_is_swept_later",),
     ),
     Mutant(
-        "doomed-documents-look-live", "ingest/add.py",
+        "doomed-documents-look-live", "ingest/plan.py",
         "            not document.doomed\n            and self",
         "            self",
         "a reference to a document whose files are going",
         (f"{_COLLECT}::test_a_doomed_document_whose_text_lives_on_is_a_miss",),
     ),
     Mutant(
-        "lost-documents-look-live", "ingest/add.py",
+        "lost-documents-look-live", "ingest/plan.py",
         "            and self._parts.documents.intact(document.hash, document.suffix, document.size)\n"
         "            and",
         "            and",
@@ -288,7 +288,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_SUBINDEX}::test_a_lost_file_is_not_deduplicated_onto",),
     ),
     Mutant(
-        "lost-texts-look-live", "ingest/add.py",
+        "lost-texts-look-live", "ingest/plan.py",
         "\n"
         "            and self._parts.text_is_intact(document.text)\n",
         "\n",
@@ -302,21 +302,21 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_claims.py::test_who_fails_late_leaves_others_their_claims",),
     ),
     Mutant(
-        "claims-released-before-publishing", "ingest/add.py",
-        "        self._unsure = True\n",
-        "        self._release(items)\n        self._unsure = True\n",
+        "claims-released-before-publishing", "ingest/publish.py",
+        "        self.is_unsure = True\n",
+        "        self._holding.release(items)\n        self.is_unsure = True\n",
         "a crash while publishing leaves files that nobody looks for",
         (f"{_FORCED_RACES}::test_claims_are_held_until_the_commit",),
     ),
     Mutant(
-        "waiting-with-a-claim", "ingest/add.py",
-        "            may_prepare = item.held or self._claim(db, item, claims.document_key(item.hash))",
-        "            may_prepare = self._claim(db, item, claims.document_key(item.hash))",
+        "waiting-with-a-claim", "ingest/plan.py",
+        "            may_prepare = item.held or self._holding.claim(db, item, claims.document_key(item.hash))",
+        "            may_prepare = self._holding.claim(db, item, claims.document_key(item.hash))",
         "two adds wait for each other for ever",
         (f"{_CLAIMS}::test_two_adds_and_a_collection_do_not_deadlock",),
     ),
     Mutant(
-        "demanding-stores-share-claims", "ingest/add.py",
+        "demanding-stores-share-claims", "ingest/holding.py",
         '            key = f"{key}:{self._scratch.token}"\n',
         "            pass\n",
         "the time of an add tells that somebody else adds the same",
@@ -404,7 +404,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/test_extraction.py::test_workers_that_only_a_burst_needed_end",),
     ),
     Mutant(
-        "adding-takes-longer-where-others-have-it", "ingest/add.py",
+        "adding-takes-longer-where-others-have-it", "ingest/plan.py",
         "            if len(pending) > 1:  # a document alone",
         "            for each in pending if self._parts.demand_bytes else ():\n"
         "                if db.execute('SELECT 1 FROM documents WHERE hash = ?', (each.hash,)).fetchall():\n"

@@ -42,7 +42,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_DURABILITY}::test_a_file_that_cannot_be_synced_is_not_published",),
     ),
     Mutant(
-        "publication-begun-with-the-commit-in-sight", "ingest/add.py",
+        "publication-begun-with-the-commit-in-sight", "ingest/publish.py",
         "            publication = Publication([piece for item in items for piece in item.staged], self._parts."
         "archive)\n",
         "            publication = Publication()\n",

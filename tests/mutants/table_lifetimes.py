@@ -117,7 +117,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "limits-not-asked-before-work",
-        "ingest/add.py",
+        "ingest/plan.py",
         "            case Verdict.REFUSED:\n                return Step.DONE",
         "            case Verdict.REFUSED:\n                item.outcome = None",
         "documents are embedded in vain",
@@ -125,7 +125,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "limits-not-asked-when-publishing",
-        "ingest/add.py",
+        "ingest/publish.py",
         "        item.outcome = self._admission.publication(db, known, item, document)",
         "        item.outcome = None",
         "adders that work at once exceed a limit of the store, or the database refuses all of their group",
@@ -133,7 +133,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "nobody-waits-for-a-place",
-        "ingest/add.py",
+        "ingest/plan.py",
         "            case Verdict.WAIT:\n                return Step.WAIT\n",
         "",
         "documents are embedded in vain",

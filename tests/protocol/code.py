@@ -37,15 +37,17 @@ def _function(tree: ast.AST, name: str) -> ast.stmt | None:
     return found if isinstance(found, ast.stmt) else None
 
 
-_ADD, _COLLECT, _REAP = "ingest/add.py", "lifecycle/collect.py", "reap.py"
-_NEXT, _PUBLISH = "Addition._next_step", "Addition._publish"
+_PLAN, _PUBLISH, _COLLECT, _REAP = "ingest/plan.py", "ingest/publish.py", "lifecycle/collect.py", "reap.py"
+_NEXT, _ALL = "Planner._next_step", "Publisher.publish"
 
 LINES: dict[str, tuple[Line, ...]] = {
     "add: make the scratch folder": (Line("scratch.py", "Scratch._own", "fd, lock = _new_lock(self._tmp)"),),
-    "add: plan (stage)": (Line(_ADD, _NEXT, "return Step.PREPARE if may_prepare else Step.WAIT"),),
-    "add: plan (embed)": (Line(_ADD, _NEXT, "return Step.EMBED if self._claim(db, item, key) else Step.WAIT"),),
-    "add: plan (publish)": (Line(_ADD, _NEXT, "return Step.PUBLISH"),),
-    "add: plan (refer)": (Line(_ADD, _NEXT, "self._refer(db, item, stored, vectors)"),),
+    "add: plan (stage)": (Line(_PLAN, _NEXT, "return Step.PREPARE if may_prepare else Step.WAIT"),),
+    "add: plan (embed)": (
+        Line(_PLAN, _NEXT, "return Step.EMBED if self._holding.claim(db, item, key) else Step.WAIT"),
+    ),
+    "add: plan (publish)": (Line(_PLAN, _NEXT, "return Step.PUBLISH"),),
+    "add: plan (refer)": (Line(_PLAN, _NEXT, "self._refer(db, item, stored, vectors)"),),
     "add: copy and extract": (
         Line("ingest/prepare.py", "Preparation._copy", "item.blob = stage(item.source, self._scratch)"),
         Line("ingest/prepare.py", "_take", "item.text_file = stage_bytes("),
@@ -56,21 +58,21 @@ LINES: dict[str, tuple[Line, ...]] = {
     ),
     "add: sync what is staged": (
         Line(
-            _ADD,
             _PUBLISH,
+            _ALL,
             "publication = Publication([piece for item in items for piece in item.staged], self._parts.archive)",
         ),
         Line("durable.py", "Publication.__init__", "sync_files([each.path for each in files])"),
         Line("durable.py", "_sync_file_at", "sync_file(fd)"),
     ),
     "add: look again": (
-        Line(_ADD, _PUBLISH, "with self._parts.write() as db:"),
-        Line(_ADD, "Addition._publish_one", "document = known.document(item.hash)"),
-        Line(_ADD, "Addition._publish_text", "vectors = None if text is None else self._vectors(known, text)"),
+        Line(_PUBLISH, _ALL, "with self._parts.write() as db:"),
+        Line(_PUBLISH, "Publisher._publish_one", "document = known.document(item.hash)"),
+        Line(_PUBLISH, "Publisher._publish_text", "vectors = None if text is None else known.intact_subindex(text)"),
     ),
     "add: unlink": (
-        Line(_ADD, "Addition._reap", "claims.request_sweep(db)"),
-        Line(_ADD, "Addition._reap", "reap("),
+        Line(_PUBLISH, "Publisher._reap", "claims.request_sweep(db)"),
+        Line(_PUBLISH, "Publisher._reap", "reap("),
     ),
     # A group's small pieces go into the archive instead, whose one commit is their sync: to the model, a file each.
     "add: place": (
@@ -78,16 +80,19 @@ LINES: dict[str, tuple[Line, ...]] = {
         Line("durable.py", "Publication.place", "self._archive.put(name, data)"),
     ),
     "add: sync the directories": (
-        Line(_ADD, _PUBLISH, "publication.sync()"),
+        Line(_PUBLISH, _ALL, "publication.sync()"),
         Line("durable.py", "Publication.place", "while directory not in self._directories:"),
         Line("durable.py", "Publication.sync", "_all_at_once(sync_directory, "),
         Line("durable.py", "Publication.sync", "self._archive.commit()"),
     ),
     "add: commit": (
-        Line(_ADD, "Addition._refer", "claims.release(db, item.held, self._scratch.token)"),
+        Line("ingest/holding.py", "Holding.give_up", "claims.release(db, item.held, self._scratch.token)"),
         Line("database.py", "CatalogDatabase.write", 'connection.execute("COMMIT")'),
     ),
-    "add: undo": (Line(_ADD, _PUBLISH, "publication.undo()"), Line(_ADD, "Addition.run", "if not self._unsure:")),
+    "add: undo": (
+        Line(_PUBLISH, _ALL, "publication.undo()"),
+        Line("ingest/add.py", "Addition.run", "if not self._publisher.is_unsure:"),
+    ),
     "add: leave": (Line("scratch.py", "Scratch.__exit__", "lock.unlink(missing_ok=True)"),),
     "remove": (
         Line("workspace_references.py", "Referring._unrefer", "refcount.unrefer(db, self._id, [hash])"),

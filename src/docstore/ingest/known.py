@@ -12,21 +12,23 @@ from docstore import contents
 from docstore.contents import DocumentRow, SubindexRow, TextRow
 from docstore.database import Database
 from docstore.ingest.incoming import Incoming
+from docstore.parts import Parts
 
 
 class Known:
     """The rows of some documents and texts, and of the texts' sub-indexes under one pipeline."""
 
-    def __init__(self, db: Database, fingerprint: str, items: list[Incoming]) -> None:
+    def __init__(self, db: Database, parts: Parts, items: list[Incoming]) -> None:
         self._db = db
-        self._fingerprint = fingerprint
+        self._parts = parts
+        self._fingerprint = parts.pipeline.fingerprint
         self.pipeline: int | None = None
         """Its id, once somebody needed it."""
         self._documents = contents.find_documents(db, [item.hash for item in items])
         self._texts = {each.text.hash: each.text for each in self._documents.values()}
         others = {item.text_hash for item in items if item.text_hash} - self._texts.keys()
         self._texts |= contents.find_texts(db, others)
-        self._subindexes = contents.find_subindexes(db, self._texts.values(), fingerprint)
+        self._subindexes = contents.find_subindexes(db, self._texts.values(), self._fingerprint)
 
     @property
     def documents(self) -> Collection[DocumentRow]:
@@ -49,6 +51,11 @@ class Known:
     def subindex(self, text: TextRow) -> SubindexRow | None:
         """The sub-index of a text under the pipeline."""
         return self._subindexes.get(text.hash)
+
+    def intact_subindex(self, text: TextRow) -> SubindexRow | None:
+        """The same, where its files are there too. A row whose files were lost is not deduplicated onto."""
+        row = self.subindex(text)
+        return row if row is not None and self._parts.subindex_is_intact(text, self._fingerprint, row) else None
 
     def add_document(self, document: DocumentRow) -> None:
         """A row that was inserted."""
