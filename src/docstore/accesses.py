@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -133,25 +133,22 @@ class Accesses:
         self._noted.pop(workspace, None)
         self._due.pop(workspace, None)
 
-    @contextmanager
-    def change(self, workspace: int) -> Iterator[Database]:
-        """A write transaction for a change of the workspace, which is an access too: where its note is due, it is
-        written in the same commit.
+    def change(self, db: Database, workspace: int) -> datetime | None:
+        """The workspace is changed in this transaction, which is an access too: where its note is due, it is written in
+        the same commit. Returns what was written, for `changed`."""
+        now = moments.now()
+        if not self._is_due(workspace, now):
+            return None
+        lifetimes.note(db, {workspace: now})
+        return now
 
-        Args:
-            workspace: 0 where no workspace is changed by its own users: nobody's access is noted.
-        """
-        with self._database.write() as db:
-            now = moments.now()
-            is_due = workspace != 0 and self._is_due(workspace, now)
-            if is_due:
-                lifetimes.note(db, {workspace: now})
-            yield db
-        if is_due:
-            self._postpone([workspace], now, _EVERY)
-            self._forget(workspace, now)
-        elif workspace != 0:
-            self._noted[workspace] = now
+    def changed(self, workspace: int, written: datetime | None) -> None:
+        """The transaction of `change` is committed."""
+        if written is not None:
+            self._postpone([workspace], written, _EVERY)
+            self._forget(workspace, written)
+        else:
+            now = self._noted[workspace] = moments.now()
             self._thin(now)
 
     def _is_due(self, workspace: int, now: datetime) -> bool:

@@ -75,8 +75,11 @@ class Parts:
             by: the workspace whose users change it, which is an access of theirs, noted in the same commit where that
                 is due; 0: nobody's.
         """
-        with self.accesses.change(by) as db, self.archive.writing():
+        with self.database.write() as db, self.archive.writing():
+            written = self.accesses.change(db, by) if by else None
             yield db
+        if by:
+            self.accesses.changed(by, written)
 
     def free_space(self, operation: Callable[[], _T]) -> _T:
         """Runs what makes room, on a full disk too."""

@@ -283,8 +283,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "archive-committed-after-the-rows", "parts.py",
-        "        with self.accesses.change(by) as db, self.archive.writing():\n            yield db",
-        "        with self.archive.writing(), self.accesses.change(by) as db:\n            yield db",
+        "        with self.database.write() as db, self.archive.writing():\n",
+        "        with self.archive.writing(), self.database.write() as db:\n",
         "rows are deleted whose pieces stay for ever after a crash",
         (f"{_ARCHIVE}::test_the_archive_changes_inside_the_catalogs_transactions_and_commits_first",),
     ),

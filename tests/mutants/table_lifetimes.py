@@ -102,7 +102,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "changes-commit-twice",
         "accesses.py",
-        "        if is_due:\n            self._postpone(",
+        "        if written is not None:\n            self._postpone(",
         "        if False:\n            self._postpone(",
         "every change writes its access once more, in a commit of its own",
         (f"{_ACCESSES}::test_a_change_is_an_access_in_one_commit",),

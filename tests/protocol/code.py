@@ -114,7 +114,7 @@ LINES: dict[str, tuple[Line, ...]] = {
     ),
     "collect: delete the rows and commit": (
         Line(_REAP, "reap", "contents.delete_document(db, document)"),
-        Line("parts.py", "Parts.write", "with self.accesses.change(by) as db, self.archive.writing():"),
+        Line("parts.py", "Parts.write", "with self.database.write() as db, self.archive.writing():"),
         # In the transaction of the unlinks, not in that of the doom: another collector may reap what we doomed.
         Line(_COLLECT, "_reap_doomed", "claims.request_sweep(db)"),
     ),
