@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from docstore.errors import IntegrityError, InvalidArgument
 
 NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
-"""The present, in SQL."""
+"""The present, in SQL. SQLite asks the same clock of the system as `now`, and cuts it off as `spelled` does, so the two
+compare. Statements use it whose time no test has to move, and triggers, which have no other."""
 
 _LAST = "9999-12-31T23:59:59.999Z"
 
