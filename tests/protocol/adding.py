@@ -113,7 +113,7 @@ def text_is_intact(w: World, text: int) -> bool:
 
 
 def has_vectors_of(w: World, text: int) -> bool:
-    """`Addition._vectors`."""
+    """`Known.intact_subindex`."""
     return bool(w.index[text]) and bool(w.now[w.scenario.index_file(text)])
 
 
