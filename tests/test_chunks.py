@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from itertools import pairwise
 from pathlib import Path
 
@@ -159,3 +161,16 @@ def test_no_chunk_is_too_long_to_be_read(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(chunk, "LONGEST_CHUNK", 100)
     with DocStore(folder, embedder=HashEmbedder(), chunk_size=10**9) as store:
         assert store.workspace("alice").add(b"some words " * 50).chunks >= 6
+
+
+def test_who_counts_tokens_goes_with_the_chunker() -> None:
+    class Model:
+        def count(self, text: str) -> int:
+            return len(text)
+
+    model = Model()
+    alive = weakref.ref(model)
+    assert len(Chunker(100, 20, 50, model.count).spans(PROSE * 10)) > 1
+    del model
+    gc.collect()
+    assert alive() is None, "with a store that is closed, 100 MB of the default model, and its threads, stay for good"

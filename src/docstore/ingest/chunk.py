@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -69,9 +69,11 @@ class Chunker:
             raise InvalidArgument(f"max_tokens is {max_tokens}; an embedder must read at least {_LEAST_TOKENS}")
         # A longer one could be stored, and would be taken for damage when it is read.
         self._size = min(size, LONGEST_CHUNK)
-        self._max_tokens = max_tokens
         # Without a tokenizer there is still a safe bound: no tokenizer makes more than one token of a byte.
-        self._count_tokens = count_tokens or (lambda text: len(text.encode()) + 2)
+        count_tokens = count_tokens or (lambda text: len(text.encode()) + 2)
+        # No method: what the splitter's compiled code holds Python's collector does not see, and what held the splitter
+        # in turn would stay for good, with the embedder and its model.
+        self._measure = partial(_measure, self._size, max_tokens, count_tokens)
         self._overlap = min(overlap, self._size - 1)
 
     @cached_property
@@ -79,11 +81,6 @@ class Chunker:
         from semantic_text_splitter import TextSplitter  # takes a while, and who only searches cuts nothing
 
         return TextSplitter.from_callback(self._measure, self._size, self._overlap, trim=False)
-
-    def _measure(self, text: str) -> int:
-        if self._max_tokens is None or len(text) > self._size:
-            return len(text)
-        return max(len(text), math.ceil(self._count_tokens(text) * self._size / self._max_tokens))
 
     def spans(self, content: str) -> npt.NDArray[np.void]:
         """The chunks of a text that is not empty, in its order: an array of `SPAN`, shape (n,)."""
@@ -132,6 +129,13 @@ class Chunker:
     def _window(self, content: str, start: int, end: int) -> list[tuple[int, int]]:
         found = self._splitter.chunk_indices(content[start:end])
         return [(start + offset, start + offset + len(chunk)) for offset, chunk in found]
+
+
+def _measure(size: int, max_tokens: int | None, count_tokens: Callable[[str], int], text: str) -> int:
+    """A text's size, of which chunks have at most `size`."""
+    if max_tokens is None or len(text) > size:
+        return len(text)
+    return max(len(text), math.ceil(count_tokens(text) * size / max_tokens))
 
 
 def _cuts(content: str, start: int, end: int, reach: int) -> list[int]:
