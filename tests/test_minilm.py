@@ -289,3 +289,14 @@ assert os.waitpid(child, 0)[1] == 0
 assert (embedder.embed(texts) == before).all()
 """
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ, timeout=180)
+
+
+def test_a_long_text_is_counted_while_other_threads_work(default: SentenceTransformerEmbedder) -> None:
+    default.count_tokens("")
+    thread = threading.Thread(target=default.count_tokens, args=("Words of a text about macros. " * 30_000,))
+    moments = [time.perf_counter()]
+    thread.start()
+    while thread.is_alive():
+        time.sleep(0.001)
+        moments.append(time.perf_counter())
+    assert max(np.diff(moments)) < (moments[-1] - moments[0]) / 2

@@ -38,6 +38,7 @@ _DEFAULT_MAX_TOKENS = 256
 _FEW = 500  # characters of all texts in a call: a question, or several
 _LEAST = 50  # characters that take as long as going through the weights, which each text does
 _TURN = 64  # texts, or one forward pass: PyTorch uses all cores for one, and two at once only take turns
+_LONG = 20_000  # characters of a text that is counted as a batch is, which lets other threads of Python work meanwhile
 _UNTRIED: Any = object()
 
 
@@ -320,7 +321,7 @@ def _default_folder() -> Path:
 def _counter_of(tokenizer: Tokenizer) -> Callable[[str], int]:
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return lambda text: len(tokenizer.encode(text).ids)
+    return lambda text: len((tokenizer.encode(text) if len(text) <= _LONG else tokenizer.encode_batch([text])[0]).ids)
 
 
 def _byte_type() -> Any:
