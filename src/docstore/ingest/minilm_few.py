@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from docstore.ingest import weights
+from docstore.ingest import blas, weights
 
 Floats = npt.NDArray[np.float32]
 
@@ -71,13 +71,11 @@ class FewMiniLM:
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """Normalised vectors, shape (len(texts), dimension)."""
-        encodings = self.tokenizer.encode_batch(list(texts))
-        vectors = np.empty((len(encodings), self._words.shape[1]), np.float32)
-        with np.errstate(
-            all="ignore"
-        ):  # what is near 0 underflows, as it should, whatever the caller would have raised
-            for row, encoding in enumerate(encodings):
-                vectors[row] = self._vector(encoding.ids)
+        vectors = np.empty((len(texts), self._words.shape[1]), np.float32)
+        # What is near 0 underflows, as it should, whatever the caller would have raised.
+        with blas.alone(), np.errstate(all="ignore"):
+            for row, text in enumerate(texts):  # not as one batch, for which the tokenizer starts threads
+                vectors[row] = self._vector(self.tokenizer.encode(text).ids)
         return vectors
 
     def _vector(self, ids: list[int]) -> Floats:
