@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +18,22 @@ from tests.packing import notes, open_store
 
 collect_ignore = ["hostile/guided.py"]  # imports atheris, which is not among the dependencies
 
+# Collecting imports all tests and what they test, a heap that stays for good. Each full collection of garbage would go
+# through all of it anew: in a model that makes many objects, that was a third of its time.
+gc.disable()
+
 # fsync makes examples uneven in time, and a deadline would report the disk instead of a bug.
 _common: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("short", max_examples=30, stateful_step_count=30, derandomize=True, **_common)
 settings.register_profile("long", max_examples=1000, stateful_step_count=60, **_common)
 settings.load_profile(os.environ.get("DOCSTORE_TESTS", "short"))
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is collected as everywhere: what the tests themselves make is what is looked at."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
