@@ -5,12 +5,20 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
+import zlib
 from collections.abc import Sequence
 
 import pytest
 from fpdf import FPDF
 from pypdf import PdfReader, PdfWriter
-from pypdf.generic import ArrayObject, DecodedStreamObject, DictionaryObject, NameObject, NumberObject
+from pypdf.generic import (
+    ArrayObject,
+    DecodedStreamObject,
+    DictionaryObject,
+    EncodedStreamObject,
+    NameObject,
+    NumberObject,
+)
 
 SNOW = b"The mountains of the north lie under snow."
 
@@ -50,10 +58,23 @@ def bomb(megabytes: int) -> bytes:
     """A small PDF whose page content decompresses to many megabytes."""
     writer = PdfWriter()
     page = writer.add_blank_page(200, 200)
-    stream = DecodedStreamObject()
-    stream.set_data(b"BT /F1 12 Tf (x) Tj ET " + b" " * (megabytes << 20))
-    page[NameObject("/Contents")] = writer._add_object(stream.flate_encode())
+    stream = EncodedStreamObject()
+    stream[NameObject("/Filter")] = NameObject("/FlateDecode")
+    stream._data = _deflated(b"BT /F1 12 Tf (x) Tj ET ", b" " * (1 << 20), megabytes)
+    page[NameObject("/Contents")] = writer._add_object(stream)
     return written(writer)
+
+
+def _deflated(beginning: bytes, block: bytes, times: int) -> bytes:
+    """What `zlib.compress` would make of the beginning and so many blocks. All of it takes seconds; one block does not,
+    and is the same each time, as nothing in it refers to what stands before."""
+    compressor = zlib.compressobj(wbits=-15)
+    first = compressor.compress(beginning) + compressor.flush(zlib.Z_FULL_FLUSH)
+    repeated = compressor.compress(block) + compressor.flush(zlib.Z_FULL_FLUSH)
+    checksum = zlib.adler32(beginning)
+    for _ in range(times):
+        checksum = zlib.adler32(block, checksum)
+    return b"\x78\x9c" + first + repeated * times + compressor.flush() + checksum.to_bytes(4)
 
 
 def justified(first: str, second: str) -> bytes:

@@ -1,15 +1,20 @@
-"""benchmarks/embedding.py in short."""
+"""benchmarks/embedding.py in short.
+
+It imports sentence-transformers, which takes seven seconds: only the process that runs this test shall, and not each
+that collects it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.embedding import adding, embedding_alone, questions, rates, report, starts
 from docstore import SentenceTransformerEmbedder
 from tests.samples import pdf
 
 
 def test_it_measures_both_and_every_stage(tmp_path: Path) -> None:
+    from benchmarks.embedding import adding, embedding_alone, questions, rates, report, starts
+
     paths = [tmp_path / f"{number}.pdf" for number in range(3)]
     for number, path in enumerate(paths):
         path.write_bytes(pdf([f"What document {number} says on its only page. " * 5]))

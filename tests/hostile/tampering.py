@@ -245,6 +245,8 @@ def indexes() -> Iterator[tuple[str, bytes]]:
                  "PCA32,Flat", "L2norm,Flat", "RaBitQ", "PQ4x4fs", "RQ2x4", "ITQ32,LSH",
                  "IVF1,PQ8x4"):  # fmt: skip
         index = faiss.index_factory(64, name)
+        if hasattr(index, "do_polysemous_training"):
+            index.do_polysemous_training = False  # seconds, to number the centroids in another order
         index.train(np.tile(vectors, (220, 1)))
         if name.startswith("IDMap"):
             index.add_with_ids(vectors, np.arange(3))
