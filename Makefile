@@ -20,8 +20,9 @@ test: $(STAMP)
 	@# Where Python is told to keep no bytecode, each of the tests' many processes would compile ours anew.
 	$(BIN)/python -m compileall -q src tests
 	@# Types beside the tests: alone, they would keep one core for a minute.
+	@# Threads of FAISS and PyTorch that wait for each other sleep, where they would keep a core from the other tests.
 	$(BIN)/mypy & types=$$!; \
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal; tests=$$?; \
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal; tests=$$?; \
 	wait $$types && exit $$tests
 
 # The examples of all frameworks: some 300 MB more in the environment.
