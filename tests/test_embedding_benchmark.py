@@ -23,12 +23,13 @@ def test_it_measures_both_and_every_stage(tmp_path: Path) -> None:
     assert (run.documents, run.chunks) == (3, 3)
     assert len(run.texts) == 3
     assert all(0 < seconds < 2 * run.seconds for seconds in run.stages.values())
-    row, lowest = rates(run.texts, embedder)
+    rows, lowest = rates(run.texts, embedder)
     assert lowest >= 0.9999
+    assert len(rows) == 2
     started = starts(rounds=1)
     assert len(started) == 4
     assert all(row.ours[0] < row.theirs[0] for row in started)
     asked = questions(run.texts * 20, embedder, 1)
-    found = report(row, lowest, [*started, asked], run, embedding_alone(run.texts, embedder))
+    found = report(rows, lowest, [*started, asked], run, embedding_alone(run.texts, embedder))
     assert "3 PDFs, 3 chunks" in found
     assert f"{lowest:.6f}" in found

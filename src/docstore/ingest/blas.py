@@ -1,6 +1,8 @@
 """NumPy's products, each by the thread that asks for it. OpenBLAS, which NumPy's wheels bring, shares each with threads
 of its own, for which all who ask take turns. For a question, whose products are small, these take longer to meet than
 to multiply, many times so where other work keeps the processors busy.
+
+Not by threadpoolctl: there one thread sets the number, and what others ask for is ignored.
 """
 
 from __future__ import annotations
