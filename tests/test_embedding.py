@@ -19,7 +19,7 @@ from docstore import (
     PipelineMismatch,
     SentenceTransformerEmbedder,
 )
-from docstore.ingest import embed
+from docstore.ingest import embed, minilm_few
 from docstore.testing import HashEmbedder
 from tests.samples import pdf
 
@@ -193,6 +193,23 @@ def test_opening_and_listing_load_no_model(folder: Path, monkeypatch: pytest.Mon
         store.stats()
         store.collect()
         assert store.verify().ok
+
+
+def test_stores_that_are_given_none_load_the_default_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, load = [], minilm_few.load
+
+    def noting(folder: Path) -> minilm_few.FewMiniLM | None:
+        loaded.append(folder)
+        return load(folder)
+
+    monkeypatch.setattr(minilm_few, "load", noting)
+    embed.default_embedder.cache_clear()
+    for folder in (tmp_path / "one", tmp_path / "one", tmp_path / "another"):
+        with DocStore(folder) as store:
+            alice = store.workspace("alice")
+            alice.add(b"Five days of leave may be carried over.")
+            assert alice.search("How many days?", k=1)
+    assert len(loaded) == 1
 
 
 def test_the_whole_path_on_the_real_model(folder: Path, default: SentenceTransformerEmbedder) -> None:

@@ -18,7 +18,7 @@ from docstore.database import CATALOG, CatalogDatabase
 from docstore.durable import storage_errors, sync_directory
 from docstore.errors import InvalidArgument, StoreVersionError, WorkspaceNotFound
 from docstore.filesystem import refuse_network
-from docstore.ingest.embed import Embedder, SentenceTransformerEmbedder
+from docstore.ingest.embed import Embedder, default_embedder
 from docstore.ingest.extractor import Extractor
 from docstore.ingest.pipeline import Pipeline
 from docstore.lifetimes import Lifetime
@@ -75,7 +75,8 @@ class DocStore(Maintained, Versioned):
         """Opens the store in a folder, creating both unless `readonly`.
 
         Args:
-            embedder: anything that meets `Embedder`; by default all-MiniLM-L6-v2, loaded when first needed.
+            embedder: anything that meets `Embedder`; by default all-MiniLM-L6-v2, which a process loads when
+                it first needs it, once for all its stores.
             codec: how vectors are stored: `float16`, or `float32` for twice the bytes.
             chunk_size: characters a chunk has at most. It is never longer than the embedder reads, nor than 4,194,304.
             chunk_overlap: characters that neighbouring chunks share at most.
@@ -109,7 +110,7 @@ class DocStore(Maintained, Versioned):
         self._lifetime = Lifetime.of(default_ttl, default_sliding)
         root = _root(folder)
         if embedder is None:  # not `or`: one with a length may have none yet
-            embedder = SentenceTransformerEmbedder()
+            embedder = default_embedder()
         pipeline = Pipeline(embedder, codec, chunk_size, chunk_overlap)
         if not readonly:
             refuse_network(root)

