@@ -18,31 +18,32 @@ pytestmark = pytest.mark.skipif(OPENBLAS is None, reason="this NumPy multiplies 
 
 @pytest.fixture(autouse=True)
 def two_threads() -> Iterator[None]:
-    assert OPENBLAS is not None
-    before = OPENBLAS.threads()
-    OPENBLAS.limit(2)
+    before = OPENBLAS.num_threads
+    _share(2)
     yield
-    OPENBLAS.limit(before)
+    _share(before)
+
+
+def _share(threads: int) -> None:
+    OPENBLAS.set_num_threads(threads)
+    OPENBLAS.clear_controlling_thread()
 
 
 def test_a_question_is_multiplied_by_one_thread(
     default: SentenceTransformerEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert OPENBLAS is not None
     counts, before = [], minilm_few.FewMiniLM._vector
 
     def counting(few: minilm_few.FewMiniLM, ids: list[int]) -> minilm_few.Floats:
-        assert OPENBLAS is not None
-        counts.append(OPENBLAS.threads())
+        counts.append(OPENBLAS.num_threads)
         return before(few, ids)
 
     monkeypatch.setattr(minilm_few.FewMiniLM, "_vector", counting)
     default.embed(["What is attention?", "What else?"])
-    assert counts == [1, 1] and OPENBLAS.threads() == 2
+    assert counts == [1, 1] and OPENBLAS.num_threads == 2
 
 
 def test_the_last_thread_that_leaves_gives_back_what_the_first_found() -> None:
-    assert OPENBLAS is not None
     inside, leave = threading.Event(), threading.Event()
 
     def stay() -> None:
@@ -55,19 +56,18 @@ def test_the_last_thread_that_leaves_gives_back_what_the_first_found() -> None:
     assert inside.wait(10)
     with pytest.raises(ZeroDivisionError), blas.alone():
         raise ZeroDivisionError
-    assert OPENBLAS.threads() == 1
+    assert OPENBLAS.num_threads == 1
     leave.set()
     thread.join()
-    assert OPENBLAS.threads() == 2
+    assert OPENBLAS.num_threads == 2
 
 
 def test_a_child_has_what_its_parents_threads_had_not_given_back() -> None:
     def run() -> bool:
-        assert OPENBLAS is not None
-        count = OPENBLAS.threads()
+        count = OPENBLAS.num_threads
         with blas.alone():
             np.ones((300, 300)) @ np.ones((300, 300))
-            return (count, OPENBLAS.threads()) == (2, 1)
+            return (count, OPENBLAS.num_threads) == (2, 1)
 
     with blas.alone(), child(run):
         pass

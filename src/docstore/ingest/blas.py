@@ -1,41 +1,26 @@
 """NumPy's products, each by the thread that asks for it. OpenBLAS, which NumPy's wheels bring, shares each with threads
 of its own, for which all who ask take turns. For a question, whose products are small, these take longer to meet than
 to multiply, many times so where other work keeps the processors busy.
-
-Not by threadpoolctl: there one thread sets the number, and what others ask for is ignored.
 """
 
 from __future__ import annotations
 
-import ctypes
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+import numpy as np  # noqa: F401  (loads what is looked for)
+from threadpoolctl import ThreadpoolController
 
 from docstore.forking import in_child
 
 
-class Library(NamedTuple):
-    """OpenBLAS's own functions."""
-
-    threads: Callable[[], int]
-    """Threads that share a product."""
-    limit: Callable[[int], object]
-    """Sets that, for all threads of the process."""
-
-
-def library() -> Library | None:
-    """What multiplies for NumPy, where it is OpenBLAS."""
-    with suppress(Exception):  # a name of NumPy's own that another version may not have
-        core: Any = np._core  # type: ignore[attr-defined]
-        loaded = ctypes.CDLL(core._multiarray_umath.__file__)
-        for name in ("scipy_openblas_{}_num_threads64_", "openblas_{}_num_threads64_", "openblas_{}_num_threads"):
-            if hasattr(loaded, name.format("set")):
-                return Library(getattr(loaded, name.format("get")), getattr(loaded, name.format("set")))
-    return None
+def library() -> Any:
+    """What multiplies for NumPy and for nobody else; None where that is no OpenBLAS. FAISS's own is left alone."""
+    found = ThreadpoolController().select(internal_api="openblas").lib_controllers
+    return next((each for each in found if Path(each.filepath).parent.name.startswith("numpy")), None)
 
 
 class _Single:
@@ -63,7 +48,7 @@ class _Single:
         with self._guard:
             self._users += 1
             if self._users == 1:
-                self._before = self._library.threads()
+                self._before = self._library.num_threads
                 self._set(1)
         try:
             yield
@@ -77,9 +62,10 @@ class _Single:
             self._set(self._before)
 
     def _set(self, threads: int) -> None:
-        assert self._library is not None
-        if threads != self._library.threads():
-            self._library.limit(threads)
+        if threads != self._library.num_threads:
+            self._library.set_num_threads(threads)
+            # Whoever sets it has it until then: another thread may be the last to leave, which would be ignored.
+            self._library.clear_controlling_thread()
 
 
 alone = _Single().alone
