@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from docstore import DocStore, StoreClosed
+from docstore import DocStore, StoreClosed, Workspace
 from docstore.ingest.extractor import Extractor
 from docstore.memory import Memory
 from docstore.segments import Addition, Segment, Snapshot
@@ -232,3 +232,15 @@ def test_the_process_goes_on(kind: str, store: DocStore, folder: Path) -> None:
         alice.remove(spare)
     store.collect()
     assert store.verify().ok
+
+
+def test_a_change_that_was_interrupted_while_entering_stops_no_other(store: DocStore, alice: Workspace) -> None:
+    archive = store._parts.archive
+    kept = archive.writing()  # as the traceback of an interrupt keeps it, in a notebook
+    kept.__enter__()
+    alice.limit(documents=5)
+    with store._parts.write():
+        kept.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)  # the traceback goes meanwhile
+        archive.put("texts/one", b"still inside")
+    with archive.reading():
+        assert archive.read("texts/one", 100) == b"still inside"

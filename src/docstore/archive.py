@@ -79,6 +79,8 @@ class Archive:
         self._local = threading.local()
         self._owner: int | None = None
         """The thread in whose transaction we are."""
+        self._turn: object = None
+        """Of `writing`: only the last one ends what is there."""
         self._is_new = False
         """Whether the transaction makes the file."""
         self._changes = 0
@@ -267,7 +269,9 @@ class Archive:
 
         Under the catalog's write lock, whose transaction must commit after: a row is never there without its piece.
         """
-        assert self._owner is None
+        # Whoever was interrupted while entering leaves when the traceback goes. The catalog's lock says they are out.
+        turn = self._turn = object()
+        self._waiting = []
         self._owner, self._is_new, self.deleted_bytes = threading.get_ident(), False, 0
         try:
             yield
@@ -275,9 +279,10 @@ class Archive:
         finally:
             # At once: between calls an interrupt may come, Ctrl-C for example, and a transaction that nobody ends any
             # more would lock everybody out.
-            writer, self._writer, self._owner, self._waiting = self._writer, None, None, []
-            if writer is not None:
-                discard(writer)
+            if self._turn is turn:
+                writer, self._writer, self._owner, self._waiting = self._writer, None, None, []
+                if writer is not None:
+                    discard(writer)
 
     def put(self, name: str, data: bytes) -> None:
         """Stores a piece, in the place of one that has its name."""
