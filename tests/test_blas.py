@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from docstore import SentenceTransformerEmbedder
 from docstore.ingest import blas, minilm_few
@@ -59,6 +60,40 @@ def test_the_last_thread_that_leaves_gives_back_what_the_first_found() -> None:
     assert OPENBLAS.num_threads == 1
     leave.set()
     thread.join()
+    assert OPENBLAS.num_threads == 2
+
+
+def test_what_another_thread_kept_from_being_given_back_is_given_back_by_the_next() -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def limited() -> None:
+        with threadpool_limits(1):
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=limited)
+    with blas.alone():
+        thread.start()
+        assert entered.wait(10)
+    leave.set()
+    thread.join()
+    assert OPENBLAS.num_threads == 1  # as that thread found it
+    with blas.alone():
+        pass
+    assert OPENBLAS.num_threads == 2
+
+
+def test_an_interrupt_in_it_keeps_nobody_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(OPENBLAS), "clear_controlling_thread", interrupted)
+        with pytest.raises(KeyboardInterrupt), blas.alone():
+            pass
+    OPENBLAS.clear_controlling_thread()
+    with blas.alone():
+        assert OPENBLAS.num_threads == 1
     assert OPENBLAS.num_threads == 2
 
 
