@@ -203,13 +203,26 @@ def test_stores_that_are_given_none_load_the_default_once(tmp_path: Path, monkey
         return load(folder)
 
     monkeypatch.setattr(minilm_few, "load", noting)
-    embed.default_embedder.cache_clear()
+    monkeypatch.setattr(embed, "_default", [])
     for folder in (tmp_path / "one", tmp_path / "one", tmp_path / "another"):
         with DocStore(folder) as store:
             alice = store.workspace("alice")
             alice.add(b"Five days of leave may be carried over.")
             assert alice.search("How many days?", k=1)
     assert len(loaded) == 1
+
+
+def test_what_could_not_be_loaded_for_want_of_memory_is_loaded_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: Path) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    embedder = SentenceTransformerEmbedder(device="cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr(minilm_few, "load", refused)
+        for text in ("a question", "words " * 200):
+            with pytest.raises(EmbeddingError, match=r"Cannot allocate memory. End what .* then try again"):
+                embedder.embed([text])
+    assert embedder.embed(["a question"]).shape == (1, 384) and embedder._few is not None
 
 
 def test_the_whole_path_on_the_real_model(folder: Path, default: SentenceTransformerEmbedder) -> None:

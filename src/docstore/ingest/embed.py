@@ -13,7 +13,6 @@ import importlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -196,9 +195,16 @@ class SentenceTransformerEmbedder:
     def _open_few(self) -> FewMiniLM | None:
         if (minilm_few := _imported("docstore.ingest.minilm_few")) is not None:
             folder = self._found()
-            with suppress(Exception):  # by another version of a library, something is called or laid out otherwise
+            try:
                 few: FewMiniLM | None = minilm_few.load(folder)
                 return few
+            except (OSError, MemoryError) as error:  # the moment's fault: the next call tries again
+                raise EmbeddingError(
+                    f"The model {self._name} cannot be loaded: {error or 'memory is short'}. End what takes memory or "
+                    "open files, or raise their limits (`ulimit -v`, `ulimit -n`), then try again."
+                ) from error
+            except Exception:  # noqa: BLE001  (another version of a library calls something otherwise)
+                return None
         return None
 
     def _load(self) -> None:
@@ -266,10 +272,14 @@ class SentenceTransformerEmbedder:
             ) from error
 
 
-@cache
+_default: list[SentenceTransformerEmbedder] = []
+
+
 def default_embedder() -> SentenceTransformerEmbedder:
-    """The default model, which a process checks and loads once, however many stores it opens one after the other."""
-    return SentenceTransformerEmbedder()
+    """The default model, which a process checks and loads once, however many stores and threads it has."""
+    if not _default:  # threads may all come here: the first that appends counts
+        _default.append(SentenceTransformerEmbedder())
+    return _default[0]
 
 
 def _imported(name: str) -> Any:
