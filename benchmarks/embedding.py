@@ -35,6 +35,7 @@ from benchmarks.reports import RESULTS, Results, provenance
 from docstore import DocStore, SentenceTransformerEmbedder
 from docstore.ingest import pipeline, prepare, publish, source
 from docstore.ingest.embed import _default_folder
+from docstore.ingest.minilm_few import LAYERS
 
 _ROUNDS = 5
 _ENCODED = 256  # chunks that both sides embed in a round
@@ -167,9 +168,9 @@ def products(tokens: int) -> float:
     itself: no embedding of the same precision takes less. Attention's own products, and all that is added, normalised
     and pooled, are left out."""
     threads = torch.get_num_threads()
-    width, layers = 384, 6
+    width = 384
     shapes = [(width, 3 * width), (width, width), (width, 4 * width), (4 * width, width)]
-    weights = [torch.randn(shape) for _ in range(layers) for shape in shapes]
+    weights = [torch.randn(shape) for _ in range(LAYERS) for shape in shapes]
     given = {rows: torch.randn(_ROWS, rows) for rows, _ in shapes}
 
     def some(rows: int) -> None:

@@ -68,8 +68,9 @@ class Parts:
 
     @contextmanager
     def write(self, by: int = 0) -> Iterator[Database]:
-        """A transaction under the catalog's write lock. All changes of an open store are made in one, of rows and of
-        pieces: the archive's changes are durable before the rows' are.
+        """A transaction under the catalog's write lock, of rows and of pieces: the archive's changes are durable before
+        the rows' are. All changes of an open store are made in one, but a damaged catalog's repair, and notes of what
+        was used or checked, which wait for nobody.
 
         Args:
             by: the workspace whose users change it, which is an access of theirs, noted in the same commit where that
